@@ -1,0 +1,2 @@
+//! The walden binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Replacing a file atomically and durably.
