@@ -1,0 +1,170 @@
+//! The bounded queue between callers and the writer: backpressure on one end, groups at the other.
+//!
+//! Invariants: a transaction is never split; once the queue is shut, with whatever reason, nothing
+//! enters, and everybody who waits for room is told that reason.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::base::{Error, Result};
+use crate::engine::handle::Promise;
+use crate::engine::options::Durability;
+use crate::state::Op;
+use crate::wal::Record;
+
+/// One transaction on its way to the log.
+pub(crate) struct Transaction {
+    pub(crate) records: Vec<Record>,
+    pub(crate) ops: Vec<Op>,
+    pub(crate) durability: Durability,
+    pub(crate) promise: Promise,
+}
+
+impl Transaction {
+    /// Bytes it takes in the log, without padding.
+    fn log_bytes(&self) -> usize {
+        let entry = crate::wal::format::ENTRY_BYTES;
+        self.records.iter().map(|record| record.len() + entry).sum()
+    }
+}
+
+/// Limits of the queue and of the groups taken from it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) queue_bytes: usize,
+    pub(crate) queue_entries: usize,
+    pub(crate) group_bytes: usize,
+}
+
+/// What the writer finds.
+pub(crate) enum Taken {
+    /// A group's worth of transactions.
+    Group(Vec<Transaction>),
+    /// Nothing arrived in time.
+    Idle,
+    /// The queue is shut and empty.
+    Shut,
+}
+
+pub(crate) struct Queue {
+    limits: Limits,
+    state: Mutex<State>,
+    work: Condvar,
+    room: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<(usize, Transaction)>,
+    bytes: usize,
+    shut: Option<Error>,
+}
+
+impl Queue {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Queue { limits, state: Mutex::default(), work: Condvar::new(), room: Condvar::new() }
+    }
+
+    /// Adds a transaction, waiting for room. One that is larger than the whole queue gets in when it
+    /// is empty. `full` is called instead of waiting where there are no other threads.
+    pub(crate) fn push(&self, transaction: Transaction, full: Option<&dyn Fn()>) -> Result<()> {
+        let bytes = transaction.log_bytes();
+        let mut state = self.state.lock();
+        loop {
+            if let Some(why) = &state.shut {
+                let why = why.clone();
+                drop(state);
+                transaction.promise.fulfil(Err(why.clone()));
+                return Err(why);
+            }
+            let fits = state.bytes.saturating_add(bytes) <= self.limits.queue_bytes
+                && state.waiting.len() < self.limits.queue_entries;
+            if fits || state.waiting.is_empty() {
+                break;
+            }
+            match full {
+                Some(make_room) => parking_lot::MutexGuard::unlocked(&mut state, make_room),
+                None => self.room.wait(&mut state),
+            }
+        }
+        state.bytes += bytes;
+        let was_empty = state.waiting.is_empty();
+        state.waiting.push_back((bytes, transaction));
+        drop(state);
+        if was_empty {
+            self.work.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Takes up to a group's worth, waiting at most `patience` (`None`: until something comes).
+    pub(crate) fn take(&self, patience: Option<Duration>) -> Taken {
+        let mut state = self.state.lock();
+        while state.waiting.is_empty() {
+            if state.shut.is_some() {
+                return Taken::Shut;
+            }
+            let timed_out = match patience {
+                Some(patience) => self.work.wait_for(&mut state, patience).timed_out(),
+                None => {
+                    self.work.wait(&mut state);
+                    false
+                }
+            };
+            if timed_out && state.waiting.is_empty() {
+                return Taken::Idle;
+            }
+        }
+        let mut group = Vec::with_capacity(state.waiting.len());
+        let mut bytes = 0_usize;
+        while let Some((next, _)) = state.waiting.front() {
+            if !group.is_empty() && bytes + next > self.limits.group_bytes {
+                break;
+            }
+            bytes += next;
+            group.extend(state.waiting.pop_front().map(|(_, transaction)| transaction));
+        }
+        state.bytes = state.bytes.saturating_sub(bytes);
+        drop(state);
+        self.room.notify_all();
+        Taken::Group(group)
+    }
+
+    /// Wakes the writer, so that it looks at its duties.
+    pub(crate) fn nudge(&self) {
+        self.work.notify_one();
+    }
+
+    /// Lets nothing in any more; what is queued stays to be drained.
+    pub(crate) fn shut(&self, why: Error) {
+        self.state.lock().shut.get_or_insert(why);
+        self.work.notify_all();
+        self.room.notify_all();
+    }
+
+    /// Answers everything that is queued with the reason for which the queue was shut.
+    pub(crate) fn fail_queued(&self, why: &Error) {
+        let waiting = {
+            let mut state = self.state.lock();
+            state.bytes = 0;
+            std::mem::take(&mut state.waiting)
+        };
+        self.room.notify_all();
+        for (_, transaction) in waiting {
+            transaction.promise.fulfil(Err(why.clone()));
+        }
+    }
+
+    /// Lets transactions in again, after the log was reopened.
+    pub(crate) fn reopen(&self) {
+        self.state.lock().shut = None;
+    }
+
+    /// Transactions and bytes waiting.
+    pub(crate) fn depth(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.waiting.len(), state.bytes)
+    }
+}

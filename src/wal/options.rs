@@ -1,0 +1,31 @@
+//! What a user of the log can set, and what it counts.
+
+/// Sizes of segments, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogOptions {
+    /// The first segment of an opening (default 256 KiB); each further one doubles.
+    pub segment_bytes_min: u64,
+    /// The largest, but for a group that needs more (default 64 MiB).
+    pub segment_bytes_max: u64,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        LogOptions { segment_bytes_min: 256 << 10, segment_bytes_max: 64 << 20 }
+    }
+}
+
+/// What the log has done since it was begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogStats {
+    /// Groups of records written.
+    pub groups: u64,
+    /// Records written.
+    pub records: u64,
+    /// Flushes, of all kinds.
+    pub flushes: u64,
+    /// Bytes written to segments, padding included.
+    pub bytes: u64,
+    /// Rotations to a new segment.
+    pub rotations: u64,
+}

@@ -1,0 +1,317 @@
+//! Reads one segment and notes what is intact in it; judges nothing, writes nothing.
+//!
+//! Every byte of the file ends up in one of: header block, intact group, or gap. What a gap means
+//! (end of log, torn, corrupt) is for `scan` to say, who sees all segments. Memory is bounded by one
+//! window and one group; a length is checked against the file before memory is taken for it.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::base::Lsn;
+use crate::fs::{self, File, Fs, Mode};
+use crate::wal::format::{
+    BLOCK_BYTES, ENTRY_BYTES, Entry, GROUP_HEADER_BYTES, GroupHeader, GroupKind, HeaderBlock,
+    Identity, SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentNumber, group_crc,
+    padded, usize_of,
+};
+use crate::wal::record::RecordView;
+
+const WINDOW_BYTES: u64 = 1 << 20;
+
+/// An intact group: where it is and what its header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupRef {
+    /// Its place in the segment.
+    pub offset: u64,
+    /// Where the next group can begin.
+    pub end: u64,
+    /// The last LSN in it; of a group without records, the LSN before its first.
+    pub last_lsn: Lsn,
+    /// Its checksum field, by which the next group names it.
+    pub crc: u32,
+    /// Whether its padding is zero, as written.
+    pub padding_intact: bool,
+    /// Its header.
+    pub header: GroupHeader,
+}
+
+impl GroupRef {
+    /// Whether it has records.
+    pub fn has_records(&self) -> bool {
+        self.header.count > 0
+    }
+}
+
+/// A stretch between intact groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Where it begins.
+    pub offset: u64,
+    /// Where it ends.
+    pub end: u64,
+    /// Whether it is all zeroes.
+    pub zero: bool,
+    /// What was wrong at its beginning.
+    pub why: &'static str,
+}
+
+/// What a place in a segment holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// An intact group.
+    Group(GroupRef),
+    /// Anything else.
+    Gap(Gap),
+}
+
+/// One segment as it lies on the disk.
+#[derive(Clone, Debug)]
+pub struct SegmentIndex {
+    /// Its number, from its name.
+    pub number: SegmentNumber,
+    /// Its length in bytes.
+    pub size_bytes: u64,
+    /// Its header, or why it cannot be read.
+    pub header: Result<SegmentHeader, &'static str>,
+    /// Whether the header block is as written, down to its last byte.
+    pub header_intact: bool,
+    /// Whether its header is intact but bears another segment's number.
+    pub is_renamed: bool,
+    /// Whether every byte of the file is zero: prepared, never used.
+    pub zero: bool,
+    /// Whose groups it holds: the header's identity, or the one under which groups were found.
+    pub identity: Option<Identity>,
+    /// Groups and gaps from behind the header to the end, in order.
+    pub pieces: Vec<Piece>,
+}
+
+impl SegmentIndex {
+    /// Whether the file has a length that a segment can have; a shorter one was cut, never torn.
+    pub fn is_whole(&self) -> bool {
+        match self.header {
+            Ok(header) => self.size_bytes == header.size_bytes,
+            Err(_) => {
+                self.size_bytes >= SEGMENT_BYTES_MIN && self.size_bytes.is_multiple_of(BLOCK_BYTES)
+            }
+        }
+    }
+
+    /// The intact groups in order.
+    pub fn groups(&self) -> impl DoubleEndedIterator<Item = &GroupRef> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Group(group) => Some(group),
+            Piece::Gap(_) => None,
+        })
+    }
+}
+
+/// An open segment, read through a window.
+pub(crate) struct SegmentReader {
+    file: Arc<dyn File>,
+    size_bytes: u64,
+    window_at: u64,
+    window: Vec<u8>,
+}
+
+impl SegmentReader {
+    pub(crate) fn open(fs: &dyn Fs, path: &str) -> io::Result<Self> {
+        let file = fs.open(path, Mode::Read)?;
+        let size_bytes = file.stat()?.size_bytes;
+        Ok(SegmentReader { file, size_bytes, window_at: 0, window: Vec::new() })
+    }
+
+    /// The `length` bytes at `offset`, or as many as the file has.
+    fn bytes(&mut self, offset: u64, length: u64) -> io::Result<&[u8]> {
+        let end = offset.saturating_add(length).min(self.size_bytes);
+        let window_end = self.window_at + self.window.len() as u64;
+        if offset < self.window_at || end > window_end {
+            let take = (end.saturating_sub(offset)).max(WINDOW_BYTES);
+            let take = take.min(self.size_bytes.saturating_sub(offset));
+            self.window.resize(usize_of(take), 0);
+            let read = fs::read_full_at(&*self.file, &mut self.window, offset)?;
+            self.window.truncate(read);
+            self.window_at = offset;
+        }
+        let from = usize_of(offset - self.window_at);
+        let to = usize_of(end.max(offset) - self.window_at).min(self.window.len());
+        Ok(self.window.get(from.min(to)..to).unwrap_or_default())
+    }
+
+    /// Reads and verifies the group at `offset`, whole.
+    pub(crate) fn group(
+        &mut self,
+        offset: u64,
+        number: SegmentNumber,
+        identity: &Identity,
+    ) -> io::Result<Result<GroupRef, &'static str>> {
+        let room = self.size_bytes.saturating_sub(offset);
+        let head = self.bytes(offset, GROUP_HEADER_BYTES as u64)?;
+        let (crc, header) = match GroupHeader::decode(head) {
+            Ok(decoded) => decoded,
+            Err(why) => return Ok(Err(why)),
+        };
+        if header.incarnation != identity.incarnation {
+            return Ok(Err("the group is of another incarnation"));
+        }
+        let Some(table_end) = header.table_end().filter(|_| header.length <= room) else {
+            return Ok(Err("the group's length is impossible"));
+        };
+        let covered = self.bytes(offset, table_end)?.get(4..).unwrap_or_default();
+        if group_crc(identity, number, offset, covered) != crc {
+            return Ok(Err("the group's checksum is wrong"));
+        }
+        let end = (offset + padded(header.length)).min(self.size_bytes);
+        let whole = self.bytes(offset, end - offset)?;
+        let Some((group, padding)) = whole.split_at_checked(usize_of(header.length)) else {
+            return Ok(Err("the group is cut"));
+        };
+        let padding_intact = padding.iter().all(|byte| *byte == 0);
+        let last_lsn = match verify_records(&header, group) {
+            Ok(last_lsn) => last_lsn,
+            Err(why) => return Ok(Err(why)),
+        };
+        Ok(Ok(GroupRef { offset, end, last_lsn, crc, padding_intact, header }))
+    }
+
+    /// Calls `visit` for every record of a group that was verified before, and is verified again.
+    pub(crate) fn records<T>(
+        &mut self,
+        group: &GroupRef,
+        visit: impl FnOnce(&[RecordView<'_>]) -> T,
+    ) -> io::Result<Result<T, &'static str>> {
+        let bytes = self.bytes(group.offset, group.header.length)?;
+        let mut views = Vec::with_capacity(usize_of(u64::from(group.header.count)));
+        Ok(walk_records(&group.header, bytes, |view| views.push(view)).map(|_| visit(&views)))
+    }
+
+    fn header_block(&mut self) -> io::Result<HeaderBlock> {
+        Ok(SegmentHeader::decode(self.bytes(0, SEGMENT_HEADER_BYTES)?))
+    }
+
+    fn is_zero(&mut self, offset: u64, length: u64) -> io::Result<bool> {
+        Ok(self.bytes(offset, length)?.iter().all(|byte| *byte == 0))
+    }
+}
+
+/// Checks the records of a group against its table; gives the last LSN.
+fn verify_records(header: &GroupHeader, group: &[u8]) -> Result<Lsn, &'static str> {
+    walk_records(header, group, |_| ())
+}
+
+fn walk_records<'a>(
+    header: &GroupHeader,
+    group: &'a [u8],
+    mut visit: impl FnMut(RecordView<'a>),
+) -> Result<Lsn, &'static str> {
+    const CUT: &str = "the group's record table is inconsistent";
+    let body = group.get(GROUP_HEADER_BYTES..).ok_or(CUT)?;
+    let (table, mut records) =
+        body.split_at_checked(usize_of(u64::from(header.count)) * ENTRY_BYTES).ok_or(CUT)?;
+    let last_lsn = header.first_lsn.0.checked_add(u64::from(header.count));
+    let last_lsn = last_lsn.and_then(|end| end.checked_sub(1)).ok_or(CUT)?;
+    for (lsn, entry) in (header.first_lsn.0..).zip(table.chunks_exact(ENTRY_BYTES)) {
+        let entry = Entry::decode(entry).ok_or(CUT)?;
+        let length = usize_of(u64::from(entry.length));
+        let (payload, rest) = records.split_at_checked(length).ok_or(CUT)?;
+        if crc32fast::hash(payload) != entry.crc {
+            return Err("a record's checksum is wrong");
+        }
+        records = rest;
+        let Entry { kind, flags, origin, .. } = entry;
+        visit(RecordView { lsn: Lsn(lsn), kind, flags, origin, payload });
+    }
+    let may_have_records = matches!(header.kind, GroupKind::Data | GroupKind::Start);
+    let consistent = records.is_empty() && (header.count == 0 || may_have_records);
+    consistent.then_some(Lsn(last_lsn)).ok_or(CUT)
+}
+
+/// Reads only a segment's header.
+pub(crate) fn read_header(fs: &dyn Fs, path: &str) -> io::Result<HeaderBlock> {
+    SegmentReader::open(fs, path)?.header_block()
+}
+
+/// Reads a whole segment. `others` are identities known from elsewhere, for a segment whose header
+/// is lost.
+pub(crate) fn index_segment(
+    fs: &dyn Fs,
+    path: &str,
+    number: SegmentNumber,
+    others: &[Identity],
+) -> io::Result<SegmentIndex> {
+    let mut reader = SegmentReader::open(fs, path)?;
+    let mut is_renamed = false;
+    let mut header_intact = false;
+    let mut header_zero = false;
+    let header = match reader.header_block()? {
+        HeaderBlock::Read { header, intact } if header.number == number => {
+            header_intact = intact;
+            Ok(header)
+        }
+        HeaderBlock::Read { .. } => {
+            is_renamed = true;
+            Err("the segment bears another segment's name")
+        }
+        HeaderBlock::Zero(why) => {
+            header_zero = true;
+            Err(why)
+        }
+        HeaderBlock::Unreadable(why) | HeaderBlock::Newer(why) => Err(why),
+    };
+    let own = header.ok().map(|header| header.identity);
+    let mut index = SegmentIndex {
+        number,
+        size_bytes: reader.size_bytes,
+        header,
+        header_intact,
+        is_renamed,
+        zero: false,
+        identity: own,
+        pieces: Vec::new(),
+    };
+    for identity in own.iter().chain(others.iter().filter(|_| own.is_none())) {
+        index.pieces = pieces(&mut reader, number, Some(identity))?;
+        if index.groups().next().is_some() {
+            index.identity = Some(*identity);
+            break;
+        }
+    }
+    if index.identity.is_none() {
+        index.pieces = pieces(&mut reader, number, None)?;
+        let zero = |piece: &Piece| matches!(piece, Piece::Gap(gap) if gap.zero);
+        index.zero = header_zero && index.pieces.iter().all(zero);
+    }
+    Ok(index)
+}
+
+fn pieces(
+    reader: &mut SegmentReader,
+    number: SegmentNumber,
+    identity: Option<&Identity>,
+) -> io::Result<Vec<Piece>> {
+    let mut pieces = Vec::new();
+    let mut offset = SEGMENT_HEADER_BYTES;
+    while offset < reader.size_bytes {
+        let zero = reader.is_zero(offset, BLOCK_BYTES)?;
+        let group = match identity {
+            Some(identity) if !zero => reader.group(offset, number, identity)?,
+            _ => Err("zeroes"),
+        };
+        match (group, pieces.last_mut()) {
+            (Ok(group), _) => {
+                offset = group.end;
+                pieces.push(Piece::Group(group));
+                continue;
+            }
+            (Err(_), Some(Piece::Gap(gap))) => {
+                gap.end = (offset + BLOCK_BYTES).min(reader.size_bytes);
+                gap.zero &= zero;
+            }
+            (Err(why), _) => {
+                let end = (offset + BLOCK_BYTES).min(reader.size_bytes);
+                pieces.push(Piece::Gap(Gap { offset, end, zero, why }));
+            }
+        }
+        offset += BLOCK_BYTES;
+    }
+    Ok(pieces)
+}
