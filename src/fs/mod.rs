@@ -218,6 +218,7 @@ pub fn split(path: &str) -> io::Result<(&str, &str)> {
     if dir_is_plain && is_plain(name) { Ok((dir, name)) } else { Err(leads_out(path)) }
 }
 
+#[cfg(any(unix, test, feature = "testing"))]
 /// Checks the name of a directory right below the store's own, as [`split`] does for files.
 fn check_dir(dir: &str) -> io::Result<()> {
     if is_plain(dir) { Ok(()) } else { Err(leads_out(dir)) }
@@ -234,6 +235,7 @@ fn leads_out(path: &str) -> io::Error {
     )
 }
 
+#[cfg(any(unix, test, feature = "testing"))]
 /// The refusal to open what is no regular file.
 fn not_regular() -> io::Error {
     io::Error::new(
