@@ -6,7 +6,8 @@
 //! directory or blocks. Errors are the operating system's; wording them is the caller's part.
 //!
 //! Architecture invariant: [`real`] is the only place that names the operating system's file
-//! calls; [`replace`] is the only place that knows how a file is replaced atomically.
+//! calls, but for the one in `sys` that has no safe wrapper; [`replace`] is the only place that
+//! knows how a file is replaced atomically.
 
 use std::fmt;
 use std::io;

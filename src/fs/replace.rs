@@ -113,14 +113,23 @@ mod tests {
 
     #[test]
     fn a_crash_at_any_call_leaves_the_old_or_the_new_file_whole() {
-        at_every_crash(
-            |fs| replace(fs, "a.json", "wal/a.tmp", NEW),
-            |left, is_done| {
-                let found = left.read_now("a.json").expect("there is always a file");
-                assert!(found == NEW || (!is_done && found == OLD), "{} bytes", found.len());
-                assert!(!is_done || left.names() == ["a.json"], "{:?}", left.names());
-            },
-        );
+        for temporary in ["wal/a.tmp", "a.tmp"] {
+            at_every_crash(
+                |fs| replace(fs, "a.json", temporary, NEW),
+                |left, is_done| {
+                    let found = left.read_now("a.json").expect("there is always a file");
+                    assert!(found == NEW || (!is_done && found == OLD), "{} bytes", found.len());
+                    assert!(!is_done || left.read_now(temporary).is_none());
+                },
+            );
+        }
+    }
+
+    #[test]
+    fn both_directories_are_flushed() {
+        let fs = disk();
+        replace(&fs, "a.json", "wal/a.tmp", NEW).unwrap();
+        assert!(fs.trace().ends_with(&["sync /".to_owned(), "sync wal/".to_owned()]));
     }
 
     #[test]

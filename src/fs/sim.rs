@@ -17,6 +17,8 @@ use parking_lot::{Mutex, MutexGuard};
 use super::{Entry, File, Fs, Kind, Lock, LockMode, Mode, Space, Stat};
 
 mod by_hand;
+#[cfg(test)]
+mod call_tests;
 mod crash;
 mod data;
 mod disk;

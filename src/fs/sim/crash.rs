@@ -14,7 +14,8 @@ pub enum CrashMode {
     Everything,
     /// For each file none, all, a prefix or any subset of its unsynced sectors, with or without its
     /// new length; of the changes to directories none, all, a prefix, or any subset in which no
-    /// change comes without those that it builds on. Drawn from the seed.
+    /// change comes without those that it builds on. What a failed sync lost may have got through.
+    /// Drawn from the seed.
     Random(u64),
 }
 

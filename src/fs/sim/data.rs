@@ -1,8 +1,8 @@
 //! The contents of one simulated file: what a read sees, and what is on the medium.
 //!
 //! The unit of both is a sector of 512 bytes, which is written whole or not at all. A dirty sector
-//! reaches the medium by a sync, by a later rename if it was written back before, or, at a power
-//! cut, by chance. A sector whose sync failed is clean and *lost*: reads still see it, but only a
+//! reaches the medium by a sync, by a later rename if it was written back before that and not written
+//! again, or, at a power cut, by chance. A sector whose sync failed is clean and *lost*: reads still see it, but only a
 //! new write makes it dirty again.
 //!
 //! Invariant: `durable` is never longer than `now`.

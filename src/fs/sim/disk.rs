@@ -87,17 +87,13 @@ impl Disk {
     }
 
     fn names(&self, dir: u64) -> Option<&Names> {
-        match &self.inodes.get(&dir)?.body {
-            Body::Directory { now, .. } => Some(now),
-            _ => None,
-        }
+        let Body::Directory { now, .. } = &self.inodes.get(&dir)?.body else { return None };
+        Some(now)
     }
 
     fn data(&mut self, inode: u64) -> Option<&mut Data> {
-        match &mut self.inodes.get_mut(&inode)?.body {
-            Body::File(data) => Some(data),
-            _ => None,
-        }
+        let Body::File(data) = &mut self.inodes.get_mut(&inode)?.body else { return None };
+        Some(data)
     }
 
     fn directory(&self, dir: &str) -> io::Result<u64> {
