@@ -159,7 +159,6 @@ impl Op {
     pub fn append_log(id: &str, entry: &str, document_bytes_max: usize) -> Result<Op> {
         let id = DocumentId::new(id)?;
         let what = format!("the log entry for task {id}");
-        let entry = entry.trim_matches(json::is_space);
         checked(&what, entry, document_bytes_max)?;
         json::check_depth(entry, DEPTH_MAX.saturating_sub(2))
             .map_err(|error| error.into_error(what))?;
