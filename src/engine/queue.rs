@@ -44,8 +44,8 @@ pub(crate) enum Taken {
     Group(Vec<Transaction>),
     /// Nothing arrived in time.
     Idle,
-    /// The queue is shut and empty.
-    Shut,
+    /// Nothing will arrive any more.
+    Stopped,
 }
 
 pub(crate) struct Queue {
@@ -60,6 +60,7 @@ struct State {
     waiting: VecDeque<(usize, Transaction)>,
     bytes: usize,
     shut: Option<Error>,
+    stopped: bool,
 }
 
 impl Queue {
@@ -103,8 +104,8 @@ impl Queue {
     pub(crate) fn take(&self, patience: Option<Duration>) -> Taken {
         let mut state = self.state.lock();
         while state.waiting.is_empty() {
-            if state.shut.is_some() {
-                return Taken::Shut;
+            if state.stopped {
+                return Taken::Stopped;
             }
             let timed_out = match patience {
                 Some(patience) => self.work.wait_for(&mut state, patience).timed_out(),
@@ -142,6 +143,12 @@ impl Queue {
         self.state.lock().shut.get_or_insert(why);
         self.work.notify_all();
         self.room.notify_all();
+    }
+
+    /// Shuts the queue for good: the writer takes what is queued, and stops.
+    pub(crate) fn stop(&self) {
+        self.state.lock().stopped = true;
+        self.shut(Error::Closed);
     }
 
     /// Answers everything that is queued with the reason for which the queue was shut.
