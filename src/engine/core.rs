@@ -110,9 +110,8 @@ impl Writer {
 
     /// Flushes everything written; gives the durable LSN.
     pub(crate) fn sync(&mut self) -> Result<Lsn> {
-        let durable = self.log()?.sync()?;
         self.unflushed_since = None;
-        Ok(durable)
+        self.log()?.sync()
     }
 }
 
@@ -221,6 +220,7 @@ impl Core {
         let written = writer.write(self, &records, true);
         self.wish(&mut writer);
         drop(writer);
+        self.queue.nudge();
         written.inspect_err(|error| self.failed(error))
     }
 

@@ -42,7 +42,7 @@ pub(crate) struct Limits {
 pub(crate) enum Taken {
     /// A group's worth of transactions.
     Group(Vec<Transaction>),
-    /// Nothing arrived in time.
+    /// Nothing arrived in time, or somebody wants the duties looked at.
     Idle,
     /// Nothing will arrive any more.
     Stopped,
@@ -61,6 +61,7 @@ struct State {
     bytes: usize,
     shut: Option<Error>,
     stopped: bool,
+    nudged: bool,
 }
 
 impl Queue {
@@ -107,6 +108,9 @@ impl Queue {
             if state.stopped {
                 return Taken::Stopped;
             }
+            if std::mem::take(&mut state.nudged) {
+                return Taken::Idle;
+            }
             let timed_out = match patience {
                 Some(patience) => self.work.wait_for(&mut state, patience).timed_out(),
                 None => {
@@ -135,6 +139,7 @@ impl Queue {
 
     /// Wakes the writer, so that it looks at its duties.
     pub(crate) fn nudge(&self) {
+        self.state.lock().nudged = true;
         self.work.notify_one();
     }
 
