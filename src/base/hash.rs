@@ -22,6 +22,15 @@ impl ContentHash {
         ContentHash(XxHash3_128::oneshot(bytes))
     }
 
+    /// The hash of `parts`, one after the other, as if they were one piece.
+    pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut hasher = XxHash3_128::new();
+        for part in parts {
+            hasher.write(part);
+        }
+        ContentHash(hasher.finish_128())
+    }
+
     /// Reads 32 lower-case hexadecimal digits; `None` where they are not that.
     pub fn parse(text: &str) -> Option<Self> {
         parse_hex(text).map(ContentHash)

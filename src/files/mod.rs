@@ -1,1 +1,2 @@
 //! The files.
+pub mod names;
