@@ -12,10 +12,16 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+#[cfg(unix)]
+pub mod real;
+#[cfg(not(unix))]
+#[path = "real_unsupported.rs"]
 pub mod real;
 pub mod replace;
 #[cfg(any(test, feature = "testing"))]
 pub mod sim;
+#[cfg(target_os = "linux")]
+mod sys;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,6 +208,38 @@ pub fn read_file_if_any(fs: &dyn Fs, path: &str, bytes_max: u64) -> io::Result<O
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Takes a path apart into its directory (`""` is the store's own) and its name; `InvalidInput` if
+/// it is empty, absolute, deeper than one directory, or has a component that leads elsewhere.
+pub fn split(path: &str) -> io::Result<(&str, &str)> {
+    let (dir, name) = path.split_once('/').unwrap_or(("", path));
+    let dir_is_plain = !path.contains('/') || is_plain(dir);
+    if dir_is_plain && is_plain(name) { Ok((dir, name)) } else { Err(leads_out(path)) }
+}
+
+/// Checks the name of a directory right below the store's own, as [`split`] does for files.
+fn check_dir(dir: &str) -> io::Result<()> {
+    if is_plain(dir) { Ok(()) } else { Err(leads_out(dir)) }
+}
+
+fn is_plain(component: &str) -> bool {
+    !matches!(component, "" | "." | "..") && !component.contains(['/', '\0'])
+}
+
+fn leads_out(path: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("{path:?} is no path of the form `name` or `directory/name`"),
+    )
+}
+
+/// The refusal to open what is no regular file.
+fn not_regular() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "it is not a regular file (a link, directory, FIFO or device is never opened)",
+    )
 }
 
 /// Joins a directory (`""` is the store's own) and a name.
