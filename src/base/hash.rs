@@ -22,18 +22,31 @@ impl ContentHash {
         ContentHash(XxHash3_128::oneshot(bytes))
     }
 
-    /// The hash of `parts`, one after the other, as if they were one piece.
-    pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut hasher = XxHash3_128::new();
-        for part in parts {
-            hasher.write(part);
-        }
-        ContentHash(hasher.finish_128())
-    }
-
     /// Reads 32 lower-case hexadecimal digits; `None` where they are not that.
     pub fn parse(text: &str) -> Option<Self> {
         parse_hex(text).map(ContentHash)
+    }
+}
+
+/// Computes a [`ContentHash`] of bytes that come in pieces.
+#[derive(Clone, Default)]
+pub struct ContentHasher(XxHash3_128);
+
+impl ContentHasher {
+    /// Adds the next piece.
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+    }
+
+    /// The hash of all pieces, one after the other.
+    pub fn finish(&self) -> ContentHash {
+        ContentHash(self.0.finish_128())
+    }
+}
+
+impl fmt::Debug for ContentHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ContentHasher").field(&self.finish()).finish()
     }
 }
 

@@ -109,13 +109,17 @@ pub fn parse_swap(name: &str) -> Option<String> {
     matches!(dir, "tasks" | "sessions").then(|| format!("{dir}/{file}"))
 }
 
-/// Where a person's version of `file` with these contents is kept. Equal contents get equal names.
-pub fn conflict(file: &str, hash: ContentHash) -> String {
+/// Where a person's version of `file` with these contents is kept: equal contents get equal names.
+/// `attempt` tells names apart where other contents were put under the first one, 0.
+pub fn conflict(file: &str, hash: ContentHash, attempt: u32) -> String {
     let name = file.rsplit('/').next().unwrap_or(file);
     let stem = name.strip_suffix(".json").unwrap_or(name);
     let end = (0..=PLAIN_BYTES_MAX.min(stem.len())).rev().find(|at| stem.is_char_boundary(*at));
     let stem = end.and_then(|end| stem.get(..end)).unwrap_or_default();
-    format!("{CONFLICTS}/{stem}~{hash}.json")
+    match attempt {
+        0 => format!("{CONFLICTS}/{stem}~{hash}.json"),
+        _ => format!("{CONFLICTS}/{stem}~{hash}.{attempt}.json"),
+    }
 }
 
 /// Whether `name` is of a shape that the engine gives to document files. Which document it is of,

@@ -145,9 +145,9 @@ fn a_swap_file_leads_back_to_the_mirror_file_it_is_of() {
 #[test]
 fn a_conflict_keeps_the_stem_and_stays_within_a_file_name() {
     let hash = ContentHash(1);
-    let name = conflict("tasks/a.json", hash);
+    let name = conflict("tasks/a.json", hash, 0);
     assert_eq!(name, "conflicts/a~00000000000000000000000000000001.json");
-    let long = conflict(&format!("{}.json", "é".repeat(120)), hash);
+    let long = conflict(&format!("{}.json", "é".repeat(120)), hash, u32::MAX);
     assert!(long.len() <= "conflicts/".len() + 255);
 }
 
