@@ -34,7 +34,7 @@ pub(crate) fn hash_of(file: &dyn File) -> io::Result<ContentHash> {
 pub(crate) enum Sight {
     /// Nothing.
     Nothing,
-    /// A symbolic link, directory, FIFO or device.
+    /// A symbolic link, directory, FIFO or device, or a file that may not be read.
     NoFile,
     /// A regular file with these contents.
     File(Arc<dyn File>, ContentHash),
@@ -47,7 +47,7 @@ pub(crate) fn look(fs: &dyn Fs, path: &str) -> Result<Sight> {
         Err(error) => {
             return match error.kind() {
                 ErrorKind::NotFound => Ok(Sight::Nothing),
-                ErrorKind::InvalidInput => Ok(Sight::NoFile),
+                ErrorKind::InvalidInput | ErrorKind::PermissionDenied => Ok(Sight::NoFile),
                 _ => Err(Error::io("read", fs.display(path), error)),
             };
         }
@@ -75,10 +75,15 @@ pub(crate) fn keep(fs: &dyn Fs, path: &str, of: &str) -> Result<Option<String>> 
     place(fs, path, of, |target| fs.link(path, target))
 }
 
-/// Moves the regular file at `path` into `conflicts/`, under a name made from the name of `of`, and
+/// Moves what lies at `path` into `conflicts/`, under a name made from the name of `of`, and
 /// says which. It is durable there before `path` goes away.
 pub(crate) fn put_aside(fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
-    let kept = match keep(fs, path, of)? {
+    // Of a link or a directory only the name can be moved.
+    let linked = match look(fs, path)? {
+        Sight::NoFile => None,
+        Sight::File(..) | Sight::Nothing => keep(fs, path, of)?,
+    };
+    let kept = match linked {
         Some(kept) => kept,
         None => place(fs, path, of, |target| fs.rename_new(path, target))?.ok_or_else(|| {
             let why = format!("the file system can neither link nor move {}", fs.display(path));
@@ -96,10 +101,14 @@ fn place(
     of: &str,
     given: impl Fn(&str) -> io::Result<()>,
 ) -> Result<Option<String>> {
-    let Sight::File(file, hash) = look(fs, path)? else {
-        return Err(Error::not_found(fs.display(path)));
+    let hash = match look(fs, path)? {
+        Sight::File(file, hash) => {
+            file.sync_data().map_err(|error| Error::io("flush", fs.display(path), error))?;
+            hash
+        }
+        Sight::NoFile => ContentHash::of(&[]),
+        Sight::Nothing => return Err(Error::not_found(fs.display(path))),
     };
-    file.sync_data().map_err(|error| Error::io("flush", fs.display(path), error))?;
     ensure_dir(fs, CONFLICTS)?;
     for attempt in 0..ATTEMPTS_MAX {
         let target = names::conflict(of, hash, attempt);

@@ -7,6 +7,7 @@
 
 pub mod backups;
 mod conflicts;
+pub mod mirror;
 pub mod names;
 pub mod owner;
 pub mod snapshot;

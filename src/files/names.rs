@@ -122,6 +122,12 @@ pub fn conflict(file: &str, hash: ContentHash, attempt: u32) -> String {
     }
 }
 
+/// The file names that `id` can have, whatever other ids there are. No other id can have them.
+pub fn forms(id: &DocumentId) -> Vec<String> {
+    let plain = is_plain(id.as_str()).then(|| format!("{id}.json"));
+    plain.into_iter().chain([format!("{}.json", encoded(id.as_str()))]).collect()
+}
+
 /// Whether `name` is of a shape that the engine gives to document files. Which document it is of,
 /// only the names of all documents tell.
 pub fn is_document_file(name: &str) -> bool {

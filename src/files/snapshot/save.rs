@@ -202,10 +202,6 @@ fn settle_former(fs: &dyn Fs, former: &Former) -> Result<Option<Problem>> {
 }
 
 fn aside_as_edited(fs: &dyn Fs) -> Result<Problem> {
-    if stat(fs, STATE_SWAP)?.is_some_and(|stat| stat.kind != Kind::File) {
-        let detail = "something that is no regular file came out of state.json's place; it is left";
-        return Ok(Problem::new(ProblemKind::Unreadable, STATE_SWAP, 0, detail));
-    }
     let kept = put_aside(fs, STATE_SWAP, STATE)?;
     let detail = format!("somebody changed it while it was being saved; that is kept as {kept}");
     Ok(Problem::new(ProblemKind::Edited, STATE, 0, detail))
@@ -228,7 +224,6 @@ fn publish_as_backup(fs: &dyn Fs, now: Timestamp, mut problems: Vec<Problem>) ->
 /// | intact, of this store, older than an intact `state.json`, in no backup | made a backup |
 /// | intact, of this store, and `state.json` is not | made a backup |
 /// | intact, of this store, otherwise | removed: it is a backup too, or was never published |
-/// | no regular file | left, reported |
 /// | anything else | a person's: moved to `conflicts/`, reported |
 pub fn leftovers(fs: &dyn Fs, store: StoreId, now: Timestamp) -> Result<Vec<Problem>> {
     remove_if_any(fs, STATE_PART)?;
