@@ -6,7 +6,8 @@
 //! directory or blocks. Errors are the operating system's; wording them is the caller's part.
 //!
 //! Architecture invariant: [`real`] is the only place that names the operating system's file
-//! calls; [`replace`] is the only place that knows how a file is replaced atomically.
+//! calls, but for the one in `sys` that has no safe wrapper; [`replace`] is the only place that
+//! knows how a file is replaced atomically.
 
 use std::fmt;
 use std::io;
@@ -218,6 +219,7 @@ pub fn split(path: &str) -> io::Result<(&str, &str)> {
     if dir_is_plain && is_plain(name) { Ok((dir, name)) } else { Err(leads_out(path)) }
 }
 
+#[cfg(any(unix, test, feature = "testing"))]
 /// Checks the name of a directory right below the store's own, as [`split`] does for files.
 fn check_dir(dir: &str) -> io::Result<()> {
     if is_plain(dir) { Ok(()) } else { Err(leads_out(dir)) }
@@ -234,6 +236,7 @@ fn leads_out(path: &str) -> io::Error {
     )
 }
 
+#[cfg(any(unix, test, feature = "testing"))]
 /// The refusal to open what is no regular file.
 fn not_regular() -> io::Error {
     io::Error::new(

@@ -327,6 +327,7 @@ impl File for RealFile {
 }
 
 /// The renames beyond POSIX.
+#[derive(Clone, Copy)]
 enum Special {
     NoReplace,
     Exchange,
@@ -351,8 +352,7 @@ fn is_unsupported(error: Errno) -> bool {
     [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOTSUP].contains(&error)
 }
 
-/// Gives the file its new name and then takes the old one: a crash in between leaves both, which is
-/// never worse than either.
+/// Gives the new name, then takes the old one: a crash in between leaves both, and loses nothing.
 fn rename_by_link(from: &Place<'_>, to: &Place<'_>) -> io::Result<()> {
     os::linkat(from.dir(), from.name, to.dir(), to.name, AtFlags::empty())?;
     if let Err(error) = os::unlinkat(from.dir(), from.name, AtFlags::empty()) {
@@ -380,7 +380,7 @@ fn stat_of(stat: &os::Stat) -> Stat {
         links: unsigned(stat.st_nlink),
         modified_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
         changed_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
-        permissions: u32::from(stat.st_mode) & 0o7777,
+        permissions: u32::try_from(unsigned(stat.st_mode) & 0o7777).unwrap_or(0),
     }
 }
 

@@ -55,6 +55,25 @@ fn a_planted_link_directory_fifo_or_socket_is_refused_without_blocking() {
 }
 
 #[test]
+fn a_planted_fifo_is_not_even_opened() {
+    let (dir, fs) = disk();
+    let path = dir.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    // Opening it for writing waits until somebody opens it for reading, who must not be us.
+    let writer = std::thread::spawn({
+        let path = path.clone();
+        move || std::fs::File::options().write(true).open(path).map(drop)
+    });
+    for _ in 0..50 {
+        assert_never_opened(&fs, "fifo");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    assert!(!writer.is_finished(), "the waiting writer met a reader");
+    std::fs::File::open(&path).unwrap();
+    writer.join().unwrap().unwrap();
+}
+
+#[test]
 fn a_directory_that_became_a_link_is_never_entered() {
     let (dir, fs) = disk();
     let outside = tempfile::tempdir().unwrap();

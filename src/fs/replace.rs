@@ -76,3 +76,134 @@ fn dir_of<'a>(fs: &dyn Fs, path: &'a str) -> Result<&'a str> {
 fn sync_dir(fs: &dyn Fs, dir: &str) -> Result<()> {
     fs.sync_dir(dir).map_err(|error| Error::io("flush", fs.display(dir), error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::sim::{CallKind, CrashMode, Fault, SimFs};
+
+    const OLD: &[u8] = &[1; 1300];
+    const NEW: &[u8] = &[2; 1700];
+
+    fn disk() -> SimFs {
+        let fs = SimFs::new();
+        fs.write_now("a.json", OLD).unwrap();
+        fs.write_now("wal/a.tmp", b"a leftover").unwrap();
+        fs
+    }
+
+    /// Runs a replacement on a machine that stops at each of its calls in turn, and once on one
+    /// that does not, and hands every disk that a power cut or a kill can leave to `check`.
+    fn at_every_crash(replace: impl Fn(&SimFs) -> Result<()>, check: impl Fn(&SimFs, bool)) {
+        for call in 1.. {
+            let fs = disk();
+            fs.fail_at(call, Fault::Crash);
+            let is_done = replace(&fs).is_ok();
+            assert_eq!(is_done, fs.faults_fired() == 0);
+            check(&fs.crash_with(CrashMode::Nothing), is_done);
+            check(&fs.crash_with(CrashMode::Everything), is_done);
+            (0..200).for_each(|seed| check(&fs.crash(seed), is_done));
+            check(&fs.kill(), is_done);
+            if is_done {
+                assert!(call > 5, "there are more calls to crash at than {call}");
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn a_crash_at_any_call_leaves_the_old_or_the_new_file_whole() {
+        for temporary in ["wal/a.tmp", "a.tmp"] {
+            at_every_crash(
+                |fs| replace(fs, "a.json", temporary, NEW),
+                |left, is_done| {
+                    let found = left.read_now("a.json").expect("there is always a file");
+                    assert!(found == NEW || (!is_done && found == OLD), "{} bytes", found.len());
+                    assert!(!is_done || left.read_now(temporary).is_none());
+                },
+            );
+        }
+    }
+
+    #[test]
+    fn both_directories_are_flushed() {
+        let fs = disk();
+        replace(&fs, "a.json", "wal/a.tmp", NEW).unwrap();
+        assert!(fs.trace().ends_with(&["sync /".to_owned(), "sync wal/".to_owned()]));
+    }
+
+    #[test]
+    fn a_file_that_was_only_written_back_is_whole_after_a_crash_too() {
+        let replace = |fs: &SimFs| {
+            write_temporary(fs, "wal/a.tmp", NEW, false)?;
+            fs.rename("wal/a.tmp", "a.json").map_err(|error| Error::io("rename", "", error))
+        };
+        at_every_crash(replace, |left, _| {
+            let found = left.read_now("a.json").expect("there is always a file");
+            assert!(found == NEW || found == OLD, "{} bytes", found.len());
+        });
+    }
+
+    #[test]
+    fn a_failure_at_any_call_is_told_and_leaves_no_temporary_file() {
+        for call in 1.. {
+            let fs = disk();
+            fs.fail_at(call, Fault::Errno(5));
+            let Err(error) = replace(&fs, "a.json", "wal/a.tmp", NEW) else {
+                assert_eq!(fs.faults_fired(), 0);
+                return;
+            };
+            assert!(matches!(error, Error::Io { .. }), "{error}");
+            let found = fs.read_now("a.json").unwrap();
+            let is_last_step = fs.trace().iter().any(|call| call.starts_with("rename"))
+                && fs.trace().last().unwrap().starts_with("sync");
+            assert_eq!(found, if is_last_step { NEW } else { OLD }, "{error}");
+            if call > 1 {
+                assert_eq!(fs.names(), ["a.json"], "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_as_such_and_changes_nothing() {
+        let fs = disk();
+        fs.set_free_bytes(100);
+        let error = replace(&fs, "a.json", "wal/a.tmp", NEW).unwrap_err();
+        assert!(
+            matches!(&error, Error::DiskFull { action: "write", path, .. } if path.ends_with("wal/a.tmp"))
+        );
+        assert_eq!(fs.names(), ["a.json"]);
+        fs.set_free_bytes(2000);
+        replace(&fs, "a.json", "wal/a.tmp", NEW).unwrap();
+        assert_eq!(fs.read_now("a.json").unwrap(), NEW);
+    }
+
+    #[test]
+    fn short_and_interrupted_writes_are_continued() {
+        let fs = disk();
+        fs.fail_when(CallKind::Write, 1, Fault::Short);
+        fs.fail_when(CallKind::Write, 2, Fault::Error(io::ErrorKind::Interrupted));
+        replace(&fs, "a.json", "wal/a.tmp", NEW).unwrap();
+        assert_eq!((fs.faults_fired(), fs.read_now("a.json").unwrap()), (2, NEW.to_vec()));
+    }
+
+    #[test]
+    fn a_second_failure_does_not_hide_the_first() {
+        let fs = disk();
+        fs.fail_when(CallKind::Sync, 1, Fault::Errno(5));
+        fs.fail_when(CallKind::Remove, 2, Fault::Error(io::ErrorKind::PermissionDenied));
+        let error = replace(&fs, "a.json", "wal/a.tmp", NEW).unwrap_err();
+        assert!(matches!(error, Error::Io { action: "flush", .. }), "{error}");
+        assert_eq!(fs.faults_fired(), 2);
+        assert_eq!(fs.read_now("a.json").unwrap(), OLD);
+    }
+
+    #[test]
+    fn removing_tells_whether_there_was_a_file() {
+        let fs = disk();
+        assert!(remove_if_any(&fs, "a.json").unwrap());
+        assert!(!remove_if_any(&fs, "a.json").unwrap());
+        fs.fail_when(CallKind::Remove, 1, Fault::Errno(13));
+        assert!(remove_if_any(&fs, "a.json").is_err());
+    }
+}

@@ -1,4 +1,4 @@
-//! JSON documents as text: checking and splitting it, and (in [`edit`]) merging and laying it out.
+//! JSON documents as text: checking, splitting, merging and laying it out.
 //!
 //! What was saved must come back digit by digit, key by key, so a document is kept as its text and
 //! nothing here goes through a parsed value: `1e400`, 30-digit integers and escapes stay as they
@@ -40,7 +40,8 @@ pub struct JsonError {
 }
 
 impl JsonError {
-    fn at(text: &str, offset: usize, why: impl Into<String>) -> Self {
+    /// The error at a byte of `text`.
+    pub(super) fn at(text: &str, offset: usize, why: impl Into<String>) -> Self {
         let whole = |at: &usize| text.is_char_boundary(*at);
         let offset = (0..=offset.min(text.len())).rev().find(whole).unwrap_or(0);
         let before = text.get(..offset).unwrap_or(text);
@@ -52,7 +53,12 @@ impl JsonError {
 
     /// Translates the library's place (a line and a column in bytes) within `part`, which begins
     /// at `start` of `text`.
-    fn from_serde(text: &str, start: usize, part: &str, error: &serde_json::Error) -> Self {
+    pub(super) fn from_serde(
+        text: &str,
+        start: usize,
+        part: &str,
+        error: &serde_json::Error,
+    ) -> Self {
         let lines_before = error.line().saturating_sub(1);
         let line_start: usize = part.split_inclusive('\n').take(lines_before).map(str::len).sum();
         let inside = line_start.saturating_add(error.column().saturating_sub(1));
@@ -113,7 +119,7 @@ impl<'a> Iterator for Tokens<'a> {
     }
 }
 
-fn is_space(c: char) -> bool {
+pub(super) fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')
 }
 
@@ -151,6 +157,7 @@ fn decode(raw: &str) -> Result<Cow<'_, str>, serde_json::Error> {
 /// ```
 pub fn check_object(text: &str) -> Result<(), JsonError> {
     check_grammar(text)?;
+    check_depth(text, DEPTH_MAX)?;
     let mut keys: Vec<(Cow<'_, str>, usize)> = Vec::new();
     // Of each open bracket: where its keys begin, or nothing for an array.
     let mut open: Vec<Option<usize>> = Vec::new();
@@ -158,10 +165,6 @@ pub fn check_object(text: &str) -> Result<(), JsonError> {
     for token in Tokens::new(text) {
         let kind = token.kind();
         match kind {
-            b'{' | b'[' if open.len() >= DEPTH_MAX => {
-                let why = format!("nested more than {DEPTH_MAX} levels deep");
-                return Err(JsonError::at(text, token.at, why));
-            }
             b'{' => open.push(Some(keys.len())),
             b'[' => open.push(None),
             b'}' | b']' => {
@@ -189,6 +192,23 @@ pub fn check_object(text: &str) -> Result<(), JsonError> {
     Ok(())
 }
 
+/// Refuses nesting beyond `levels` in text whose grammar was checked.
+pub(super) fn check_depth(text: &str, levels: usize) -> Result<(), JsonError> {
+    let mut depth = 0_usize;
+    for token in Tokens::new(text) {
+        match token.kind() {
+            b'{' | b'[' if depth >= levels => {
+                let why = format!("nested more than {levels} levels deep");
+                return Err(JsonError::at(text, token.at, why));
+            }
+            b'{' | b'[' => depth = depth.saturating_add(1),
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn check_grammar(text: &str) -> Result<(), JsonError> {
     if text.starts_with('\u{feff}') {
         let why = "the text begins with a byte order mark; save it as UTF-8 without one";
@@ -206,7 +226,7 @@ fn check_grammar(text: &str) -> Result<(), JsonError> {
 }
 
 /// What kind of value a text seems to be, for messages.
-pub(crate) fn name_of(value: &str) -> &'static str {
+pub(super) fn name_of(value: &str) -> &'static str {
     match value.bytes().next() {
         None => "nothing",
         Some(b'{') => "an object",
@@ -331,7 +351,7 @@ impl<'de> Deserialize<'de> for RawMembers<'de> {
 }
 
 /// Where `part`, a piece of `text`, begins in it.
-fn offset_in(text: &str, part: &str) -> usize {
+pub(super) fn offset_in(text: &str, part: &str) -> usize {
     part.as_ptr().addr().saturating_sub(text.as_ptr().addr())
 }
 

@@ -3,4 +3,18 @@
 //! Architecture invariant: a pure state machine. Nothing here does I/O, reads a clock, starts a
 //! thread or depends on an option, so that replaying the log gives the same state, byte for byte.
 
+mod codec;
+pub mod document;
 pub mod json;
+pub mod metrics;
+pub mod op;
+pub mod session;
+pub mod table;
+pub mod task;
+
+pub use document::Document;
+pub use metrics::Metrics;
+pub use op::{Collection, Op};
+pub use session::Session;
+pub use table::{AfterHole, Applied, Doc, Refused, Table};
+pub use task::{LogEntry, Status, Task};

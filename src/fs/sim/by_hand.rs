@@ -1,0 +1,86 @@
+//! What a test does to the simulated disk behind the engine's back: looking, a person's edits,
+//! planted names, rot.
+//!
+//! Invariants: none of it counts as a call or can be made to fail by a planned fault; what a person
+//! changes is durable at once, so that a later power cut shows only what the engine lost.
+
+use std::io;
+
+use super::SimFs;
+use super::disk::{Disk, Taken};
+use crate::fs::{Entry, Kind, join, split};
+
+impl SimFs {
+    /// What a file holds, as calls see it; `None` if there is no such file.
+    pub fn read_now(&self, path: &str) -> Option<Vec<u8>> {
+        let machine = self.machine.lock();
+        let inode = machine.disk.file(path).ok()?;
+        Some(machine.disk.read(inode).to_vec())
+    }
+
+    /// A person's edit in place: the same inode, if there is one, gets these contents, durable at
+    /// once. Missing directories are made.
+    pub fn write_now(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut machine = self.machine.lock();
+        make_dir_of(&mut machine.disk, path)?;
+        machine.disk.settle(path, bytes.to_vec())
+    }
+
+    /// A person's edit as most editors do it: a new inode takes the name, durable at once. Missing
+    /// directories are made.
+    pub fn save_now(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut machine = self.machine.lock();
+        make_dir_of(&mut machine.disk, path)?;
+        let temporary = format!("{path}~");
+        machine.disk.settle(&temporary, bytes.to_vec())?;
+        machine.disk.rename(&temporary, path, Taken::Replace)?;
+        machine.disk.settle_name(path)
+    }
+
+    /// A person's deletion of a file, durable at once.
+    pub fn remove_now(&self, path: &str) -> io::Result<()> {
+        let mut machine = self.machine.lock();
+        machine.disk.remove(path)?;
+        machine.disk.settle_name(path)
+    }
+
+    /// Plants an empty file, a directory, or something else (a link, a FIFO) at a free name, durable
+    /// at once.
+    pub fn plant_now(&self, path: &str, kind: Kind) -> io::Result<()> {
+        let mut machine = self.machine.lock();
+        machine.disk.create(path, kind)?;
+        machine.disk.settle_name(path)
+    }
+
+    /// Flips the bits of `mask` in one byte, on the medium and in what is read, with no trace in the
+    /// file's `stat`. Nothing happens beyond the file's end.
+    pub fn corrupt(&self, path: &str, offset: u64, mask: u8) -> io::Result<()> {
+        let offset = usize::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+        self.machine.lock().disk.corrupt(path, offset, mask)
+    }
+
+    /// The paths of all files (not directories), sorted.
+    pub fn names(&self) -> Vec<String> {
+        let machine = self.machine.lock();
+        let list = |dir: &str| machine.disk.list(dir).unwrap_or_default();
+        let mut paths = Vec::new();
+        for Entry { name, kind } in list("") {
+            if kind == Kind::Directory {
+                let below = list(&name).into_iter().filter(|entry| entry.kind != Kind::Directory);
+                paths.extend(below.map(|entry| join(&name, &entry.name)));
+            } else {
+                paths.push(name);
+            }
+        }
+        paths.sort();
+        paths
+    }
+}
+
+fn make_dir_of(disk: &mut Disk, path: &str) -> io::Result<()> {
+    let (dir, _) = split(path)?;
+    if !dir.is_empty() && disk.find(dir)?.is_none() {
+        disk.create(dir, Kind::Directory)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! The bytes of each kind of record: the only place that knows bincode.
+//!
+//! The layout is bincode's legacy configuration (fixed-width little-endian integers, strings as a
+//! u64 length and their bytes), pinned by golden bytes below: it must never change for a kind that
+//! was ever written. Decoding bounds every length before memory is taken for it, refuses bytes that
+//! are left over, and checks ids again; a document's text was checked before it was logged.
+
+use std::sync::Arc;
+
+use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
+use bincode::{BorrowDecode, Encode};
+
+use crate::base::{ContentHash, DocumentId, Lsn};
+use crate::state::{Collection, Document, Op};
+
+/// The most that one record may claim: a transaction's limit of 256 MiB, and room for its fields.
+const RECORD_BYTES_MAX: usize = 256 * 1024 * 1024 + 64 * 1024;
+
+const CONFIG: Configuration<LittleEndian, Fixint, Limit<RECORD_BYTES_MAX>> =
+    bincode::config::legacy().with_limit::<RECORD_BYTES_MAX>();
+
+const PUT: u8 = 1;
+const PATCH: u8 = 2;
+const APPEND_LOG: u8 = 3;
+const DELETE: u8 = 4;
+const WROTE: u8 = 5;
+const REMOVED: u8 = 6;
+
+/// Put and patch: a document concerned, and JSON text.
+#[derive(Encode, BorrowDecode)]
+struct TextRecord<'a> {
+    collection: u8,
+    id: &'a str,
+    text: &'a str,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct AppendLogRecord<'a> {
+    id: &'a str,
+    entry: &'a str,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct DeleteRecord<'a> {
+    collection: u8,
+    id: &'a str,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct WroteRecord<'a> {
+    file: &'a str,
+    hash: u128,
+    length: u64,
+    lsn: u64,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct RemovedRecord<'a> {
+    file: &'a str,
+    lsn: u64,
+}
+
+/// The kind and the payload of a record.
+pub(super) fn encode(op: &Op) -> (u8, Vec<u8>) {
+    match op {
+        Op::Put { collection, id, document } => {
+            let text = document.text();
+            (PUT, bytes(TextRecord { collection: number(*collection), id: id.as_str(), text }))
+        }
+        Op::Patch { collection, id, patch: text } => {
+            (PATCH, bytes(TextRecord { collection: number(*collection), id: id.as_str(), text }))
+        }
+        Op::AppendLog { id, entry } => {
+            (APPEND_LOG, bytes(AppendLogRecord { id: id.as_str(), entry }))
+        }
+        Op::Delete { collection, id } => {
+            (DELETE, bytes(DeleteRecord { collection: number(*collection), id: id.as_str() }))
+        }
+        Op::Wrote { file, hash, length, lsn } => {
+            (WROTE, bytes(WroteRecord { file, hash: hash.0, length: *length, lsn: lsn.0 }))
+        }
+        Op::Removed { file, lsn } => (REMOVED, bytes(RemovedRecord { file, lsn: lsn.0 })),
+    }
+}
+
+/// The mutation that a record holds, or why these bytes are none.
+pub(super) fn decode(kind: u8, payload: &[u8]) -> Result<Op, String> {
+    Ok(match kind {
+        PUT => {
+            let TextRecord { collection, id, text } = record(payload)?;
+            let document = Document::new(text);
+            Op::Put { collection: collection_of(collection)?, id: id_of(id)?, document }
+        }
+        PATCH => {
+            let TextRecord { collection, id, text } = record(payload)?;
+            let (collection, id) = (collection_of(collection)?, id_of(id)?);
+            Op::Patch { collection, id, patch: Arc::from(text) }
+        }
+        APPEND_LOG => {
+            let AppendLogRecord { id, entry } = record(payload)?;
+            Op::AppendLog { id: id_of(id)?, entry: Arc::from(entry) }
+        }
+        DELETE => {
+            let DeleteRecord { collection, id } = record(payload)?;
+            Op::Delete { collection: collection_of(collection)?, id: id_of(id)? }
+        }
+        WROTE => {
+            let WroteRecord { file, hash, length, lsn } = record(payload)?;
+            Op::Wrote { file: file.to_owned(), hash: ContentHash(hash), length, lsn: Lsn(lsn) }
+        }
+        REMOVED => {
+            let RemovedRecord { file, lsn } = record(payload)?;
+            Op::Removed { file: file.to_owned(), lsn: Lsn(lsn) }
+        }
+        other => return Err(format!("a record of the unknown kind {other}")),
+    })
+}
+
+fn bytes(record: impl Encode) -> Vec<u8> {
+    bincode::encode_to_vec(record, CONFIG).expect("strings and integers are encoded into memory")
+}
+
+fn record<'a, T: BorrowDecode<'a, ()>>(payload: &'a [u8]) -> Result<T, String> {
+    let (record, used) =
+        bincode::borrow_decode_from_slice(payload, CONFIG).map_err(|error| error.to_string())?;
+    match payload.len().saturating_sub(used) {
+        0 => Ok(record),
+        left => Err(format!("{left} bytes too many in a record")),
+    }
+}
+
+fn number(collection: Collection) -> u8 {
+    match collection {
+        Collection::Task => 0,
+        Collection::Session => 1,
+    }
+}
+
+fn collection_of(number: u8) -> Result<Collection, String> {
+    match number {
+        0 => Ok(Collection::Task),
+        1 => Ok(Collection::Session),
+        other => Err(format!("a document of the unknown collection {other}")),
+    }
+}
+
+fn id_of(id: &str) -> Result<DocumentId, String> {
+    DocumentId::new(id).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id() -> DocumentId {
+        DocumentId::new("t1").unwrap()
+    }
+
+    /// One of each kind, with its bytes as an earlier version would have written them.
+    fn golden() -> Vec<(Op, u8, &'static [u8])> {
+        let (task, session) = (Collection::Task, Collection::Session);
+        vec![
+            (
+                Op::Put { collection: task, id: id(), document: Document::new("{\"id\":\"t1\"}") },
+                1,
+                b"\0\x02\0\0\0\0\0\0\0t1\x0b\0\0\0\0\0\0\0{\"id\":\"t1\"}",
+            ),
+            (
+                Op::Patch { collection: session, id: id(), patch: "{}".into() },
+                2,
+                b"\x01\x02\0\0\0\0\0\0\0t1\x02\0\0\0\0\0\0\0{}",
+            ),
+            (
+                Op::AppendLog { id: id(), entry: "{}".into() },
+                3,
+                b"\x02\0\0\0\0\0\0\0t1\x02\0\0\0\0\0\0\0{}",
+            ),
+            (
+                Op::Delete { collection: session, id: id() },
+                4,
+                b"\x01\x02\0\0\0\0\0\0\0t1",
+            ),
+            (
+                Op::Wrote {
+                    file: "tasks/a".into(),
+                    hash: ContentHash(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
+                    length: 258,
+                    lsn: Lsn(3),
+                },
+                5,
+                b"\x07\0\0\0\0\0\0\0tasks/a\x10\x0f\x0e\x0d\x0c\x0b\x0a\x09\x08\x07\x06\x05\x04\x03\x02\x01\x02\x01\0\0\0\0\0\0\x03\0\0\0\0\0\0\0",
+            ),
+            (
+                Op::Removed { file: "tasks/a".into(), lsn: Lsn(4) },
+                6,
+                b"\x07\0\0\0\0\0\0\0tasks/a\x04\0\0\0\0\0\0\0",
+            ),
+        ]
+    }
+
+    #[test]
+    fn the_bytes_of_every_kind_never_change() {
+        for (op, kind, payload) in golden() {
+            assert_eq!(encode(&op), (kind, payload.to_vec()), "{op:?}");
+            assert_eq!(decode(kind, payload).unwrap(), op);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_cut_or_left_over_are_refused() {
+        for (_, kind, payload) in golden() {
+            for end in 0..payload.len() {
+                assert!(decode(kind, &payload[..end]).is_err(), "kind {kind} cut at {end}");
+            }
+            let why = decode(kind, &[payload, b"\0"].concat()).unwrap_err();
+            assert_eq!(why, "1 bytes too many in a record");
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_limit_takes_no_memory_and_is_refused() {
+        for length in [u64::MAX, 1 << 40, 1 << 30] {
+            let payload = [&length.to_le_bytes()[..], b"t1"].concat();
+            let why = decode(APPEND_LOG, &payload).unwrap_err();
+            assert!(why.contains("Limit"), "{length}: {why}");
+        }
+    }
+
+    #[test]
+    fn unknown_kinds_collections_and_impossible_ids_are_refused() {
+        assert!(decode(0, b"").is_err());
+        assert!(decode(7, b"").is_err());
+        assert!(decode(DELETE, b"\x02\x02\0\0\0\0\0\0\0t1").unwrap_err().contains("collection 2"));
+        assert!(decode(DELETE, b"\0\0\0\0\0\0\0\0\0").unwrap_err().contains("empty"));
+        assert!(decode(DELETE, b"\0\x01\0\0\0\0\0\0\0\n").unwrap_err().contains("control"));
+        assert!(decode(DELETE, b"\0\x01\0\0\0\0\0\0\0\xff").is_err(), "not UTF-8");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_decoding_panic(
+            kind in 0..9_u8, payload in prop::collection::vec(any::<u8>(), 0..64),
+        ) {
+            if let Ok(op) = decode(kind, &payload) {
+                prop_assert_eq!(encode(&op), (kind, payload));
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! A document: its text, verbatim, and beside it the few top-level members that are indexed.
+//!
+//! The text is the truth; the indexed members are read from it once, on the thread that makes the
+//! document, so that applying it later parses nothing. They tolerate any type: a `status` that is
+//! a number is simply not indexed.
+//!
+//! Invariant: two documents of equal text are equal in everything, whether they were saved, patched
+//! or replayed.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::base::{Error, Result, Timestamp};
+use crate::state::json::{self, JsonError, Object, append_to_array, merge_patch};
+
+/// The member of a task that log entries are appended to.
+const LOGS: &str = "logs";
+
+/// A document's text with what is indexed of it. Cloning copies no text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    text: Arc<str>,
+    status: Option<Arc<str>>,
+    assigned_to: Option<Arc<str>>,
+    started_at: Option<Timestamp>,
+    completed_at: Option<Timestamp>,
+    /// Where the next entry of a `logs` array that has entries goes, so that appending to a long
+    /// one does not read it.
+    logs_end: Option<usize>,
+}
+
+impl Document {
+    /// Takes a text that passed [`check_object`](crate::state::json::check_object). Of any other
+    /// text nothing is indexed.
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        let text = text.into();
+        let object = Object::parse(&text).unwrap_or_default();
+        Self::indexed(Arc::clone(&text), &text, &object)
+    }
+
+    /// The same where the caller has split the text already: `object` holds spans of `source`,
+    /// which equals `text`.
+    pub(super) fn indexed(text: Arc<str>, source: &str, object: &Object<'_>) -> Self {
+        let string = |key: &str| -> Option<String> {
+            let value = object.get(key).filter(|value| value.starts_with('"'))?;
+            serde_json::from_str(value).ok()
+        };
+        let time = |key: &str| string(key).as_deref().and_then(Timestamp::parse);
+        let logs_end = object.get(LOGS).filter(|logs| logs.starts_with('[')).and_then(|logs| {
+            let inside = logs.strip_suffix(']')?.trim_end_matches(json::is_space);
+            (inside != "[").then(|| json::offset_in(source, logs).saturating_add(inside.len()))
+        });
+        Document {
+            status: string("status").map(Arc::from),
+            assigned_to: string("assigned_to").map(Arc::from),
+            started_at: time("started_at"),
+            completed_at: time("completed_at"),
+            logs_end,
+            text,
+        }
+    }
+
+    /// The text, as it was saved.
+    pub fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+
+    /// The member `status`, where it is a string.
+    pub fn status(&self) -> Option<&str> {
+        self.status.as_deref()
+    }
+
+    /// The member `assigned_to`, where it is a string.
+    pub fn assigned_to(&self) -> Option<&str> {
+        self.assigned_to.as_deref()
+    }
+
+    /// The member `started_at`, where it is an RFC 3339 time.
+    pub fn started_at(&self) -> Option<Timestamp> {
+        self.started_at
+    }
+
+    /// The member `completed_at`, where it is an RFC 3339 time.
+    pub fn completed_at(&self) -> Option<Timestamp> {
+        self.completed_at
+    }
+
+    /// The document with a merge patch applied.
+    pub(super) fn patched(&self, patch: &str) -> Document {
+        Document::new(merge_patch(&self.text, patch))
+    }
+
+    /// The document with one more entry in `logs`; refused where `logs` is no array.
+    pub(super) fn with_log(&self, entry: &str) -> Result<Document, JsonError> {
+        let entry = entry.trim_matches(json::is_space);
+        let around = self.logs_end.and_then(|at| Some((at, self.text.split_at_checked(at)?)));
+        let Some((at, (before, after))) = around else {
+            return append_to_array(&self.text, LOGS, entry).map(Document::new);
+        };
+        let text = [before, ",", entry, after].concat().into();
+        let logs_end = Some(at.saturating_add(entry.len()).saturating_add(1));
+        Ok(Document { text, logs_end, ..self.clone() })
+    }
+}
+
+/// Reads a typed value from a document's text. Member by member, since the library's limit of depth
+/// is one level below ours.
+pub(super) fn read<T: DeserializeOwned>(text: &str, what: &str) -> Result<T> {
+    let object = Object::parse(text).map_err(|error| error.into_error(what))?;
+    let mut members = Map::new();
+    for member in &object {
+        let value: Value = serde_json::from_str(member.value).map_err(|error| {
+            let start = json::offset_in(text, member.value);
+            JsonError::from_serde(text, start, member.value, &error).into_error(what)
+        })?;
+        members.insert(member.key.clone().into_owned(), value);
+    }
+    serde_json::from_value(Value::Object(members)).map_err(|error| Error::invalid(what, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indexed_members_are_top_level_and_tolerate_any_type() {
+        let document = Document::new(
+            r#"{"x": {"status": "failed"}, "status": "\u0061b", "assigned_to": 7,
+                "started_at": "2024-01-01T10:00:00Z", "completed_at": "soon", "logs": {}}"#,
+        );
+        assert_eq!(document.status(), Some("ab"));
+        assert_eq!(document.assigned_to(), None);
+        assert_eq!(document.started_at(), Timestamp::parse("2024-01-01T10:00:00Z"));
+        assert_eq!(document.completed_at(), None);
+        assert_eq!(Document::new("no JSON").status(), None);
+    }
+
+    #[test]
+    fn appending_entries_one_by_one_gives_what_reading_the_text_anew_gives() {
+        for start in [
+            r#"{"id": "t"}"#,
+            r#"{"id": "t", "logs": null, "b": 1}"#,
+            r#"{"logs": [ ], "id": "t"}"#,
+            "{\n  \"logs\": [\n    {\"message\": \"é]\"}\n  ],\n  \"id\": \"t\"\n}\n",
+        ] {
+            let mut document = Document::new(start);
+            for entry in [" {\"message\":\"a\"}\n", "{\"message\":\"]\\\"\"}", "{}"] {
+                let anew = append_to_array(document.text(), LOGS, entry.trim())
+                    .map(Document::new)
+                    .unwrap();
+                document = document.with_log(entry).unwrap();
+                assert_eq!(document, anew);
+                json::check_object(document.text()).unwrap();
+            }
+        }
+        let why = Document::new(r#"{"logs": 1}"#).with_log("{}").unwrap_err().why;
+        assert_eq!(why, "`logs` is a number, not an array");
+    }
+}
