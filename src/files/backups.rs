@@ -108,3 +108,85 @@ pub fn newest_intact(
     }
     Ok((None, problems))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::snapshot::{Contents, render};
+    use crate::fs::sim::SimFs;
+
+    const STORE: StoreId = StoreId(7);
+
+    fn bytes(store: StoreId, lsn: u64) -> Vec<u8> {
+        render(Contents {
+            store,
+            lsn: Lsn(lsn),
+            tasks: Vec::new(),
+            sessions: Vec::new(),
+            metrics: "{}",
+            last_saved: Timestamp(0),
+        })
+    }
+
+    /// A disk with backups made at these times, in seconds.
+    fn disk(backups: &[(i64, Vec<u8>)]) -> SimFs {
+        let disk = SimFs::new();
+        for (time, bytes) in backups {
+            disk.write_now(&names::backup(Timestamp(time * 1_000_000_000)), bytes).unwrap();
+        }
+        disk
+    }
+
+    fn times(disk: &SimFs) -> Vec<i64> {
+        list(disk).unwrap().iter().map(|backup| backup.time.0 / 1_000_000_000).collect()
+    }
+
+    #[test]
+    fn pruning_keeps_the_newest_and_counts_and_removes_only_what_is_intact_and_ours() {
+        let mut damaged = bytes(STORE, 3);
+        let last = damaged.len() - 5;
+        damaged[last] ^= 1;
+        let disk = disk(&[
+            (1, bytes(STORE, 1)),
+            (2, bytes(STORE, 2)),
+            (3, damaged),
+            (4, bytes(STORE, 4)),
+            (5, bytes(StoreId(8), 5)),
+            (6, Vec::new()),
+            (7, bytes(STORE, 7)),
+        ]);
+        disk.write_now("state.backup.8000.json", b"{\"tasks\":[]}").unwrap();
+        let removed = prune(&disk, STORE, 2).unwrap();
+        assert_eq!(removed.len(), 2);
+        assert_eq!(times(&disk), [3, 4, 5, 6, 7, 8]);
+        assert_eq!(prune(&disk, STORE, 0).unwrap().len(), 1, "one at least is kept");
+        assert_eq!(times(&disk), [3, 5, 6, 7, 8]);
+    }
+
+    #[test]
+    fn the_newest_intact_backup_is_found_behind_damaged_ones_which_are_reported() {
+        let disk = disk(&[
+            (1, bytes(STORE, 1)),
+            (2, bytes(STORE, 2)),
+            (3, bytes(StoreId(8), 3)),
+            (4, b"{".to_vec()),
+            (5, Vec::new()),
+        ]);
+        let (found, problems) = newest_intact(&disk, STORE).unwrap();
+        assert_eq!(found.unwrap().1.lsn, Lsn(2));
+        let kinds: Vec<ProblemKind> = problems.iter().map(|problem| problem.kind).collect();
+        use ProblemKind::{Corrupt, Foreign};
+        assert_eq!(kinds, [Corrupt, Corrupt, Foreign]);
+        assert!(newest_intact(&SimFs::new(), STORE).unwrap().0.is_none());
+    }
+
+    #[test]
+    fn size_and_lsn_are_read_from_the_file() {
+        let disk = disk(&[(1, bytes(STORE, 9)), (2, b"x".to_vec())]);
+        let all = list(&disk).unwrap();
+        assert_eq!(all[0].lsn(&disk, STORE).unwrap(), Some(Lsn(9)));
+        assert_eq!(all[0].lsn(&disk, StoreId(8)).unwrap(), None);
+        assert_eq!(all[1].lsn(&disk, STORE).unwrap(), None);
+        assert_eq!(all[1].size_bytes(&disk).unwrap(), Some(1));
+    }
+}

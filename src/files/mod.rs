@@ -7,6 +7,8 @@
 
 pub mod backups;
 mod conflicts;
+#[cfg(test)]
+mod meddler;
 pub mod mirror;
 pub mod names;
 pub mod owner;

@@ -138,6 +138,8 @@ fn render(owner: &Owner) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::Kind;
+    use crate::fs::sim::SimFs;
 
     const OWNER: Owner = Owner {
         store: StoreId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef),
@@ -180,5 +182,21 @@ mod tests {
     fn the_format_of_a_later_version_is_damage_that_says_so() {
         let later = render(&OWNER).replace("\"format\":1", "\"format\":2");
         assert!(parse(later.as_bytes()).unwrap_err().contains("format 2"));
+    }
+
+    #[test]
+    fn whatever_lies_in_its_place_is_told_and_never_an_error() {
+        let disk = SimFs::new();
+        disk.create_dir(names::WAL).unwrap();
+        assert_eq!(read(&disk).unwrap(), OwnerFile::Missing);
+        write(&disk, &OWNER).unwrap();
+        assert_eq!(read(&disk).unwrap(), OwnerFile::Intact(OWNER));
+        disk.write_now(names::OWNER, &[b' '; 5000]).unwrap();
+        assert!(matches!(read(&disk).unwrap(), OwnerFile::Damaged { .. }));
+        for kind in [Kind::File, Kind::Directory, Kind::Other] {
+            let disk = SimFs::new();
+            disk.plant_now(names::OWNER, kind).unwrap();
+            assert!(matches!(read(&disk).unwrap(), OwnerFile::Damaged { .. }), "{kind:?}");
+        }
     }
 }

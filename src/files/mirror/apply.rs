@@ -107,7 +107,8 @@ impl Mirror {
             (Some(bytes), None) => place_new(fs, file, bytes),
             (Some(_), Some(_)) if is_there => Ok(Outcome::Done),
             (Some(bytes), Some(hash)) => {
-                let outcome = replace(fs, file, bytes, hash)?;
+                let may_go = ours.contains(&hash);
+                let outcome = replace(fs, file, bytes, hash, may_go)?;
                 problems.extend(settle(fs, file, ours)?);
                 Ok(outcome)
             }
@@ -131,7 +132,7 @@ impl Mirror {
         let Change { file, write, hash, length } = change;
         self.attempts.remove(file);
         self.distrusted.remove(file);
-        self.unsynced_dirs.insert(dir_of(file));
+        self.unsynced_dirs.insert(dir_of(file).to_owned());
         let target = self.pending.remove(file);
         if write.is_some() {
             self.placed.insert(file.clone(), Placed { hash: *hash, length: *length });
@@ -152,10 +153,16 @@ fn place_new(fs: &dyn Fs, file: &str, bytes: &[u8]) -> Result<Outcome> {
     }
 }
 
-/// Puts new contents in the place of a file in which `found` was seen. The file that was there is
-/// then under the swap name; where files cannot be exchanged, it is replaced if it is still the
-/// same, and the engine's or kept.
-fn replace(fs: &dyn Fs, file: &str, bytes: &[u8], found: ContentHash) -> Result<Outcome> {
+/// Puts new contents in the place of a file in which `found` was seen. What was there is then under
+/// the swap name. Where files cannot be exchanged, what `may_go` is replaced, if it is still the
+/// same; what may not is taken out first.
+fn replace(
+    fs: &dyn Fs,
+    file: &str,
+    bytes: &[u8],
+    found: ContentHash,
+    may_go: bool,
+) -> Result<Outcome> {
     let swap = names::swap(file);
     write_temporary(fs, MIRROR_PART, bytes, false)?;
     fs.rename_new(MIRROR_PART, &swap)
@@ -163,9 +170,13 @@ fn replace(fs: &dyn Fs, file: &str, bytes: &[u8], found: ContentHash) -> Result<
     let Err(error) = fs.exchange(&swap, file) else { return Ok(Outcome::Done) };
     match error.kind() {
         ErrorKind::NotFound => Ok(Outcome::Again),
+        ErrorKind::Unsupported if !may_go => {
+            remove_if_any(fs, &swap)?;
+            take_out(fs, file)?;
+            Ok(Outcome::Again)
+        }
         ErrorKind::Unsupported => {
-            let is_same = matches!(look(fs, file)?, Sight::File(_, hash) if hash == found);
-            if !is_same {
+            if !matches!(look(fs, file)?, Sight::File(_, hash) if hash == found) {
                 return Ok(Outcome::Again);
             }
             fs.rename(&swap, file)

@@ -48,7 +48,7 @@ pub struct Mirror {
     /// Files that were written since the last sync, and of what.
     unsynced: BTreeMap<String, Target>,
     /// Directories with changed names since the last sync.
-    unsynced_dirs: BTreeSet<&'static str>,
+    unsynced_dirs: BTreeSet<String>,
     /// Files whose leftovers lie in `wal/`.
     leftovers: Vec<String>,
 }
@@ -150,9 +150,9 @@ impl Mirror {
 
     /// Makes the names in the mirror's directories durable, but no contents.
     pub fn sync_dirs(&mut self, fs: &dyn Fs) -> Result<()> {
-        while let Some(dir) = self.unsynced_dirs.first().copied() {
+        while let Some(dir) = self.unsynced_dirs.first() {
             sync_dir(fs, dir)?;
-            self.unsynced_dirs.remove(dir);
+            self.unsynced_dirs.pop_first();
         }
         Ok(())
     }
@@ -243,10 +243,6 @@ impl Mirror {
 }
 
 /// The directory of a mirror file.
-fn dir_of(file: &str) -> &'static str {
-    Collection::ALL
-        .into_iter()
-        .map(Collection::dir)
-        .find(|dir| file.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/')))
-        .unwrap_or(names::WAL)
+fn dir_of(file: &str) -> &str {
+    file.split_once('/').map_or("", |(dir, _)| dir)
 }

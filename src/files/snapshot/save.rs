@@ -70,8 +70,9 @@ pub fn save(
         if !put_in_place(fs, &former)? {
             continue;
         }
-        sync_dir(fs, "")?;
+        // What came out must have its durable name before its old one durably goes.
         sync_dir(fs, WAL)?;
+        sync_dir(fs, "")?;
         problems.extend(settle_former(fs, &former)?);
         let stat = stat(fs, STATE)?;
         let backup = match former {
@@ -276,3 +277,7 @@ fn stat(fs: &dyn Fs, path: &str) -> Result<Option<Stat>> {
 fn rename_new(fs: &dyn Fs, from: &str, to: &str) -> Result<()> {
     fs.rename_new(from, to).map_err(|error| Error::io("rename", fs.display(from), error))
 }
+
+#[cfg(test)]
+#[path = "save_tests.rs"]
+mod tests;
