@@ -8,11 +8,14 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use crate::base::{ContentHash, ContentHasher, Error, Result};
-use crate::files::names::{self, CONFLICTS};
-use crate::fs::{File, Fs, Mode, read_full_at};
+use crate::files::names::{self, CONFLICT_PART, CONFLICTS};
+use crate::fs::replace::{remove_if_any, write_temporary};
+use crate::fs::{File, Fs, Mode, read_file, read_full_at};
 
 const CHUNK_BYTES: usize = 64 << 10;
 const ATTEMPTS_MAX: u32 = 1000;
+/// The largest file that is copied, in memory, where it cannot be linked.
+const COPY_BYTES_MAX: u64 = 16 << 30;
 
 /// Hashes an open file, however long, without holding it in memory.
 pub(crate) fn hash_of(file: &dyn File) -> io::Result<ContentHash> {
@@ -70,63 +73,64 @@ pub(crate) fn sync_dir(fs: &dyn Fs, dir: &str) -> Result<()> {
 }
 
 /// Gives the regular file at `path` a second, durable name in `conflicts/`, made from the name of
-/// `of`, and says which. `None` if the file system cannot give second names.
-pub(crate) fn keep(fs: &dyn Fs, path: &str, of: &str) -> Result<Option<String>> {
-    place(fs, path, of, |target| fs.link(path, target))
+/// `of`, and says which; where the file system cannot link, a copy gets it.
+pub(crate) fn keep(fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
+    let Sight::File(file, hash) = look(fs, path)? else {
+        return Err(Error::not_found(fs.display(path)));
+    };
+    file.sync_data().map_err(|error| Error::io("flush", fs.display(path), error))?;
+    match place(fs, of, hash, |target| fs.link(path, target)) {
+        Ok(kept) => Ok(kept),
+        Err(Error::Io { source, .. }) if cannot_link(source.kind()) => {
+            let bytes = read_file(fs, path, COPY_BYTES_MAX)
+                .map_err(|error| Error::io("read", fs.display(path), error))?;
+            write_temporary(fs, CONFLICT_PART, &bytes, true)?;
+            let hash = ContentHash::of(&bytes);
+            let kept = place(fs, of, hash, |target| fs.rename_new(CONFLICT_PART, target))?;
+            remove_if_any(fs, CONFLICT_PART)?;
+            Ok(kept)
+        }
+        Err(error) => Err(error),
+    }
 }
 
-/// Moves what lies at `path` into `conflicts/`, under a name made from the name of `of`, and
-/// says which. It is durable there before `path` goes away.
+/// Moves what lies at `path` into `conflicts/`, under a name made from the name of `of`, and says
+/// which. A regular file is durable there before `path` goes away.
 pub(crate) fn put_aside(fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
-    // Of a link or a directory only the name can be moved.
-    let linked = match look(fs, path)? {
-        Sight::NoFile => None,
-        Sight::File(..) | Sight::Nothing => keep(fs, path, of)?,
-    };
-    let kept = match linked {
-        Some(kept) => kept,
-        None => place(fs, path, of, |target| fs.rename_new(path, target))?.ok_or_else(|| {
-            let why = format!("the file system can neither link nor move {}", fs.display(path));
-            Error::Unsupported { what: "keeping a changed file".to_owned(), why }
-        })?,
-    };
-    crate::fs::replace::remove_if_any(fs, path)?;
+    if matches!(look(fs, path)?, Sight::NoFile) {
+        // Of a link or a directory only the name can be moved.
+        return place(fs, of, ContentHash::of(&[]), |target| fs.rename_new(path, target));
+    }
+    let kept = keep(fs, path, of)?;
+    remove_if_any(fs, path)?;
     Ok(kept)
 }
 
-/// Finds a name in `conflicts/` for the file, and has it `given`. `None` if that is unsupported.
+/// Whether an error of `link` says that it cannot be done here at all.
+pub(crate) fn cannot_link(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Unsupported | ErrorKind::PermissionDenied | ErrorKind::TooManyLinks)
+}
+
+/// Finds a name in `conflicts/` for contents, and has it `given` unless they are there already. The
+/// name is durable when this returns.
 fn place(
     fs: &dyn Fs,
-    path: &str,
     of: &str,
+    hash: ContentHash,
     given: impl Fn(&str) -> io::Result<()>,
-) -> Result<Option<String>> {
-    let hash = match look(fs, path)? {
-        Sight::File(file, hash) => {
-            file.sync_data().map_err(|error| Error::io("flush", fs.display(path), error))?;
-            hash
-        }
-        Sight::NoFile => ContentHash::of(&[]),
-        Sight::Nothing => return Err(Error::not_found(fs.display(path))),
-    };
+) -> Result<String> {
     ensure_dir(fs, CONFLICTS)?;
     for attempt in 0..ATTEMPTS_MAX {
         let target = names::conflict(of, hash, attempt);
-        let taken = match given(&target) {
-            Ok(()) => false,
-            Err(error) => match error.kind() {
-                ErrorKind::AlreadyExists => true,
-                ErrorKind::Unsupported | ErrorKind::PermissionDenied | ErrorKind::TooManyLinks => {
-                    return Ok(None);
-                }
-                _ => return Err(Error::io("keep", fs.display(&target), error)),
-            },
+        let is_there = match given(&target) {
+            Ok(()) => true,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => holds(fs, &target, hash)?,
+            Err(error) => return Err(Error::io("keep", fs.display(&target), error)),
         };
-        if taken && !holds(fs, &target, hash)? {
-            continue;
+        if is_there {
+            sync_dir(fs, CONFLICTS)?;
+            return Ok(target);
         }
-        sync_dir(fs, CONFLICTS)?;
-        return Ok(Some(target));
     }
     Err(Error::Conflict { what: fs.display(CONFLICTS), why: "every name for it is taken".into() })
 }

@@ -46,6 +46,9 @@ pub const OWNER_PART: &str = "wal/owner.part";
 /// A mirror file being written: always the engine's own.
 pub const MIRROR_PART: &str = "wal/mirror.part";
 
+/// A copy of a person's file being made for `conflicts/`: always the engine's own.
+pub const CONFLICT_PART: &str = "wal/conflict.part";
+
 const PLAIN_BYTES_MAX: usize = 180;
 const PREFIX_BYTES_MAX: usize = 60;
 const HASH_DIGITS: usize = 20;

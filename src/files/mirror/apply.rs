@@ -97,18 +97,16 @@ impl Mirror {
         };
         let is_there = found == Some(change.hash) && !self.distrusted.contains(file);
         if let Some(hash) = found.filter(|hash| !ours.contains(hash)) {
-            if let Some(kept) = keep(fs, file, file)? {
-                // From here on these contents may be dropped: they have their second name.
-                ours.push(hash);
-                problems.push(edited(file, &kept));
-            }
+            let kept = keep(fs, file, file)?;
+            // From here on these contents may be dropped: they have their second name.
+            ours.push(hash);
+            problems.push(edited(file, &kept));
         }
         match (&change.write, found) {
             (Some(bytes), None) => place_new(fs, file, bytes),
             (Some(_), Some(_)) if is_there => Ok(Outcome::Done),
             (Some(bytes), Some(hash)) => {
-                let may_go = ours.contains(&hash);
-                let outcome = replace(fs, file, bytes, hash, may_go)?;
+                let outcome = replace(fs, file, bytes, hash)?;
                 problems.extend(settle(fs, file, ours)?);
                 Ok(outcome)
             }
@@ -153,16 +151,10 @@ fn place_new(fs: &dyn Fs, file: &str, bytes: &[u8]) -> Result<Outcome> {
     }
 }
 
-/// Puts new contents in the place of a file in which `found` was seen. What was there is then under
-/// the swap name. Where files cannot be exchanged, what `may_go` is replaced, if it is still the
-/// same; what may not is taken out first.
-fn replace(
-    fs: &dyn Fs,
-    file: &str,
-    bytes: &[u8],
-    found: ContentHash,
-    may_go: bool,
-) -> Result<Outcome> {
+/// Puts new contents in the place of a file in which `found` was seen, which may go. What was there
+/// is then under the swap name; where files cannot be exchanged, it is replaced if it is still the
+/// same.
+fn replace(fs: &dyn Fs, file: &str, bytes: &[u8], found: ContentHash) -> Result<Outcome> {
     let swap = names::swap(file);
     write_temporary(fs, MIRROR_PART, bytes, false)?;
     fs.rename_new(MIRROR_PART, &swap)
@@ -170,11 +162,6 @@ fn replace(
     let Err(error) = fs.exchange(&swap, file) else { return Ok(Outcome::Done) };
     match error.kind() {
         ErrorKind::NotFound => Ok(Outcome::Again),
-        ErrorKind::Unsupported if !may_go => {
-            remove_if_any(fs, &swap)?;
-            take_out(fs, file)?;
-            Ok(Outcome::Again)
-        }
         ErrorKind::Unsupported => {
             if !matches!(look(fs, file)?, Sight::File(_, hash) if hash == found) {
                 return Ok(Outcome::Again);

@@ -18,8 +18,8 @@ use std::io::ErrorKind;
 use super::parse::{Parsed, peek, read};
 use crate::base::{Error, Lsn, Problem, ProblemKind, Result, StoreId, Timestamp};
 use crate::files::backups;
-use crate::files::conflicts::{keep, put_aside, sync_dir};
-use crate::files::names::{STATE, STATE_PART, STATE_SWAP, WAL};
+use crate::files::conflicts::{cannot_link, keep, put_aside, sync_dir};
+use crate::files::names::{CONFLICT_PART, STATE, STATE_PART, STATE_SWAP, WAL};
 use crate::fs::replace::{remove_if_any, write_temporary};
 use crate::fs::{Fs, Kind, Stat, read_file};
 
@@ -44,7 +44,7 @@ enum Former {
     NoFile,
     /// The engine's, also a backup of this name.
     Backup(String, Stat),
-    /// A person's, also in `conflicts/` unless the file system cannot link.
+    /// A person's, also in `conflicts/`.
     Person(Stat, Problem),
 }
 
@@ -102,10 +102,8 @@ fn give_second_name(
         sync_dir(fs, "")?;
         return Ok(Former::Backup(name, found));
     };
-    let detail = match keep(fs, STATE, STATE)? {
-        Some(kept) => format!("{why}; it was replaced by a new snapshot and is kept as {kept}"),
-        None => format!("{why}; it was replaced by a new snapshot and is kept in conflicts/"),
-    };
+    let kept = keep(fs, STATE, STATE)?;
+    let detail = format!("{why}; it was replaced by a new snapshot and is kept as {kept}");
     Ok(Former::Person(found, Problem::new(kind, STATE, 0, detail)))
 }
 
@@ -134,10 +132,8 @@ fn back_up(fs: &dyn Fs, found: &Stat, now: Timestamp) -> Result<String> {
     let name = backups::next_name(&backups, now);
     match fs.link(STATE, &name) {
         Ok(()) => return Ok(name),
-        Err(error) => match error.kind() {
-            ErrorKind::Unsupported | ErrorKind::PermissionDenied | ErrorKind::TooManyLinks => {}
-            _ => return Err(Error::io("link", fs.display(&name), error)),
-        },
+        Err(error) if cannot_link(error.kind()) => {}
+        Err(error) => return Err(Error::io("link", fs.display(&name), error)),
     }
     let bytes = read_file(fs, STATE, super::BYTES_MAX)
         .map_err(|error| Error::io("read", fs.display(STATE), error))?;
@@ -228,6 +224,7 @@ fn publish_as_backup(fs: &dyn Fs, now: Timestamp, mut problems: Vec<Problem>) ->
 /// | anything else | a person's: moved to `conflicts/`, reported |
 pub fn leftovers(fs: &dyn Fs, store: StoreId, now: Timestamp) -> Result<Vec<Problem>> {
     remove_if_any(fs, STATE_PART)?;
+    remove_if_any(fs, CONFLICT_PART)?;
     if stat(fs, STATE_SWAP)?.is_none() {
         return Ok(Vec::new());
     }
