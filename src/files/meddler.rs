@@ -17,6 +17,9 @@ pub(super) struct Meddler {
     pub(super) disk: SimFs,
     pub(super) no_exchange: bool,
     pub(super) no_link: bool,
+    pub(super) no_sync_all: bool,
+    /// `write_back` does nothing, as on systems that have no such call.
+    pub(super) no_write_back: bool,
     /// Done once, before the next exchange or `rename_new` to a path outside `wal/`.
     pub(super) edit: Mutex<Option<Edit>>,
 }
@@ -45,7 +48,8 @@ impl Meddler {
 
 impl Fs for Meddler {
     fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn File>> {
-        self.disk.open(path, mode)
+        let file = self.disk.open(path, mode)?;
+        Ok(if self.no_write_back { Arc::new(NoWriteBack(file)) } else { file })
     }
     fn stat(&self, path: &str) -> io::Result<Option<Stat>> {
         self.disk.stat(path)
@@ -85,6 +89,9 @@ impl Fs for Meddler {
         self.disk.sync_dir(dir)
     }
     fn sync_all(&self) -> io::Result<()> {
+        if self.no_sync_all {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         self.disk.sync_all()
     }
     fn lock(&self, mode: LockMode) -> io::Result<Option<Box<dyn Lock>>> {
@@ -98,5 +105,26 @@ impl Fs for Meddler {
     }
     fn display(&self, path: &str) -> String {
         self.disk.display(path)
+    }
+}
+
+#[derive(Debug)]
+struct NoWriteBack(Arc<dyn File>);
+
+impl File for NoWriteBack {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buf, offset)
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.0.write_at(buf, offset)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+    fn write_back(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn stat(&self) -> io::Result<Stat> {
+        self.0.stat()
     }
 }

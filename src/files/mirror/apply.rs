@@ -18,7 +18,7 @@ use std::io::ErrorKind;
 use super::{Change, Mirror, Placed, Target, dir_of};
 use crate::base::{ContentHash, Error, Problem, ProblemKind, Result};
 use crate::files::conflicts::{Sight, ensure_dir, keep, look, put_aside};
-use crate::files::names::{self, MIRROR_PART};
+use crate::files::names::{self, MIRROR_PART, WAL};
 use crate::fs::Fs;
 use crate::fs::replace::{remove_if_any, write_temporary};
 
@@ -130,7 +130,8 @@ impl Mirror {
         let Change { file, write, hash, length } = change;
         self.attempts.remove(file);
         self.distrusted.remove(file);
-        self.unsynced_dirs.insert(dir_of(file).to_owned());
+        // What was removed from `wal/` must not come back after a clean shutdown.
+        self.unsynced_dirs.extend([dir_of(file), WAL].map(str::to_owned));
         let target = self.pending.remove(file);
         if write.is_some() {
             self.placed.insert(file.clone(), Placed { hash: *hash, length: *length });
