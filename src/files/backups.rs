@@ -83,18 +83,23 @@ pub fn prune(fs: &dyn Fs, store: StoreId, keep: usize) -> Result<Vec<String>> {
     Ok(removed)
 }
 
-/// The newest backup that is an intact snapshot of this store, and what is wrong with the newer
-/// ones.
-pub fn newest_intact(
-    fs: &dyn Fs,
-    store: StoreId,
-) -> Result<(Option<(String, Snapshot)>, Vec<Problem>)> {
+/// The backup to fall back to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// The newest one that is an intact snapshot of this store, and its name.
+    pub newest: Option<(String, Snapshot)>,
+    /// What is wrong with those that are newer by their names.
+    pub problems: Vec<Problem>,
+}
+
+/// Finds the newest backup that is an intact snapshot of this store, going backwards.
+pub fn newest_intact(fs: &dyn Fs, store: StoreId) -> Result<Fallback> {
     let mut problems = Vec::new();
     for backup in list(fs)?.into_iter().rev() {
         let name = backup.name;
         match snapshot::read(fs, &name)? {
             Some(Parsed::Intact(snapshot)) if snapshot.store == store => {
-                return Ok((Some((name, snapshot)), problems));
+                return Ok(Fallback { newest: Some((name, snapshot)), problems });
             }
             Some(Parsed::Intact(snapshot)) => {
                 let detail = format!("it is of another store, {}", snapshot.store);
@@ -106,7 +111,7 @@ pub fn newest_intact(
             None => {}
         }
     }
-    Ok((None, problems))
+    Ok(Fallback { newest: None, problems })
 }
 
 #[cfg(test)]
@@ -114,6 +119,7 @@ mod tests {
     use super::*;
     use crate::files::snapshot::{Contents, render};
     use crate::fs::sim::SimFs;
+    use ProblemKind::{Corrupt, Foreign};
 
     const STORE: StoreId = StoreId(7);
 
@@ -172,12 +178,11 @@ mod tests {
             (4, b"{".to_vec()),
             (5, Vec::new()),
         ]);
-        let (found, problems) = newest_intact(&disk, STORE).unwrap();
-        assert_eq!(found.unwrap().1.lsn, Lsn(2));
+        let Fallback { newest, problems } = newest_intact(&disk, STORE).unwrap();
+        assert_eq!(newest.unwrap().1.lsn, Lsn(2));
         let kinds: Vec<ProblemKind> = problems.iter().map(|problem| problem.kind).collect();
-        use ProblemKind::{Corrupt, Foreign};
         assert_eq!(kinds, [Corrupt, Corrupt, Foreign]);
-        assert!(newest_intact(&SimFs::new(), STORE).unwrap().0.is_none());
+        assert!(newest_intact(&SimFs::new(), STORE).unwrap().newest.is_none());
     }
 
     #[test]

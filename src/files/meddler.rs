@@ -13,6 +13,7 @@ use crate::fs::{Entry, File, Fs, Lock, LockMode, Mode, Space, Stat};
 type Edit = Box<dyn FnOnce(&SimFs) + Send>;
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that a file system lacks")]
 pub(super) struct Meddler {
     pub(super) disk: SimFs,
     pub(super) no_exchange: bool,

@@ -275,7 +275,7 @@ fn not_json(text: &str, error: &serde_json::Error) -> Defect {
 
 fn invalid_at(bytes: &[u8], offset: usize, why: &str) -> Defect {
     let before = bytes.get(..offset).unwrap_or_default();
-    let line = before.iter().filter(|byte| **byte == b'\n').count().saturating_add(1);
+    let line = before.split(|byte| *byte == b'\n').count();
     let line_bytes = before.iter().rev().take_while(|byte| **byte != b'\n').count();
     Defect::Invalid { line, column: line_bytes.saturating_add(1), why: why.to_owned() }
 }

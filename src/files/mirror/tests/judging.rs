@@ -48,12 +48,14 @@ fn with_zeroes(mut bytes: Vec<u8>, sector: usize) -> Vec<u8> {
     bytes
 }
 
+/// A name, contents, and what is found after a clean and after an unclean stop.
+type Row<'a> = (&'a str, Option<Vec<u8>>, (Vec<ProblemKind>, bool), (Vec<ProblemKind>, bool));
+
 #[test]
 fn a_documents_file_is_judged_as_the_table_says() {
     use ProblemKind::{Edited, Missing, Torn, Unreadable};
     let cut = shown("a", 2)[..700].to_vec();
     let mixed = [&shown("a", 2)[..512], &shown("a", 1)[512..]].concat();
-    type Row<'a> = (&'a str, Option<Vec<u8>>, (Vec<ProblemKind>, bool), (Vec<ProblemKind>, bool));
     let rows: [Row<'_>; 14] = [
         ("current", Some(shown("a", 2)), (vec![], false), (vec![], false)),
         ("earlier by text", Some(shown("a", 1)), (vec![Edited], false), (vec![], true)),
