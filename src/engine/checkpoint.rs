@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use crate::base::{DocumentId, Event, Lsn, Problem, Result, Timestamp};
 use crate::engine::core::{Core, DirtySet};
+use crate::files::backups;
 use crate::files::mirror::{Change, Mirror};
 use crate::files::names::STATE;
 use crate::files::snapshot::{self, Contents};
-use crate::files::backups;
 use crate::fs::Stat;
 use crate::state::{Collection, Doc, Op, Table};
 
@@ -197,14 +197,15 @@ impl Core {
     ) -> Result<usize> {
         let fs = &*self.around.fs;
         let mut dirty = Some(dirty);
-        let mut changed = 0;
+        let mut done = 0;
         loop {
-            let changes =
-                mirror.plan(fs, dirty.take().unwrap_or_default(), table, MIRROR_BATCH_BYTES)?;
+            let due = dirty.take().unwrap_or_default();
+            let changes = mirror.plan(fs, due, table, MIRROR_BATCH_BYTES)?;
             if changes.is_empty() {
                 break;
             }
-            self.log_own(&changes.iter().map(|change| own_record(change, lsn)).collect::<Vec<_>>())?;
+            let records: Vec<Op> = changes.iter().map(|change| own_record(change, lsn)).collect();
+            self.log_own(&records)?;
             let mut failure = None;
             for change in &changes {
                 match mirror.apply(fs, change) {
@@ -212,13 +213,13 @@ impl Core {
                     Err(error) => failure = failure.or(Some(error)),
                 }
             }
-            changed += changes.len();
+            done += changes.len();
             if let Some(error) = failure {
                 return Err(error);
             }
         }
         mirror.sync_dirs(fs)?;
-        Ok(changed)
+        Ok(done)
     }
 
     /// Steps 5 and 6.

@@ -250,8 +250,8 @@ impl Core {
             (None, true) => writer.last_active + self.options.witness_after,
             (None, false) => return None,
         };
-        if now < due {
-            return Some(due - now);
+        if let Some(rest) = due.checked_sub(now).filter(|rest| !rest.is_zero()) {
+            return Some(rest);
         }
         let done = match writer.unflushed_since {
             Some(_) => writer.sync().map(|_| ()),

@@ -52,6 +52,7 @@ impl Store {
 
     /// Appends an entry to a task's `logs`. Only the entry is logged. `NotFound` if there is no such
     /// task; `Invalid` if its `logs` is not an array.
+    #[expect(clippy::needless_pass_by_value, reason = "callers make the entry for this call")]
     pub fn append_task_log(&self, id: &str, entry: LogEntry) -> Result<Lsn> {
         self.append_task_log_json(id, &to_json("log entry", &entry)?)
     }
@@ -137,7 +138,7 @@ impl Store {
     ///     tx.save_task(&Task::new("b", "second"))
     /// })?;
     /// assert_eq!(store.load_tasks()?.len(), 2);
-    /// # Ok::<(), walden::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn transaction<T>(&self, f: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
         let core = self.core();

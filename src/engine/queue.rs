@@ -111,13 +111,11 @@ impl Queue {
             if std::mem::take(&mut state.nudged) {
                 return Taken::Idle;
             }
-            let timed_out = match patience {
-                Some(patience) => self.work.wait_for(&mut state, patience).timed_out(),
-                None => {
-                    self.work.wait(&mut state);
-                    false
-                }
+            let Some(patience) = patience else {
+                self.work.wait(&mut state);
+                continue;
             };
+            let timed_out = self.work.wait_for(&mut state, patience).timed_out();
             if timed_out && state.waiting.is_empty() {
                 return Taken::Idle;
             }
@@ -172,11 +170,5 @@ impl Queue {
     /// Lets transactions in again, after the log was reopened.
     pub(crate) fn reopen(&self) {
         self.state.lock().shut = None;
-    }
-
-    /// Transactions and bytes waiting.
-    pub(crate) fn depth(&self) -> (usize, usize) {
-        let state = self.state.lock();
-        (state.waiting.len(), state.bytes)
     }
 }

@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use crate::base::{ContentHash, DocumentId, Error, Lsn, Problem, ProblemKind, Result, StoreId};
+use crate::files::backups::Fallback;
 use crate::files::mirror::{Known, Mirror};
 use crate::files::names::{STATE, WAL};
 use crate::files::owner::{self, Owner, OwnerFile, Stage};
@@ -207,8 +208,8 @@ impl Plan {
     fn previous(&self, fs: &dyn Fs) -> Table {
         let Some(store) = self.store else { return Table::new() };
         match backups::newest_intact(fs, store) {
-            Ok((Some((_, snapshot)), _)) => table_of(snapshot),
-            Ok((None, _)) => Table::new(),
+            Ok(Fallback { newest: Some((_, snapshot)), .. }) => table_of(snapshot),
+            Ok(Fallback { newest: None, .. }) => Table::new(),
             Err(error) => {
                 tracing::warn!(%error, "no backup can be read to know older mirror files by");
                 Table::new()
@@ -247,9 +248,10 @@ fn whose(
     }
     let by_log = wal::scan(fs, WAL, &Hints::default())?.store;
     let votes = [by_owner, by_log, by_state];
-    let twice = votes.into_iter().flatten().find(|id| {
-        votes.iter().filter(|vote| **vote == Some(*id)).count() > 1
-    });
+    let twice = votes
+        .into_iter()
+        .flatten()
+        .find(|id| votes.iter().filter(|vote| **vote == Some(*id)).count() > 1);
     let store = twice.or(by_owner).or(by_log).or(by_state);
     if by_owner.is_some() && by_owner != store {
         let detail = "it is of another store and not believed";
@@ -301,9 +303,9 @@ fn choose_base(
         return Ok((Rung::Snapshot, snapshot));
     }
     let Some(store) = store else { return Ok((Rung::Log, None)) };
-    let (backup, found) = backups::newest_intact(fs, store)?;
-    problems.extend(found);
-    let Some((name, backup)) = backup else { return Ok((Rung::Log, None)) };
+    let found = backups::newest_intact(fs, store)?;
+    problems.extend(found.problems);
+    let Some((name, backup)) = found.newest else { return Ok((Rung::Log, None)) };
     let detail = format!("there is no usable snapshot; {name} and the log were used instead");
     problems.push(Problem::new(ProblemKind::Missing, STATE, 0, detail));
     Ok((Rung::Backup, Some(backup)))

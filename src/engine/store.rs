@@ -37,13 +37,13 @@ const PROBE_PATIENCE: Duration = Duration::from_millis(100);
 /// # let path = dir.path().join("coding-agent-state");
 /// let store = Store::open(&path)?;
 /// store.save_task(&Task::new("task_123", "Implement authentication"))?; // durable now
-/// store.append_task_log("task_123", walden::LogEntry::info("Task started"))?;
+/// store.append_task_log("task_123", LogEntry::info("Task started"))?;
 /// store.patch_task("task_123", &serde_json::json!({"status": "completed"}))?;
 ///
 /// let task = store.task("task_123")?.expect("it was just saved");
 /// assert_eq!(task.logs.len(), 1);
 /// store.shutdown()?;
-/// # Ok::<(), walden::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct Store {
@@ -162,10 +162,6 @@ impl Builder {
             return Error::Unsupported { what, why: source.to_string() };
         }
         Error::io(action, self.path.display().to_string(), source)
-    }
-
-    pub(crate) fn clock_ref(&self) -> &dyn Clock {
-        &*self.clock
     }
 }
 

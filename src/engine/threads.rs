@@ -12,6 +12,7 @@ use crate::base::{Error, Event, Result};
 use crate::engine::checkpoint::Reason;
 use crate::engine::core::Core;
 use crate::engine::queue::Taken;
+use crate::wal::Log;
 
 #[derive(Debug)]
 pub(crate) struct Threads {
@@ -100,7 +101,7 @@ pub(crate) fn autosave(core: &Core) {
     if !core.wants_checkpoint() {
         return;
     }
-    let lsn = core.writer.lock().log.as_ref().map_or_else(Default::default, |log| log.durable_lsn());
+    let lsn = core.writer.lock().log.as_ref().map(Log::durable_lsn).unwrap_or_default();
     core.listeners.emit(&Event::AutosaveTriggered { lsn });
     if let Err(error) = core.checkpoint(Reason::Autosave) {
         core.listeners.emit(&Event::SaveError { error });

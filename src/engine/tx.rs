@@ -54,6 +54,7 @@ impl<'a> Tx<'a> {
     }
 
     /// As [`crate::Store::append_task_log`].
+    #[expect(clippy::needless_pass_by_value, reason = "callers make the entry for this call")]
     pub fn append_task_log(&mut self, id: &str, entry: LogEntry) -> Result<()> {
         self.append_task_log_json(id, &to_json("log entry", &entry)?)
     }
@@ -147,8 +148,10 @@ impl Core {
         if size.saturating_add(growth) <= max {
             return Ok(());
         }
-        let why = format!("with this change it could exceed {max} bytes; split it, or raise \
-                           document_bytes_max");
+        let why = format!(
+            "with this change it could exceed {max} bytes; split it, or raise \
+                           document_bytes_max"
+        );
         Err(Error::invalid(format!("{collection} {id} of {size} bytes"), why))
     }
 }

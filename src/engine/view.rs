@@ -63,7 +63,10 @@ impl View {
 
     /// All sessions, sorted by id.
     pub fn load_sessions(&self) -> Result<Vec<Session>> {
-        self.docs(Collection::Session).iter().map(|(_, doc)| Session::from_json(doc.text())).collect()
+        self.docs(Collection::Session)
+            .iter()
+            .map(|(_, doc)| Session::from_json(doc.text()))
+            .collect()
     }
 
     /// All documents of a collection with their texts and indexed fields, sorted by id.

@@ -13,3 +13,11 @@ pub mod mirror;
 pub mod names;
 pub mod owner;
 pub mod snapshot;
+
+use crate::base::{Error, Result};
+use crate::fs::{Fs, Stat};
+
+/// The `stat` of a name, its error worded.
+pub(crate) fn stat(fs: &dyn Fs, path: &str) -> Result<Option<Stat>> {
+    fs.stat(path).map_err(|error| Error::io("look at", fs.display(path), error))
+}

@@ -112,6 +112,13 @@ pub fn parse_swap(name: &str) -> Option<String> {
     matches!(dir, "tasks" | "sessions").then(|| format!("{dir}/{file}"))
 }
 
+/// Whether a name in `wal/` is one of the engine's temporary files.
+pub fn is_engine_temporary(name: &str) -> bool {
+    let path = format!("{WAL}/{name}");
+    let fixed = [STATE_PART, STATE_SWAP, OWNER_PART, MIRROR_PART, CONFLICT_PART];
+    fixed.contains(&path.as_str()) || parse_swap(name).is_some()
+}
+
 /// Where a person's version of `file` with these contents is kept: equal contents get equal names.
 /// `attempt` tells names apart where other contents were put under the first one, 0.
 pub fn conflict(file: &str, hash: ContentHash, attempt: u32) -> String {

@@ -16,11 +16,17 @@ use crate::fs::{Fs, read_file, replace};
 const FORMAT: u32 = 1;
 const BYTES_MAX: u64 = 4096;
 
-/// Whether the incarnation that wrote the file is still at work.
+/// How far the incarnation that wrote the file has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closed {
-    /// It began from this LSN, and was not closed, or not yet.
-    Open(Lsn),
+pub enum Stage {
+    /// It is about to begin: its first segment may not be there yet, and the log may still end with
+    /// the segments of the former one, whose incarnation and nonce are kept until then.
+    Opening {
+        /// Incarnation and nonce of the owner before, where known.
+        former: Option<(u64, u64)>,
+    },
+    /// Its first segment is durable, and it was not closed.
+    Open,
     /// It was closed with everything up to this LSN in its files.
     Clean(Lsn),
 }
@@ -36,8 +42,8 @@ pub struct Owner {
     pub nonce: u64,
     /// The process that opened it.
     pub pid: u32,
-    /// Whether it was closed.
-    pub closed: Closed,
+    /// How far it has come.
+    pub stage: Stage,
 }
 
 /// What is found in the place of `.walden`.
@@ -64,7 +70,8 @@ struct Fields<'a> {
     nonce: &'a str,
     pid: u32,
     state: &'a str,
-    lsn: u64,
+    lsn: Option<u64>,
+    former: Option<(u64, &'a str)>,
     #[serde(rename = "crc32")]
     _crc32: &'a str,
 }
@@ -96,18 +103,25 @@ fn parse(bytes: &[u8]) -> Result<Owner, String> {
     if fields.format != FORMAT {
         return Err(format!("its format {} is not known to this version", fields.format));
     }
-    let lsn = Lsn(fields.lsn);
-    let closed = match fields.state {
-        "open" => Closed::Open(lsn),
-        "clean" => Closed::Clean(lsn),
-        other => return Err(format!("its state {other:?} is neither open nor clean")),
+    let nonce = |digits: &str| {
+        u64::from_str_radix(digits, 16).map_err(|_| "its nonce cannot be read".to_owned())
+    };
+    let stage = match (fields.state, fields.lsn) {
+        ("opening", None) => {
+            let former =
+                fields.former.map(|(incarnation, digits)| Ok((incarnation, nonce(digits)?)));
+            Stage::Opening { former: former.transpose().map_err(|why: String| why)? }
+        }
+        ("open", None) => Stage::Open,
+        ("clean", Some(lsn)) => Stage::Clean(Lsn(lsn)),
+        (other, _) => return Err(format!("its state {other:?} is not known, or lacks its LSN")),
     };
     let owner = Owner {
         store: StoreId::parse(fields.store).ok_or("its store id cannot be read")?,
         incarnation: fields.incarnation,
-        nonce: u64::from_str_radix(fields.nonce, 16).map_err(|_| "its nonce cannot be read")?,
+        nonce: nonce(fields.nonce)?,
         pid: fields.pid,
-        closed,
+        stage,
     };
     // One spelling only: a byte that differs is either in a field, and the checksum differs, or
     // beside the fields, and this comparison sees it.
@@ -119,14 +133,18 @@ fn parse(bytes: &[u8]) -> Result<Owner, String> {
 }
 
 fn render(owner: &Owner) -> String {
-    let Owner { store, incarnation, nonce, pid, closed } = owner;
-    let (state, lsn) = match closed {
-        Closed::Open(lsn) => ("open", lsn),
-        Closed::Clean(lsn) => ("clean", lsn),
+    let Owner { store, incarnation, nonce, pid, stage } = owner;
+    let state = match stage {
+        Stage::Opening { former: None } => "\"opening\"".to_owned(),
+        Stage::Opening { former: Some((incarnation, nonce)) } => {
+            format!("\"opening\",\"former\":[{incarnation},\"{nonce:016x}\"]")
+        }
+        Stage::Open => "\"open\"".to_owned(),
+        Stage::Clean(lsn) => format!("\"clean\",\"lsn\":{lsn}"),
     };
     let before = format!(
         "{{\"format\":{FORMAT},\"store\":\"{store}\",\"incarnation\":{incarnation},\
-         \"nonce\":\"{nonce:016x}\",\"pid\":{pid},\"state\":\"{state}\",\"lsn\":{lsn},\"crc32\":\""
+         \"nonce\":\"{nonce:016x}\",\"pid\":{pid},\"state\":{state},\"crc32\":\""
     );
     let after = "\"}\n";
     let mut crc32 = crc32fast::Hasher::new();
@@ -146,7 +164,7 @@ mod tests {
         incarnation: 3,
         nonce: 0xfeed,
         pid: 4711,
-        closed: Closed::Clean(Lsn(99)),
+        stage: Stage::Clean(Lsn(99)),
     };
 
     #[test]
@@ -159,8 +177,11 @@ mod tests {
              \"crc32\":\"78b4b6dd\"}\n"
         );
         assert_eq!(parse(text.as_bytes()), Ok(OWNER));
-        let open = Owner { closed: Closed::Open(Lsn(u64::MAX)), nonce: u64::MAX, ..OWNER };
-        assert_eq!(parse(render(&open).as_bytes()), Ok(open));
+        let former = Some((u64::MAX, u64::MAX));
+        for stage in [Stage::Open, Stage::Opening { former }, Stage::Opening { former: None }] {
+            let other = Owner { stage, nonce: u64::MAX, ..OWNER };
+            assert_eq!(parse(render(&other).as_bytes()), Ok(other));
+        }
     }
 
     #[test]

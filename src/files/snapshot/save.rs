@@ -20,6 +20,7 @@ use crate::base::{Error, Lsn, Problem, ProblemKind, Result, StoreId, Timestamp};
 use crate::files::backups;
 use crate::files::conflicts::{cannot_link, keep, put_aside, sync_dir};
 use crate::files::names::{CONFLICT_PART, STATE, STATE_PART, STATE_SWAP, WAL};
+use crate::files::stat;
 use crate::fs::replace::{remove_if_any, write_temporary};
 use crate::fs::{Fs, Kind, Stat, read_file};
 
@@ -265,10 +266,6 @@ fn is_only_copy(fs: &dyn Fs, store: StoreId, lsn: Lsn) -> Result<bool> {
 fn is_same(a: &Stat, b: &Stat) -> bool {
     (a.kind, a.size_bytes, a.device, a.inode, a.modified_ns)
         == (b.kind, b.size_bytes, b.device, b.inode, b.modified_ns)
-}
-
-fn stat(fs: &dyn Fs, path: &str) -> Result<Option<Stat>> {
-    fs.stat(path).map_err(|error| Error::io("look at", fs.display(path), error))
 }
 
 fn rename_new(fs: &dyn Fs, from: &str, to: &str) -> Result<()> {
