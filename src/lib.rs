@@ -1,6 +1,11 @@
 //! Walden: an embedded, crash-safe state store whose state at rest is plain JSON.
+//!
+//! Every mutation goes to a checksummed write-ahead log and is group-committed; the log is compacted
+//! into files that people read and edit: `state.json`, `tasks/*.json`, rotated backups. [`Store`] is
+//! the way in; [`wal`] is the log alone; [`fs::sim`] (feature `testing`) is a disk that crashes.
 
 pub mod base;
+pub mod engine;
 pub mod files;
 pub mod fs;
 pub mod state;
@@ -10,3 +15,8 @@ pub use base::{
     Clock, ContentHash, DocumentId, Entropy, Error, Event, Lsn, OsEntropy, Problem, ProblemKind,
     Result, StoreId, SystemClock, Timestamp, sanitize_id,
 };
+pub use engine::{
+    Builder, Checkpoint, Commit, CommitStats, Durability, Options, Recovery, Rung, Status, Store,
+    Tx, Verification, View, status, verify,
+};
+pub use state::{Collection, Doc, LogEntry, Metrics, Session, Status as TaskStatus, Task};

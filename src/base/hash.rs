@@ -28,6 +28,28 @@ impl ContentHash {
     }
 }
 
+/// Computes a [`ContentHash`] of bytes that come in pieces.
+#[derive(Clone, Default)]
+pub struct ContentHasher(XxHash3_128);
+
+impl ContentHasher {
+    /// Adds the next piece.
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+    }
+
+    /// The hash of all pieces, one after the other.
+    pub fn finish(&self) -> ContentHash {
+        ContentHash(self.0.finish_128())
+    }
+}
+
+impl fmt::Debug for ContentHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ContentHasher").field(&self.finish()).finish()
+    }
+}
+
 impl fmt::Display for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)

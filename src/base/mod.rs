@@ -13,6 +13,6 @@ pub mod lsn;
 pub use clock::{Clock, Entropy, OsEntropy, SystemClock, Timestamp};
 pub use error::{Error, Result};
 pub use event::{Event, Problem, ProblemKind};
-pub use hash::ContentHash;
+pub use hash::{ContentHash, ContentHasher};
 pub use id::{DocumentId, StoreId, sanitize_id};
 pub use lsn::Lsn;

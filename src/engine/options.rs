@@ -96,7 +96,10 @@ impl Options {
                 (1..=256 << 20).contains(&self.transaction_bytes_max),
                 "transaction_bytes_max must be between 1 byte and 256 MiB",
             ),
-            (segments, "log.segment_bytes_min must be at least 8 KiB and at most segment_bytes_max"),
+            (
+                segments,
+                "log.segment_bytes_min must be at least 8 KiB and at most segment_bytes_max",
+            ),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, why)) => Err(Error::invalid("options", why)),

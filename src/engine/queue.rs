@@ -42,10 +42,10 @@ pub(crate) struct Limits {
 pub(crate) enum Taken {
     /// A group's worth of transactions.
     Group(Vec<Transaction>),
-    /// Nothing arrived in time.
+    /// Nothing arrived in time, or somebody wants the duties looked at.
     Idle,
-    /// The queue is shut and empty.
-    Shut,
+    /// Nothing will arrive any more.
+    Stopped,
 }
 
 pub(crate) struct Queue {
@@ -60,6 +60,8 @@ struct State {
     waiting: VecDeque<(usize, Transaction)>,
     bytes: usize,
     shut: Option<Error>,
+    stopped: bool,
+    nudged: bool,
 }
 
 impl Queue {
@@ -103,16 +105,17 @@ impl Queue {
     pub(crate) fn take(&self, patience: Option<Duration>) -> Taken {
         let mut state = self.state.lock();
         while state.waiting.is_empty() {
-            if state.shut.is_some() {
-                return Taken::Shut;
+            if state.stopped {
+                return Taken::Stopped;
             }
-            let timed_out = match patience {
-                Some(patience) => self.work.wait_for(&mut state, patience).timed_out(),
-                None => {
-                    self.work.wait(&mut state);
-                    false
-                }
+            if std::mem::take(&mut state.nudged) {
+                return Taken::Idle;
+            }
+            let Some(patience) = patience else {
+                self.work.wait(&mut state);
+                continue;
             };
+            let timed_out = self.work.wait_for(&mut state, patience).timed_out();
             if timed_out && state.waiting.is_empty() {
                 return Taken::Idle;
             }
@@ -134,6 +137,7 @@ impl Queue {
 
     /// Wakes the writer, so that it looks at its duties.
     pub(crate) fn nudge(&self) {
+        self.state.lock().nudged = true;
         self.work.notify_one();
     }
 
@@ -142,6 +146,12 @@ impl Queue {
         self.state.lock().shut.get_or_insert(why);
         self.work.notify_all();
         self.room.notify_all();
+    }
+
+    /// Shuts the queue for good: the writer takes what is queued, and stops.
+    pub(crate) fn stop(&self) {
+        self.state.lock().stopped = true;
+        self.shut(Error::Closed);
     }
 
     /// Answers everything that is queued with the reason for which the queue was shut.
@@ -160,11 +170,5 @@ impl Queue {
     /// Lets transactions in again, after the log was reopened.
     pub(crate) fn reopen(&self) {
         self.state.lock().shut = None;
-    }
-
-    /// Transactions and bytes waiting.
-    pub(crate) fn depth(&self) -> (usize, usize) {
-        let state = self.state.lock();
-        (state.waiting.len(), state.bytes)
     }
 }

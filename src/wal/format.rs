@@ -176,7 +176,7 @@ impl SegmentHeader {
         let leap_max = 1 << 40;
         let rising = [self.previous_lsn, self.restated_lsn, self.ceiling];
         self.size_bytes >= SEGMENT_BYTES_MIN
-            && self.size_bytes % BLOCK_BYTES == 0
+            && self.size_bytes.is_multiple_of(BLOCK_BYTES)
             && self.previous < self.number
             && rising.is_sorted()
             && self.restated_lsn < self.next_lsn

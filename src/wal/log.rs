@@ -173,6 +173,16 @@ impl Log {
         older + self.active.size_bytes + self.prepared.as_ref().map_or(0, |p| p.size_bytes)
     }
 
+    /// The failure that closed the log to writes, if one did.
+    pub fn poison(&self) -> Option<&Error> {
+        self.poison.as_ref()
+    }
+
+    /// Whether a witness would vouch for something.
+    pub fn wants_witness(&self) -> bool {
+        self.poison.is_none() && self.unwitnessed && self.fits(RESERVED_BYTES)
+    }
+
     /// What was done so far.
     pub fn stats(&self) -> LogStats {
         self.stats
@@ -221,7 +231,7 @@ impl Log {
     /// there is room; says whether it did.
     pub fn witness(&mut self, now: Timestamp) -> Result<bool> {
         self.check()?;
-        if !self.unwitnessed || !self.fits(RESERVED_BYTES) {
+        if !self.wants_witness() {
             return Ok(false);
         }
         self.sync()?;

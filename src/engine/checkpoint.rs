@@ -1,0 +1,258 @@
+//! The checkpoint: a durable snapshot, the mirror brought up to it, the log cut behind it.
+//!
+//! The order, safe at every step:
+//!
+//! 1. The log is flushed, and under its lock a consistent copy of the state is taken, with the set of
+//!    changed documents. Nothing that is not durable leaves `wal/`.
+//! 2. `state.json` is replaced; the former one becomes a backup before that (`files::snapshot::save`).
+//! 3. What the mirror pass will write or remove is logged and flushed; then the files are changed, one
+//!    by one. So the engine's own half-done work is never taken for a person's.
+//! 4. The names in the mirror's directories are made durable.
+//! 5. Surplus backups are removed.
+//! 6. The log is cut below the *previous* snapshot, so that `state.json` alone can be lost.
+//!
+//! A crash between any two leaves the log long enough for both snapshots, and records of every file
+//! that may have been touched. A failure leaves what is still to be done for the next checkpoint.
+
+use std::time::Duration;
+
+use crate::base::{DocumentId, Event, Lsn, Problem, Result, Timestamp};
+use crate::engine::core::{Core, DirtySet};
+use crate::files::backups;
+use crate::files::mirror::{Change, Mirror};
+use crate::files::names::STATE;
+use crate::files::snapshot::{self, Contents};
+use crate::fs::Stat;
+use crate::state::{Collection, Doc, Op, Table};
+
+/// Most bytes of mirror files that are laid out at once.
+const MIRROR_BATCH_BYTES: u64 = 64 << 20;
+/// The log may grow to this many times its checkpoint size while the mirror cannot follow.
+const LOG_PATIENCE: u64 = 4;
+
+/// Why a checkpoint is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    Autosave,
+    Request,
+    Shutdown,
+}
+
+/// What a checkpoint did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// `state.json` holds everything up to here, durably.
+    pub lsn: Lsn,
+    /// Documents in it.
+    pub documents: usize,
+    /// Whether `state.json` was written; it is not if nothing changed.
+    pub written: bool,
+    /// Mirror files written or removed.
+    pub files_changed: usize,
+    /// What people had done to the files.
+    pub problems: Vec<Problem>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What is remembered from one checkpoint to the next.
+#[derive(Debug)]
+pub(crate) struct Checkpointer {
+    pub(crate) mirror: Mirror,
+    /// LSN of `state.json`; `None` if there is none that counts.
+    pub(crate) snapshot_lsn: Option<Lsn>,
+    /// The mirror shows the state up to here.
+    pub(crate) mirror_lsn: Lsn,
+    /// `state.json` as this opening left it.
+    pub(crate) state_stat: Option<Stat>,
+    pub(crate) last_saved: Option<String>,
+    pub(crate) snapshot_bytes: u64,
+}
+
+/// A consistent copy of the durable state.
+struct Cut {
+    table: Table,
+    lsn: Lsn,
+    dirty: DirtySet,
+    log_bytes: u64,
+}
+
+impl Core {
+    /// Whether a checkpoint would do anything, as far as is known without looking at the disk.
+    pub(crate) fn wants_checkpoint(&self) -> bool {
+        let checkpointer = self.checkpointer.lock();
+        let changed = self.table.read().last_changed();
+        let saved = checkpointer.snapshot_lsn;
+        let unsaved = saved.map_or(changed > Lsn::ZERO, |saved| changed > saved);
+        unsaved || checkpointer.mirror.behind() > 0
+    }
+
+    /// Makes a checkpoint; two at once follow one another.
+    pub(crate) fn checkpoint(&self, reason: Reason) -> Result<Checkpoint> {
+        let begun = self.around.clock.monotonic();
+        let mut checkpointer = self.checkpointer.lock();
+        let Cut { table, lsn, dirty, log_bytes } = self.take_cut()?;
+        let mut problems = Vec::new();
+        let written = match self.save_snapshot(&mut checkpointer, &table, lsn, &mut problems) {
+            Ok(written) => written,
+            Err(error) => {
+                self.writer.lock().dirty.extend(dirty);
+                return Err(error);
+            }
+        };
+        self.writer.lock().bytes_at_checkpoint = log_bytes;
+        let mirror = &mut checkpointer.mirror;
+        let passed = self.mirror_pass(mirror, dirty, &table, lsn, &mut problems);
+        if reason == Reason::Shutdown && passed.is_ok() {
+            mirror.sync(&*self.around.fs)?;
+        }
+        let behind = mirror.behind();
+        if behind == 0 {
+            checkpointer.mirror_lsn = lsn;
+        }
+        self.report(&problems);
+        let files_changed = passed?;
+        self.cut_log(behind == 0)?;
+        let took = self.around.clock.monotonic().saturating_sub(begun);
+        let documents = Collection::ALL.iter().map(|collection| table.len(*collection)).sum();
+        let lsn = checkpointer.snapshot_lsn.unwrap_or(lsn);
+        drop(checkpointer);
+        if written {
+            self.listeners.emit(&Event::StateSaved { lsn, documents, took });
+        }
+        Ok(Checkpoint { lsn, documents, written, files_changed, problems, took })
+    }
+
+    /// Step 1.
+    fn take_cut(&self) -> Result<Cut> {
+        let mut writer = self.writer.lock();
+        let lsn = match writer.sync() {
+            Ok(lsn) => lsn,
+            Err(error) => {
+                drop(writer);
+                self.failed(&error);
+                return Err(error);
+            }
+        };
+        let log_bytes = writer.log()?.stats().bytes;
+        let dirty = std::mem::take(&mut writer.dirty);
+        let table = self.table.read().clone();
+        Ok(Cut { table, lsn, dirty, log_bytes })
+    }
+
+    /// Step 2; says whether there was anything to save.
+    fn save_snapshot(
+        &self,
+        checkpointer: &mut Checkpointer,
+        table: &Table,
+        lsn: Lsn,
+        problems: &mut Vec<Problem>,
+    ) -> Result<bool> {
+        let fs = &*self.around.fs;
+        let untouched = checkpointer.state_stat.is_some()
+            && crate::files::stat(fs, STATE)? == checkpointer.state_stat;
+        let saved = checkpointer.snapshot_lsn.filter(|_| untouched);
+        let is_new_store = table.is_empty() && table.last_changed() == Lsn::ZERO;
+        if is_new_store && checkpointer.snapshot_lsn.is_none() {
+            return Ok(false);
+        }
+        if saved.is_some_and(|saved| table.last_changed() <= saved) {
+            return Ok(false);
+        }
+        let now = self.around.clock.now();
+        let bytes = self.render(table, lsn, now);
+        let last = checkpointer.state_stat.as_ref();
+        let saved = snapshot::save(fs, self.store, &bytes, last, now)?;
+        problems.extend(saved.problems);
+        checkpointer.state_stat = saved.stat;
+        checkpointer.snapshot_lsn = Some(lsn);
+        checkpointer.last_saved = Some(now.to_string());
+        checkpointer.snapshot_bytes = bytes.len() as u64;
+        Ok(true)
+    }
+
+    fn render(&self, table: &Table, lsn: Lsn, now: Timestamp) -> Vec<u8> {
+        let docs = Collection::ALL.map(|collection| table.sorted(collection));
+        let [tasks, sessions] = &docs;
+        let metrics = serde_json::to_string(&table.metrics()).unwrap_or_else(|_| "{}".to_owned());
+        snapshot::render(Contents {
+            store: self.store,
+            lsn,
+            tasks: texts(tasks),
+            sessions: texts(sessions),
+            metrics: &metrics,
+            last_saved: now,
+        })
+    }
+
+    /// Steps 3 and 4; gives the number of files changed. A file that cannot be changed stays for the
+    /// next pass and does not keep the others from being changed; the first failure is returned.
+    fn mirror_pass(
+        &self,
+        mirror: &mut Mirror,
+        dirty: DirtySet,
+        table: &Table,
+        lsn: Lsn,
+        problems: &mut Vec<Problem>,
+    ) -> Result<usize> {
+        let fs = &*self.around.fs;
+        let mut dirty = Some(dirty);
+        let mut done = 0;
+        loop {
+            let due = dirty.take().unwrap_or_default();
+            let changes = mirror.plan(fs, due, table, MIRROR_BATCH_BYTES)?;
+            if changes.is_empty() {
+                break;
+            }
+            let records: Vec<Op> = changes.iter().map(|change| own_record(change, lsn)).collect();
+            self.log_own(&records)?;
+            let mut failure = None;
+            for change in &changes {
+                match mirror.apply(fs, change) {
+                    Ok(found) => problems.extend(found),
+                    Err(error) => failure = failure.or(Some(error)),
+                }
+            }
+            done += changes.len();
+            if let Some(error) = failure {
+                return Err(error);
+            }
+        }
+        mirror.sync_dirs(fs)?;
+        Ok(done)
+    }
+
+    /// Steps 5 and 6.
+    fn cut_log(&self, mirror_is_current: bool) -> Result<()> {
+        let fs = &*self.around.fs;
+        backups::prune(fs, self.store, self.options.backups)?;
+        let newest = backups::list(fs)?.into_iter().rev();
+        let mut previous = None;
+        for backup in newest {
+            previous = backup.lsn(fs, self.store)?;
+            if previous.is_some() {
+                break;
+            }
+        }
+        let Some(previous) = previous else { return Ok(()) };
+        let mut writer = self.writer.lock();
+        let log = writer.log()?;
+        let patience = self.options.checkpoint_log_bytes.saturating_mul(LOG_PATIENCE);
+        if mirror_is_current || log.size_bytes() > patience {
+            log.remove_below(previous)?;
+        }
+        Ok(())
+    }
+}
+
+fn texts(docs: &[(DocumentId, std::sync::Arc<Doc>)]) -> Vec<(&DocumentId, &str)> {
+    docs.iter().map(|(id, doc)| (id, &**doc.text())).collect()
+}
+
+fn own_record(change: &Change, lsn: Lsn) -> Op {
+    let Change { file, hash, length, .. } = change;
+    match change.write {
+        Some(_) => Op::Wrote { file: file.clone(), hash: *hash, length: *length, lsn },
+        None => Op::Removed { file: file.clone(), lsn },
+    }
+}

@@ -1,0 +1,309 @@
+//! What every handle and thread of one open store shares, and how a group is committed.
+//!
+//! Lock order: `checkpointer`, then `writer`, then `table`; the queue's and the handles' own locks are
+//! leaves. The table changes only under `writer`, so whoever holds it sees state and log agree. A
+//! failure that poisons the log is spread here and nowhere else: it shuts the queue and answers
+//! everybody who waits.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use crate::base::{Clock, DocumentId, Entropy, Error, Event, Lsn, Problem, Result, StoreId};
+use crate::engine::checkpoint::Checkpointer;
+use crate::engine::handle::{Commit, Drive, promise};
+use crate::engine::listeners::Listeners;
+use crate::engine::options::{Durability, Options};
+use crate::engine::queue::{Queue, Taken, Transaction};
+use crate::engine::recovery::Recovery;
+use crate::fs::{Fs, Lock};
+use crate::state::{Collection, Op, Table};
+use crate::wal::{Identity, Log, Origin, PreparedSegment, Record, SegmentNumber, prepare_segment};
+
+pub(crate) type DirtySet = HashSet<(Collection, DocumentId)>;
+
+/// The surroundings of a store: disk, time, randomness, and whether it makes threads.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) threads: bool,
+}
+
+/// The log and what belongs to its end.
+pub(crate) struct Writer {
+    /// `None` once the store is shut down.
+    pub(crate) log: Option<Log>,
+    pub(crate) identity: Identity,
+    /// Documents changed since the last checkpoint took them.
+    pub(crate) dirty: DirtySet,
+    /// When the oldest unflushed group was written.
+    unflushed_since: Option<Duration>,
+    /// When the log was last flushed or written.
+    last_active: Duration,
+    /// Bytes written to the log by the time of the last checkpoint.
+    pub(crate) bytes_at_checkpoint: u64,
+}
+
+/// What is asked of the maintenance thread.
+#[derive(Default)]
+pub(crate) struct Wishes {
+    pub(crate) segment: Option<(SegmentNumber, u64)>,
+    pub(crate) checkpoint: bool,
+    pub(crate) stop: bool,
+}
+
+pub(crate) struct Core {
+    pub(crate) around: Surroundings,
+    pub(crate) options: Options,
+    pub(crate) store: StoreId,
+    pub(crate) queue: Queue,
+    pub(crate) writer: Mutex<Writer>,
+    pub(crate) table: RwLock<Table>,
+    pub(crate) checkpointer: Mutex<Checkpointer>,
+    pub(crate) recovery: Mutex<Arc<Recovery>>,
+    pub(crate) listeners: Listeners,
+    pub(crate) wishes: Mutex<Wishes>,
+    pub(crate) wished: Condvar,
+    pub(crate) lock: Mutex<Option<Box<dyn Lock>>>,
+    pub(crate) shut: AtomicBool,
+}
+
+impl Writer {
+    pub(crate) fn new(log: Log, identity: Identity, now: Duration) -> Self {
+        Writer {
+            log: Some(log),
+            identity,
+            dirty: DirtySet::new(),
+            unflushed_since: None,
+            last_active: now,
+            bytes_at_checkpoint: 0,
+        }
+    }
+
+    pub(crate) fn log(&mut self) -> Result<&mut Log> {
+        self.log.as_mut().ok_or(Error::Closed)
+    }
+
+    /// Writes records as one group, and flushes them if asked to or due.
+    fn write(&mut self, core: &Core, records: &[Record], sync: bool) -> Result<Lsn> {
+        let now = core.around.clock.monotonic();
+        let wall = core.around.clock.now();
+        let last_lsn = self.log()?.append(records, wall)?;
+        self.last_active = now;
+        let since = *self.unflushed_since.get_or_insert(now);
+        let log = self.log()?;
+        let due = log.unflushed_bytes() >= core.options.buffered_bytes_max
+            || now.saturating_sub(since) >= core.options.buffered_age_max;
+        if sync || due {
+            log.sync()?;
+        }
+        if self.log()?.unflushed_bytes() == 0 {
+            self.unflushed_since = None;
+        }
+        Ok(last_lsn)
+    }
+
+    /// Flushes everything written; gives the durable LSN.
+    pub(crate) fn sync(&mut self) -> Result<Lsn> {
+        self.unflushed_since = None;
+        self.log()?.sync()
+    }
+}
+
+impl Core {
+    /// Encodes a transaction on the caller's thread and queues it.
+    pub(crate) fn submit(self: &Arc<Self>, ops: Vec<Op>, durability: Durability) -> Result<Commit> {
+        let drive = (!self.around.threads).then(|| {
+            let core = Arc::downgrade(self);
+            Arc::new(move || {
+                if let Some(core) = core.upgrade() {
+                    core.step();
+                }
+            }) as Drive
+        });
+        let (promise, commit) = promise(drive.clone());
+        let Some(last) = ops.len().checked_sub(1) else {
+            promise.fulfil(Ok(self.table.read().last_changed()));
+            return Ok(commit);
+        };
+        let records: Vec<Record> = ops
+            .iter()
+            .enumerate()
+            .map(|(index, op)| {
+                let (kind, payload) = op.encode();
+                let record = Record::new(kind, Origin::Api, payload);
+                if index < last { record.continued() } else { record }
+            })
+            .collect();
+        let bytes: usize = records.iter().map(Record::len).sum();
+        if bytes > self.options.transaction_bytes_max {
+            let max = self.options.transaction_bytes_max;
+            let why = format!("a transaction has at most {max} bytes; split it");
+            return Err(Error::invalid(format!("transaction of {bytes} bytes"), why));
+        }
+        let transaction = Transaction { records, ops, durability, promise };
+        let full = drive.as_deref().map(|drive| drive as &dyn Fn());
+        self.queue.push(transaction, full)?;
+        Ok(commit)
+    }
+
+    /// What the writer thread does, once: duties that are due, then a group if there is one.
+    pub(crate) fn step(&self) {
+        self.duties();
+        if let Taken::Group(group) = self.queue.take(Some(Duration::ZERO)) {
+            self.commit(group);
+        }
+    }
+
+    /// Commits one group: write, flush, apply, answer.
+    pub(crate) fn commit(&self, mut group: Vec<Transaction>) {
+        let sync = group.iter().any(|transaction| transaction.durability == Durability::Sync);
+        let mut records = Vec::with_capacity(group.len());
+        for transaction in &mut group {
+            records.append(&mut transaction.records);
+        }
+        let mut writer = self.writer.lock();
+        let last_lsn = match writer.write(self, &records, sync) {
+            Ok(last_lsn) => last_lsn,
+            Err(error) => {
+                drop(writer);
+                for transaction in group {
+                    transaction.promise.fulfil(Err(error.clone()));
+                }
+                self.failed(&error);
+                return;
+            }
+        };
+        let mut lsn = Lsn(last_lsn.0.saturating_sub(records.len() as u64));
+        let mut answers = Vec::with_capacity(group.len());
+        {
+            let mut table = self.table.write();
+            for transaction in group {
+                let mut changes = Vec::with_capacity(transaction.ops.len());
+                for op in transaction.ops {
+                    lsn = lsn.next();
+                    changes.push((lsn, op));
+                }
+                let outcome = match table.apply(&changes) {
+                    Ok(_) => {
+                        let targets = changes.iter().filter_map(|(_, op)| op.target());
+                        writer.dirty.extend(targets.map(|(of, id)| (of, id.clone())));
+                        Ok(lsn)
+                    }
+                    Err(refused) => Err(refused.error),
+                };
+                answers.push((transaction.promise, outcome));
+            }
+        }
+        self.wish(&mut writer);
+        drop(writer);
+        for (promise, outcome) in answers {
+            promise.fulfil(outcome);
+        }
+    }
+
+    /// Logs what the engine is about to do to its own files; durable when it returns.
+    pub(crate) fn log_own(&self, ops: &[Op]) -> Result<Lsn> {
+        let records: Vec<Record> = ops
+            .iter()
+            .map(|op| {
+                let (kind, payload) = op.encode();
+                Record::new(kind, Origin::Engine, payload)
+            })
+            .collect();
+        let mut writer = self.writer.lock();
+        let written = writer.write(self, &records, true);
+        self.wish(&mut writer);
+        drop(writer);
+        self.queue.nudge();
+        written.inspect_err(|error| self.failed(error))
+    }
+
+    /// Spreads the news of a failed write: if it poisoned the log, nobody gets in any more and nobody
+    /// waits any more.
+    pub(crate) fn failed(&self, error: &Error) {
+        let poison = {
+            let writer = self.writer.lock();
+            writer.log.as_ref().and_then(|log| log.poison().cloned())
+        };
+        if let Some(cause) = poison {
+            let poisoned = Error::Poisoned { cause: Arc::new(cause) };
+            self.queue.shut(poisoned.clone());
+            self.queue.fail_queued(&poisoned);
+        }
+        self.listeners.emit(&Event::SaveError { error: error.clone() });
+    }
+
+    /// Does what time demands of the log (flush of `Buffered` writes, witness), and says how long
+    /// nothing will be due.
+    pub(crate) fn duties(&self) -> Option<Duration> {
+        let now = self.around.clock.monotonic();
+        let wall = self.around.clock.now();
+        let mut writer = self.writer.lock();
+        let due = match (writer.unflushed_since, writer.log.as_ref()?.wants_witness()) {
+            (Some(since), _) => since + self.options.buffered_age_max,
+            (None, true) => writer.last_active + self.options.witness_after,
+            (None, false) => return None,
+        };
+        if let Some(rest) = due.checked_sub(now).filter(|rest| !rest.is_zero()) {
+            return Some(rest);
+        }
+        let done = match writer.unflushed_since {
+            Some(_) => writer.sync().map(|_| ()),
+            None => writer.log().and_then(|log| log.witness(wall)).map(|_| ()),
+        };
+        writer.last_active = now;
+        drop(writer);
+        if let Err(error) = done {
+            self.failed(&error);
+        }
+        Some(self.options.witness_after)
+    }
+
+    /// Tells the maintenance thread what the log wants.
+    fn wish(&self, writer: &mut Writer) {
+        let Some(log) = writer.log.as_mut() else { return };
+        let segment = log.begin_preparing();
+        let grown = log.stats().bytes.saturating_sub(writer.bytes_at_checkpoint);
+        let full = grown >= self.options.checkpoint_log_bytes;
+        if segment.is_none() && !full {
+            return;
+        }
+        let mut wishes = self.wishes.lock();
+        wishes.segment = segment.or(wishes.segment.take());
+        wishes.checkpoint |= full;
+        drop(wishes);
+        self.wished.notify_one();
+    }
+
+    /// Prepares the segment that the log asked for.
+    pub(crate) fn prepare(&self, number: SegmentNumber, size_bytes: u64) {
+        let fs = &*self.around.fs;
+        let made: Result<PreparedSegment> =
+            prepare_segment(fs, crate::files::names::WAL, number, size_bytes);
+        if let Err(error) = &made {
+            tracing::warn!(%error, "no segment could be prepared; the writer will try itself");
+        }
+        let mut writer = self.writer.lock();
+        let installed = writer.log().and_then(|log| log.install(made.ok()));
+        drop(writer);
+        if let Err(error) = installed {
+            self.failed(&error);
+        }
+    }
+
+    pub(crate) fn report(&self, problems: &[Problem]) {
+        for problem in problems {
+            self.listeners.emit(&Event::Found(problem.clone()));
+        }
+    }
+
+    pub(crate) fn is_shut(&self) -> bool {
+        self.shut.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,237 @@
+//! What can be told of a store: its status, its counters, and whether every file is what it should be.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::base::{Error, Lsn, Problem, ProblemKind, Result};
+use crate::engine::core::Core;
+use crate::engine::recovery::{Plan, Recovery, Rung};
+use crate::engine::store::{Store, owner_pid};
+use crate::engine::view::{read_plan, writer_is_alive};
+use crate::files::backups;
+use crate::files::names::{self, STATE, WAL};
+use crate::files::snapshot::{self, Parsed};
+use crate::fs::{Fs, Kind};
+use crate::state::{Collection, Metrics};
+use crate::wal::{LogStats, SegmentNumber};
+
+/// A store's status; as JSON, the fields have these names.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// Whether the directory is there.
+    pub state_dir_exists: bool,
+    /// Whether this process may write to it.
+    pub writeable: bool,
+    /// Room that is left on its file system.
+    pub disk_free_bytes: u64,
+    /// When `state.json` was last saved (RFC 3339).
+    pub last_save_time: Option<String>,
+    /// Backups of `state.json`.
+    pub backup_count: usize,
+    /// Number of tasks.
+    pub tasks: usize,
+    /// Number of sessions.
+    pub sessions: usize,
+    /// The metrics of the tasks.
+    pub metrics: Metrics,
+    /// The last LSN given out.
+    pub last_lsn: Lsn,
+    /// Everything up to here is known to be on the medium.
+    pub durable_lsn: Lsn,
+    /// `state.json` holds everything up to here.
+    pub snapshot_lsn: Lsn,
+    /// The mirror shows everything up to here.
+    pub mirror_lsn: Lsn,
+    /// Bytes of the log's files.
+    pub wal_bytes: u64,
+    /// The process that has the store open for writing, if one has.
+    pub owner_pid: Option<u32>,
+    /// How the store was found when it was opened: by its writer, or by this reading of it.
+    pub recovery: Recovery,
+}
+
+/// What a store's log did since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CommitStats {
+    /// Groups of records written; each is one write.
+    pub groups: u64,
+    /// Records written.
+    pub records: u64,
+    /// Flushes of the log.
+    pub flushes: u64,
+    /// Bytes written to the log, padding included.
+    pub bytes: u64,
+}
+
+impl From<LogStats> for CommitStats {
+    fn from(stats: LogStats) -> Self {
+        let LogStats { groups, records, flushes, bytes, .. } = stats;
+        CommitStats { groups, records, flushes, bytes }
+    }
+}
+
+/// What [`verify`] found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verification {
+    /// Whether nothing is damaged, missing or foreign. What people changed, torn ends and stale
+    /// leftovers do not make a store unsound.
+    pub ok: bool,
+    /// Every finding.
+    pub problems: Vec<Problem>,
+}
+
+impl Status {
+    pub(crate) fn of_core(core: &Core) -> Result<Status> {
+        let fs = &*core.around.fs;
+        let (snapshot_lsn, mirror_lsn, last_save_time) = {
+            let checkpointer = core.checkpointer.lock();
+            let saved = checkpointer.last_saved.clone();
+            (checkpointer.snapshot_lsn.unwrap_or_default(), checkpointer.mirror_lsn, saved)
+        };
+        let (last_lsn, durable_lsn, wal_bytes) = {
+            let writer = core.writer.lock();
+            let log = writer.log.as_ref().ok_or(Error::Closed)?;
+            (log.last_lsn(), log.durable_lsn(), log.size_bytes())
+        };
+        let table = core.table.read();
+        Ok(Status {
+            state_dir_exists: true,
+            writeable: fs.is_writable(),
+            disk_free_bytes: free_bytes(fs)?,
+            last_save_time,
+            backup_count: backups::list(fs)?.len(),
+            tasks: table.len(Collection::Task),
+            sessions: table.len(Collection::Session),
+            metrics: table.metrics(),
+            last_lsn,
+            durable_lsn,
+            snapshot_lsn,
+            mirror_lsn,
+            wal_bytes,
+            owner_pid: Some(std::process::id()),
+            recovery: (**core.recovery.lock()).clone(),
+        })
+    }
+
+    fn of_directory(fs: &dyn Fs) -> Result<Status> {
+        let (plan, writer_alive) = read_plan(fs)?;
+        let mirror_lsn = mirror_lsn(fs, &plan, writer_alive)?;
+        let Plan { table, scan, snapshot_lsn, last_saved, recovery, .. } = plan;
+        Ok(Status {
+            state_dir_exists: true,
+            writeable: fs.is_writable(),
+            disk_free_bytes: free_bytes(fs)?,
+            last_save_time: last_saved,
+            backup_count: backups::list(fs)?.len(),
+            tasks: table.len(Collection::Task),
+            sessions: table.len(Collection::Session),
+            metrics: table.metrics(),
+            last_lsn: recovery.lsn,
+            durable_lsn: scan.vouched.max(recovery.base_lsn),
+            snapshot_lsn: snapshot_lsn.unwrap_or_default(),
+            mirror_lsn,
+            wal_bytes: scan.size_bytes,
+            owner_pid: owner_pid(fs).filter(|_| writer_alive),
+            recovery,
+        })
+    }
+}
+
+fn free_bytes(fs: &dyn Fs) -> Result<u64> {
+    match fs.space() {
+        Ok(space) => Ok(space.free_bytes),
+        Err(source) => Err(Error::io("ask for the room of", fs.display(""), source)),
+    }
+}
+
+/// Up to where the mirror is known to show the state: everything, if no file is behind.
+fn mirror_lsn(fs: &dyn Fs, plan: &Plan, writer_alive: bool) -> Result<Lsn> {
+    let snapshot_lsn = plan.snapshot_lsn.unwrap_or_default();
+    if writer_alive {
+        return Ok(snapshot_lsn);
+    }
+    let (mirror, _) = plan.mirror(fs)?;
+    Ok(if mirror.behind() == 0 { plan.recovery.lsn } else { snapshot_lsn })
+}
+
+/// The status of the store in `path`, read without opening it for writing.
+///
+/// # Errors
+/// `NotFound` if there is no such directory.
+pub fn status(path: impl AsRef<Path>) -> Result<Status> {
+    Status::of_directory(&*Store::builder(path).existing_fs()?)
+}
+
+/// Holds log, snapshot, backups and mirror against each other by hash; changes nothing.
+///
+/// # Errors
+/// `NotFound` if there is no such directory; `Hole` and `Unsupported` as an opening would. Findings
+/// are no errors.
+pub fn verify(path: impl AsRef<Path>) -> Result<Verification> {
+    verify_directory(&*Store::builder(path).existing_fs()?)
+}
+
+pub(crate) fn verify_directory(fs: &dyn Fs) -> Result<Verification> {
+    let (plan, writer_alive) = read_plan(fs)?;
+    let mut problems = plan.recovery.problems.clone();
+    // Beside a writer the mirror is changing; it is its own to watch.
+    if !writer_alive && !writer_is_alive(fs)? {
+        let (_, found) = plan.mirror(fs)?;
+        problems.extend(found);
+    }
+    problems.extend(verify_backups(fs, &plan)?);
+    problems.extend(foreign_files(fs, &plan)?);
+    if plan.recovery.rung != Rung::Empty && plan.owner.is_none() {
+        let seen = problems.iter().any(|problem| problem.file == names::OWNER);
+        if !seen {
+            let detail = "it is missing; the next opening makes it again";
+            problems.push(Problem::new(ProblemKind::Missing, names::OWNER, 0, detail));
+        }
+    }
+    problems.sort_by(|a, b| (&a.file, a.offset).cmp(&(&b.file, b.offset)));
+    problems.dedup();
+    let ok = problems.iter().all(|problem| problem.kind.is_harmless());
+    Ok(Verification { ok, problems })
+}
+
+fn verify_backups(fs: &dyn Fs, plan: &Plan) -> Result<Vec<Problem>> {
+    let mut problems = Vec::new();
+    for backup in backups::list(fs)? {
+        let name = backup.name;
+        match snapshot::read(fs, &name)? {
+            Some(Parsed::Intact(snapshot)) if Some(snapshot.store) == plan.store => {}
+            Some(Parsed::Intact(snapshot)) => {
+                let detail = format!("it is of another store, {}", snapshot.store);
+                problems.push(Problem::new(ProblemKind::Foreign, name, 0, detail));
+            }
+            Some(Parsed::NotIntact(defect)) => {
+                problems.push(Problem::new(defect.kind(), name, 0, defect.to_string()));
+            }
+            None => {}
+        }
+    }
+    Ok(problems)
+}
+
+/// Names in `wal/` and segments that belong to nobody.
+fn foreign_files(fs: &dyn Fs, plan: &Plan) -> Result<Vec<Problem>> {
+    let mut problems = Vec::new();
+    for file in &plan.scan.other_files {
+        if names::is_engine_temporary(file) || SegmentNumber::parse_temporary(file).is_some() {
+            continue;
+        }
+        let detail = "it is no file of the log and is left alone";
+        let file = crate::fs::join(WAL, file);
+        problems.push(Problem::new(ProblemKind::Foreign, file, 0, detail));
+    }
+    let state = fs.stat(STATE).map_err(|source| Error::io("look at", fs.display(STATE), source))?;
+    if state.is_none() && plan.snapshot_lsn.is_none() && plan.recovery.rung == Rung::Backup {
+        tracing::debug!("state.json is missing; the plan says so already");
+    }
+    if state.is_some_and(|stat| stat.kind != Kind::File) {
+        let detail = "it is not a regular file; snapshots are saved as backups meanwhile";
+        problems.push(Problem::new(ProblemKind::Unreadable, STATE, 0, detail));
+    }
+    Ok(problems)
+}

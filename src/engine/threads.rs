@@ -1,0 +1,109 @@
+//! The two threads of an open store: the writer, and the one that prepares segments and saves.
+//!
+//! They are the only threads the crate makes. A panic in the writer poisons the queue, so that nobody
+//! waits for a thread that is gone.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use crate::base::{Error, Event, Result};
+use crate::engine::checkpoint::Reason;
+use crate::engine::core::Core;
+use crate::engine::queue::Taken;
+use crate::wal::Log;
+
+#[derive(Debug)]
+pub(crate) struct Threads {
+    writer: JoinHandle<()>,
+    maintenance: JoinHandle<()>,
+}
+
+impl Threads {
+    pub(crate) fn start(core: &Arc<Core>) -> Result<Threads> {
+        let failed = |source| Error::io("start", "a thread", source);
+        let (a, b) = (core.clone(), core.clone());
+        let writer = thread::Builder::new().name("walden-writer".into());
+        let writer = writer.spawn(move || run_writer(&a)).map_err(failed)?;
+        let maintenance = thread::Builder::new().name("walden-keeper".into());
+        let maintenance = maintenance.spawn(move || run_maintenance(&b)).map_err(|source| {
+            core.queue.stop();
+            failed(source)
+        })?;
+        Ok(Threads { writer, maintenance })
+    }
+
+    /// Lets both finish what they have, and waits for them.
+    pub(crate) fn stop(self, core: &Core) {
+        core.queue.stop();
+        core.wishes.lock().stop = true;
+        core.wished.notify_all();
+        for thread in [self.writer, self.maintenance] {
+            // A listener may drop the last handle on the engine's own thread.
+            if thread.thread().id() != thread::current().id() && thread.join().is_err() {
+                tracing::error!("a thread of the store had panicked");
+            }
+        }
+    }
+}
+
+fn run_writer(core: &Core) {
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        loop {
+            match core.queue.take(core.duties()) {
+                Taken::Group(group) => core.commit(group),
+                Taken::Idle => {}
+                Taken::Stopped => break,
+            }
+        }
+    }));
+    if ran.is_err() {
+        let panicked = io::Error::other("the writer thread panicked");
+        let cause = Arc::new(Error::io("commit to", "the log", panicked));
+        let error = Error::Poisoned { cause };
+        core.queue.shut(error.clone());
+        core.queue.fail_queued(&error);
+        core.listeners.emit(&Event::SaveError { error });
+    }
+}
+
+fn run_maintenance(core: &Core) {
+    let interval = core.options.checkpoint_interval;
+    let clock = &core.around.clock;
+    let mut next = clock.monotonic() + interval;
+    loop {
+        let (segment, asked) = {
+            let mut wishes = core.wishes.lock();
+            while !wishes.stop && wishes.segment.is_none() && !wishes.checkpoint {
+                let patience = next.saturating_sub(clock.monotonic());
+                if patience.is_zero() || core.wished.wait_for(&mut wishes, patience).timed_out() {
+                    break;
+                }
+            }
+            if wishes.stop {
+                return;
+            }
+            (wishes.segment.take(), std::mem::take(&mut wishes.checkpoint))
+        };
+        if let Some((number, size_bytes)) = segment {
+            core.prepare(number, size_bytes);
+        }
+        if asked || clock.monotonic() >= next {
+            autosave(core);
+            next = clock.monotonic() + interval;
+        }
+    }
+}
+
+/// A checkpoint if something changed; its failure is an event, and is tried again.
+pub(crate) fn autosave(core: &Core) {
+    if !core.wants_checkpoint() {
+        return;
+    }
+    let lsn = core.writer.lock().log.as_ref().map(Log::durable_lsn).unwrap_or_default();
+    core.listeners.emit(&Event::AutosaveTriggered { lsn });
+    if let Err(error) = core.checkpoint(Reason::Autosave) {
+        core.listeners.emit(&Event::SaveError { error });
+    }
+}

@@ -1,0 +1,130 @@
+//! A read-only copy of the state: of an open store, or of a directory that nobody needs to own.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::base::{Clock, DocumentId, Error, Lsn, ProblemKind, Result};
+use crate::engine::recovery::{Plan, Recovery, plan};
+use crate::fs::{Fs, LockMode};
+use crate::state::{Collection, Doc, Metrics, Session, Table, Task};
+
+/// Beside a writer files are cut and replaced while they are read; so often it is tried again.
+const ATTEMPTS_MAX: u32 = 20;
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// A consistent, read-only copy of the state.
+#[derive(Clone, Debug)]
+pub struct View {
+    table: Table,
+    lsn: Lsn,
+    recovery: Arc<Recovery>,
+}
+
+impl View {
+    pub(crate) fn new(table: Table, lsn: Lsn, recovery: Arc<Recovery>) -> Self {
+        View { table, lsn, recovery }
+    }
+
+    /// The last LSN in it.
+    pub fn lsn(&self) -> Lsn {
+        self.lsn
+    }
+
+    /// How the state was found.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// A task by its id.
+    pub fn task(&self, id: &str) -> Result<Option<Task>> {
+        self.task_json(id).map(|text| Task::from_json(&text)).transpose()
+    }
+
+    /// A task's text by its id.
+    pub fn task_json(&self, id: &str) -> Option<Arc<str>> {
+        self.table.get(Collection::Task, id).map(|doc| doc.text().clone())
+    }
+
+    /// A session by its id.
+    pub fn session(&self, id: &str) -> Result<Option<Session>> {
+        self.session_json(id).map(|text| Session::from_json(&text)).transpose()
+    }
+
+    /// A session's text by its id.
+    pub fn session_json(&self, id: &str) -> Option<Arc<str>> {
+        self.table.get(Collection::Session, id).map(|doc| doc.text().clone())
+    }
+
+    /// All tasks, sorted by id.
+    pub fn load_tasks(&self) -> Result<Vec<Task>> {
+        self.docs(Collection::Task).iter().map(|(_, doc)| Task::from_json(doc.text())).collect()
+    }
+
+    /// All sessions, sorted by id.
+    pub fn load_sessions(&self) -> Result<Vec<Session>> {
+        self.docs(Collection::Session)
+            .iter()
+            .map(|(_, doc)| Session::from_json(doc.text()))
+            .collect()
+    }
+
+    /// All documents of a collection with their texts and indexed fields, sorted by id.
+    pub fn docs(&self, collection: Collection) -> Vec<(DocumentId, Arc<Doc>)> {
+        self.table.sorted(collection)
+    }
+
+    /// How many documents a collection has.
+    pub fn len(&self, collection: Collection) -> usize {
+        self.table.len(collection)
+    }
+
+    /// Whether there is no document at all.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// The metrics of the tasks.
+    pub fn metrics(&self) -> Metrics {
+        self.table.metrics()
+    }
+}
+
+pub(crate) fn open_view(fs: &dyn Fs, clock: &dyn Clock) -> Result<View> {
+    let begun = clock.monotonic();
+    let (mut plan, _) = read_plan(fs)?;
+    let took = clock.monotonic().saturating_sub(begun);
+    plan.recovery.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    Ok(View::new(plan.table, plan.recovery.lsn, Arc::new(plan.recovery)))
+}
+
+/// Whether a writer is alive, by a probe of the lock that holds nothing.
+pub(crate) fn writer_is_alive(fs: &dyn Fs) -> Result<bool> {
+    match fs.lock(LockMode::Probe) {
+        Ok(lock) => Ok(lock.is_none()),
+        Err(source) => Err(Error::io("probe the lock of", fs.display(""), source)),
+    }
+}
+
+/// Recovers in memory. Beside a writer, what looks wrong is looked at again, since it may only be
+/// half-way; what stays is told. Says whether a writer was alive.
+pub(crate) fn read_plan(fs: &dyn Fs) -> Result<(Plan, bool)> {
+    for _ in 1..ATTEMPTS_MAX {
+        if !writer_is_alive(fs)? {
+            return Ok((plan(fs)?, writer_is_alive(fs)?));
+        }
+        match plan(fs) {
+            Ok(mut plan) => {
+                let problems = &mut plan.recovery.problems;
+                problems.retain(|problem| problem.kind != ProblemKind::Torn);
+                plan.recovery.torn_bytes = 0;
+                if problems.iter().all(|problem| problem.kind.is_harmless()) {
+                    return Ok((plan, true));
+                }
+            }
+            Err(error) => tracing::debug!(%error, "reading beside a writer is tried again"),
+        }
+        thread::sleep(ATTEMPT_PAUSE);
+    }
+    Ok((plan(fs)?, true))
+}

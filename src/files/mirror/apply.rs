@@ -1,0 +1,202 @@
+//! Making one planned change to the mirror, once its record is durable.
+//!
+//! | wanted | in its place | then |
+//! |---|---|---|
+//! | either | a link, directory, FIFO, device | left alone, reported, still pending |
+//! | write | nothing | the new file gets the name, which must still be free |
+//! | write | the same contents | nothing |
+//! | write | a file | exchanged; what came out is settled |
+//! | remove | nothing | nothing |
+//! | remove | a file | renamed into `wal/`; what came out is settled |
+//!
+//! A person's file gets a name in `conflicts/` before its place is taken. *Settled*: contents known
+//! to be the engine's (or kept before) are removed, any other are moved to `conflicts/`: they came
+//! between the look and the exchange.
+
+use std::io::ErrorKind;
+
+use super::{Change, Mirror, Placed, Target, dir_of};
+use crate::base::{ContentHash, Error, Problem, ProblemKind, Result};
+use crate::files::conflicts::{Sight, ensure_dir, keep, look, put_aside};
+use crate::files::names::{self, MIRROR_PART, WAL};
+use crate::fs::Fs;
+use crate::fs::replace::{remove_if_any, write_temporary};
+
+const ATTEMPTS_MAX: u32 = 8;
+
+/// How one attempt at a change ended.
+enum Outcome {
+    Done,
+    /// The place is taken by what is no regular file.
+    Blocked,
+    /// Somebody changed the place meanwhile.
+    Again,
+}
+
+impl Mirror {
+    /// Makes one change of a plan; to be called when the engine's record of it is durable. Says
+    /// what it found of people's. On an error, and when the place is taken by something that is no
+    /// regular file, the change stays pending.
+    ///
+    /// Contents are on their way to the medium before they get their name, but not durable.
+    pub fn apply(&mut self, fs: &dyn Fs, change: &Change) -> Result<Vec<Problem>> {
+        let file = change.file.as_str();
+        let mut problems = Vec::new();
+        let mut ours = self.ours(file);
+        // What came out of an attempt that failed, while its contents are still told apart.
+        problems.extend(settle(fs, file, &ours)?);
+        if change.write.is_some() {
+            self.attempts.entry(file.to_owned()).or_default().push(change.hash);
+            ours.push(change.hash);
+            ensure_dir(fs, dir_of(file))?;
+        }
+        for _ in 0..ATTEMPTS_MAX {
+            match self.attempt(fs, change, &mut ours, &mut problems)? {
+                Outcome::Done => {
+                    self.made(change);
+                    return Ok(problems);
+                }
+                Outcome::Blocked => {
+                    self.blocked.insert(file.to_owned());
+                    let detail = "it is no regular file that can be read; it is left alone, and \
+                                  the document is not shown here";
+                    problems.push(Problem::new(ProblemKind::Unreadable, file, 0, detail));
+                    return Ok(problems);
+                }
+                Outcome::Again => {}
+            }
+        }
+        let why = "somebody else keeps changing it while it is being written";
+        Err(Error::Conflict { what: fs.display(file), why: why.to_owned() })
+    }
+
+    /// Removes what a crash left of half-done changes, after [`Mirror::open`] has judged it; what
+    /// of it was a person's is moved to `conflicts/` and reported. To be done before any change.
+    pub fn settle_leftovers(&mut self, fs: &dyn Fs) -> Result<Vec<Problem>> {
+        remove_if_any(fs, MIRROR_PART)?;
+        let mut problems = Vec::new();
+        while let Some(file) = self.leftovers.last().cloned() {
+            problems.extend(settle(fs, &file, &self.ours(&file))?);
+            self.leftovers.pop();
+        }
+        Ok(problems)
+    }
+
+    fn attempt(
+        &self,
+        fs: &dyn Fs,
+        change: &Change,
+        ours: &mut Vec<ContentHash>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Outcome> {
+        let file = change.file.as_str();
+        let found = match look(fs, file)? {
+            Sight::NoFile => return Ok(Outcome::Blocked),
+            Sight::Nothing => None,
+            Sight::File(_, hash) => Some(hash),
+        };
+        let is_there = found == Some(change.hash) && !self.distrusted.contains(file);
+        if let Some(hash) = found.filter(|hash| !ours.contains(hash)) {
+            let kept = keep(fs, file, file)?;
+            // From here on these contents may be dropped: they have their second name.
+            ours.push(hash);
+            problems.push(edited(file, &kept));
+        }
+        match (&change.write, found) {
+            (Some(bytes), None) => place_new(fs, file, bytes),
+            (Some(_), Some(_)) if is_there => Ok(Outcome::Done),
+            (Some(bytes), Some(hash)) => {
+                let outcome = replace(fs, file, bytes, hash)?;
+                problems.extend(settle(fs, file, ours)?);
+                Ok(outcome)
+            }
+            (None, None) => Ok(Outcome::Done),
+            (None, Some(_)) => {
+                let outcome = take_out(fs, file)?;
+                problems.extend(settle(fs, file, ours)?);
+                Ok(outcome)
+            }
+        }
+    }
+
+    /// The hashes of contents that the engine put, or tried to put, into a file.
+    fn ours(&self, file: &str) -> Vec<ContentHash> {
+        let placed = self.placed.get(file).map(|placed| placed.hash);
+        let attempts = self.attempts.get(file).into_iter().flatten().copied();
+        placed.into_iter().chain(attempts).collect()
+    }
+
+    fn made(&mut self, change: &Change) {
+        let Change { file, write, hash, length } = change;
+        self.attempts.remove(file);
+        self.distrusted.remove(file);
+        // What was removed from `wal/` must not come back after a clean shutdown.
+        self.unsynced_dirs.extend([dir_of(file), WAL].map(str::to_owned));
+        let target = self.pending.remove(file);
+        if write.is_some() {
+            self.placed.insert(file.clone(), Placed { hash: *hash, length: *length });
+            self.unsynced.insert(file.clone(), target.unwrap_or(Target::Nothing));
+        } else {
+            self.placed.remove(file);
+            self.unsynced.remove(file);
+        }
+    }
+}
+
+fn place_new(fs: &dyn Fs, file: &str, bytes: &[u8]) -> Result<Outcome> {
+    write_temporary(fs, MIRROR_PART, bytes, false)?;
+    match fs.rename_new(MIRROR_PART, file) {
+        Ok(()) => Ok(Outcome::Done),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Outcome::Again),
+        Err(error) => Err(Error::io("write", fs.display(file), error)),
+    }
+}
+
+/// Puts new contents in the place of a file in which `found` was seen, which may go. What was there
+/// is then under the swap name; where files cannot be exchanged, it is replaced if it is still the
+/// same.
+fn replace(fs: &dyn Fs, file: &str, bytes: &[u8], found: ContentHash) -> Result<Outcome> {
+    let swap = names::swap(file);
+    write_temporary(fs, MIRROR_PART, bytes, false)?;
+    fs.rename_new(MIRROR_PART, &swap)
+        .map_err(|error| Error::io("rename", fs.display(MIRROR_PART), error))?;
+    let Err(error) = fs.exchange(&swap, file) else { return Ok(Outcome::Done) };
+    match error.kind() {
+        ErrorKind::NotFound => Ok(Outcome::Again),
+        ErrorKind::Unsupported => {
+            if !matches!(look(fs, file)?, Sight::File(_, hash) if hash == found) {
+                return Ok(Outcome::Again);
+            }
+            fs.rename(&swap, file)
+                .map(|()| Outcome::Done)
+                .map_err(|error| Error::io("write", fs.display(file), error))
+        }
+        _ => Err(Error::io("exchange", fs.display(file), error)),
+    }
+}
+
+fn take_out(fs: &dyn Fs, file: &str) -> Result<Outcome> {
+    match fs.rename_new(file, &names::swap(file)) {
+        Ok(()) => Ok(Outcome::Done),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Outcome::Done),
+        Err(error) => Err(Error::io("remove", fs.display(file), error)),
+    }
+}
+
+/// Settles what lies under the swap name of a file.
+fn settle(fs: &dyn Fs, file: &str, ours: &[ContentHash]) -> Result<Option<Problem>> {
+    let swap = names::swap(file);
+    match look(fs, &swap)? {
+        Sight::Nothing => Ok(None),
+        Sight::File(_, hash) if ours.contains(&hash) => {
+            remove_if_any(fs, &swap)?;
+            Ok(None)
+        }
+        Sight::File(..) | Sight::NoFile => Ok(Some(edited(file, &put_aside(fs, &swap, file)?))),
+    }
+}
+
+fn edited(file: &str, kept: &str) -> Problem {
+    let detail = format!("somebody changed it; the engine's version is in force, theirs is {kept}");
+    Problem::new(ProblemKind::Edited, file, 0, detail)
+}

@@ -1,0 +1,248 @@
+//! The mirror: `tasks/*.json` and `sessions/*.json`, a cache of the state for people.
+//!
+//! One document a file, laid out for reading. A pass has three parts, so that nothing outside
+//! `wal/` is ever ahead of the log: [`Mirror::plan`] says which files must change; the engine
+//! records those changes and makes the records durable; [`Mirror::apply`] makes each of them.
+//!
+//! Invariants: whole files only, by rename or exchange; what lies in a file's place is removed only
+//! if its contents are known to be the engine's, and goes to `conflicts/` otherwise; a change that
+//! was not made stays pending and is planned again.
+
+mod apply;
+mod open;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::ErrorKind;
+
+use crate::base::{ContentHash, DocumentId, Error, Result};
+use crate::files::conflicts::sync_dir;
+use crate::files::names::{self, Names};
+use crate::fs::{Fs, Kind, Mode, join};
+use crate::state::json::pretty;
+use crate::state::{Collection, Table};
+
+pub use open::Known;
+
+/// Above so many files one flush of the whole file system is cheaper than one each.
+const SYNC_EACH_MAX: usize = 64;
+
+/// The mirror as the engine knows it.
+#[derive(Debug, Default)]
+pub struct Mirror {
+    tasks: Names,
+    sessions: Names,
+    /// What the engine put into each file, as far as it knows. Contents with this hash may be
+    /// removed; any other are a person's.
+    placed: HashMap<String, Placed>,
+    /// What must still be done to which file.
+    pending: BTreeMap<String, Target>,
+    /// Hashes of contents that are the engine's too: of changes that failed half-way, and of
+    /// leftovers.
+    attempts: HashMap<String, Vec<ContentHash>>,
+    /// Pending files whose place is taken by something that is no regular file.
+    blocked: BTreeSet<String>,
+    /// Files whose flush failed: their contents must be written anew, into another inode.
+    distrusted: BTreeSet<String>,
+    /// Files that were written since the last sync, and of what.
+    unsynced: BTreeMap<String, Target>,
+    /// Directories with changed names since the last sync.
+    unsynced_dirs: BTreeSet<String>,
+    /// Files whose leftovers lie in `wal/`.
+    leftovers: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Placed {
+    hash: ContentHash,
+    length: u64,
+}
+
+/// What a file is to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Target {
+    Document(Collection, DocumentId),
+    Nothing,
+}
+
+/// One file that must be written or removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The file, as in `tasks/a.json`.
+    pub file: String,
+    /// Its new contents; `None` to remove it.
+    pub write: Option<Vec<u8>>,
+    /// The hash of the new contents, or of those that are removed.
+    pub hash: ContentHash,
+    /// The length of the same, in bytes.
+    pub length: u64,
+}
+
+impl Mirror {
+    /// Which files must change so that the mirror shows `table`, removals first. `changed` are the
+    /// documents that changed since the last plan; changes that were planned and not made are
+    /// planned again. A file that holds what it should is none of them.
+    ///
+    /// Plans up to `bytes_max` bytes of contents (at least one file); [`Mirror::behind`] says
+    /// whether there is more, for another call.
+    pub fn plan(
+        &mut self,
+        fs: &dyn Fs,
+        changed: impl IntoIterator<Item = (Collection, DocumentId)>,
+        table: &Table,
+        bytes_max: u64,
+    ) -> Result<Vec<Change>> {
+        for (collection, id) in changed {
+            let present = table.get(collection, id.as_str()).is_some();
+            let names = self.names_mut(collection);
+            let others = if present { names.insert(&id) } else { names.remove(&id) };
+            for id in others.iter().chain([&id]) {
+                self.aim(collection, id, table);
+            }
+        }
+        self.unblock(fs)?;
+        let (mut removals, mut writes, mut planned_bytes) = (Vec::new(), Vec::new(), 0_u64);
+        let mut done = Vec::new();
+        for (file, target) in &self.pending {
+            if self.blocked.contains(file) {
+                continue;
+            }
+            if planned_bytes >= bytes_max {
+                break;
+            }
+            match self.change(file, target, table) {
+                None => done.push(file.clone()),
+                Some(change) if change.write.is_none() => removals.push(change),
+                Some(change) => {
+                    planned_bytes = planned_bytes.saturating_add(change.length);
+                    writes.push(change);
+                }
+            }
+        }
+        for file in done {
+            self.pending.remove(&file);
+        }
+        removals.append(&mut writes);
+        Ok(removals)
+    }
+
+    /// How many files are not yet as the last plan wanted them, as far as is known without looking.
+    pub fn behind(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Makes everything that was written durable: contents, then names. For a clean shutdown.
+    pub fn sync(&mut self, fs: &dyn Fs) -> Result<()> {
+        let synced = self.sync_contents(fs);
+        if synced.is_err() {
+            // What a failed flush leaves in memory is not what is on the medium, and flushing it
+            // again proves nothing.
+            for (file, target) in std::mem::take(&mut self.unsynced) {
+                self.distrusted.insert(file.clone());
+                self.pending.entry(file).or_insert(target);
+            }
+        }
+        synced?;
+        self.unsynced.clear();
+        self.sync_dirs(fs)
+    }
+
+    /// Makes the names in the mirror's directories durable, but no contents.
+    pub fn sync_dirs(&mut self, fs: &dyn Fs) -> Result<()> {
+        while let Some(dir) = self.unsynced_dirs.first() {
+            sync_dir(fs, dir)?;
+            self.unsynced_dirs.pop_first();
+        }
+        Ok(())
+    }
+
+    fn sync_contents(&self, fs: &dyn Fs) -> Result<()> {
+        if self.unsynced.len() > SYNC_EACH_MAX {
+            match fs.sync_all() {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Unsupported => {}
+                Err(error) => return Err(Error::io("flush", fs.display(""), error)),
+            }
+        }
+        for file in self.unsynced.keys() {
+            match fs.open(file, Mode::Read).and_then(|file| file.sync_data()) {
+                Ok(()) => {}
+                // A person has put something else in its place; that is not ours to make durable.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => {}
+                Err(error) => return Err(Error::io("flush", fs.display(file), error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what the files that `id` can have are to hold, given all names there are now.
+    fn aim(&mut self, collection: Collection, id: &DocumentId, table: &Table) {
+        let present = table.get(collection, id.as_str()).is_some();
+        let current = self.names(collection).file_name(id);
+        for name in names::forms(id) {
+            let file = join(collection.dir(), &name);
+            let target = if present && name == current {
+                Target::Document(collection, id.clone())
+            } else {
+                Target::Nothing
+            };
+            self.pending.insert(file, target);
+        }
+    }
+
+    /// What must be done to a pending file, if anything.
+    fn change(&self, file: &str, target: &Target, table: &Table) -> Option<Change> {
+        let placed = self.placed.get(file).copied();
+        let doc = match target {
+            Target::Document(collection, id) => table.get(*collection, id.as_str()),
+            Target::Nothing => None,
+        };
+        let file = file.to_owned();
+        let Some(doc) = doc else {
+            let Placed { hash, length } = placed?;
+            return Some(Change { file, write: None, hash, length });
+        };
+        let bytes = pretty(doc.text()).into_bytes();
+        let (hash, length) = (ContentHash::of(&bytes), bytes.len() as u64);
+        let is_there = placed.is_some_and(|placed| placed.hash == hash);
+        let must = !is_there || self.distrusted.contains(&file);
+        must.then_some(Change { file, write: Some(bytes), hash, length })
+    }
+
+    /// Lets files be planned again whose place is free, or taken by a regular file.
+    fn unblock(&mut self, fs: &dyn Fs) -> Result<()> {
+        let mut free = Vec::new();
+        for file in &self.blocked {
+            let stat = fs.stat(file);
+            let stat = stat.map_err(|error| Error::io("look at", fs.display(file), error))?;
+            if stat.is_none_or(|stat| stat.kind == Kind::File) {
+                free.push(file.clone());
+            }
+        }
+        for file in free {
+            self.blocked.remove(&file);
+        }
+        Ok(())
+    }
+
+    fn names(&self, collection: Collection) -> &Names {
+        match collection {
+            Collection::Task => &self.tasks,
+            Collection::Session => &self.sessions,
+        }
+    }
+
+    fn names_mut(&mut self, collection: Collection) -> &mut Names {
+        match collection {
+            Collection::Task => &mut self.tasks,
+            Collection::Session => &mut self.sessions,
+        }
+    }
+}
+
+/// The directory of a mirror file.
+fn dir_of(file: &str) -> &str {
+    file.split_once('/').map_or("", |(dir, _)| dir)
+}

@@ -1,0 +1,113 @@
+//! `state.json`: the whole state as one JSON file that vouches for itself.
+//!
+//! ```text
+//! {
+//!   "version": "2.0.0",
+//!   "engine": {"store": "<32 hex>", "lsn": 7, "documents": 1, "digest": "<32 hex>"},
+//!   "tasks": [
+//!     {"id": "a", "description": "its text, verbatim"}
+//!   ],
+//!   "sessions": [],
+//!   "metrics": {…},
+//!   "last_saved": "2026-01-02T03:04:05Z"
+//! }
+//! ```
+//!
+//! The digest is the [`ContentHash`] of the file with the digest's own digits as zeros, so every
+//! other byte is under it. Documents are sorted by the bytes of their ids.
+
+mod parse;
+mod save;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::base::{ContentHash, DocumentId, Lsn, StoreId, Timestamp};
+
+pub use parse::{Defect, Parsed, parse, peek, read};
+pub use save::{Saved, leftovers, save};
+
+/// The version of the format that is written.
+pub const VERSION: &str = "2.0.0";
+const MAJOR: &str = "2";
+/// The largest snapshot that is read. It is held in memory whole.
+pub const BYTES_MAX: u64 = 16 << 30;
+/// What stands in the place of the digest while it is computed.
+const NO_DIGEST: &str = "00000000000000000000000000000000";
+
+/// A snapshot that vouches for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The store it is of.
+    pub store: StoreId,
+    /// The last mutation in it.
+    pub lsn: Lsn,
+    /// The tasks, in the order of the file, each document's text verbatim.
+    pub tasks: Vec<(DocumentId, Arc<str>)>,
+    /// The sessions, likewise.
+    pub sessions: Vec<(DocumentId, Arc<str>)>,
+    /// When it was saved, as it stands in the file.
+    pub last_saved: Option<String>,
+}
+
+/// What goes into a snapshot.
+#[derive(Debug)]
+pub struct Contents<'a> {
+    /// The store's id.
+    pub store: StoreId,
+    /// The last mutation in it.
+    pub lsn: Lsn,
+    /// The tasks, in any order: id and text. White space around a text is not kept.
+    pub tasks: Vec<(&'a DocumentId, &'a str)>,
+    /// The sessions, likewise.
+    pub sessions: Vec<(&'a DocumentId, &'a str)>,
+    /// The metrics of these tasks: the text of a JSON object.
+    pub metrics: &'a str,
+    /// The time of saving.
+    pub last_saved: Timestamp,
+}
+
+/// The bytes of `state.json`.
+pub fn render(contents: Contents<'_>) -> Vec<u8> {
+    let Contents { store, lsn, mut tasks, mut sessions, metrics, last_saved } = contents;
+    let documents = tasks.len().saturating_add(sessions.len());
+    let text_bytes: usize =
+        tasks.iter().chain(&sessions).map(|(_, text)| text.len().saturating_add(6)).sum();
+    let mut out = String::with_capacity(text_bytes.saturating_add(1024));
+    out.push_str("{\n  \"version\": \"");
+    out.push_str(VERSION);
+    out.push_str("\",\n  \"engine\": ");
+    let engine = format!(
+        "{{\"store\": \"{store}\", \"lsn\": {lsn}, \"documents\": {documents}, \"digest\": \""
+    );
+    out.push_str(&engine);
+    let digest_at = out.len();
+    out.push_str(NO_DIGEST);
+    out.push_str("\"},\n");
+    push_documents(&mut out, "tasks", &mut tasks);
+    push_documents(&mut out, "sessions", &mut sessions);
+    out.push_str("  \"metrics\": ");
+    out.push_str(metrics);
+    out.push_str(",\n  \"last_saved\": \"");
+    out.push_str(&last_saved.to_string());
+    out.push_str("\"\n}\n");
+    let mut bytes = out.into_bytes();
+    let digest = ContentHash::of(&bytes).to_string();
+    if let Some(place) = bytes.get_mut(digest_at..digest_at.saturating_add(NO_DIGEST.len())) {
+        place.copy_from_slice(digest.as_bytes());
+    }
+    bytes
+}
+
+fn push_documents(out: &mut String, key: &str, documents: &mut [(&DocumentId, &str)]) {
+    documents.sort_unstable_by_key(|(id, _)| *id);
+    out.push_str("  \"");
+    out.push_str(key);
+    out.push_str("\": [");
+    for (index, (_, text)) in documents.iter().enumerate() {
+        out.push_str(if index == 0 { "\n    " } else { ",\n    " });
+        out.push_str(text.trim_matches([' ', '\t', '\n', '\r']));
+    }
+    out.push_str(if documents.is_empty() { "],\n" } else { "\n  ],\n" });
+}

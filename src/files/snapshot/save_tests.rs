@@ -1,0 +1,260 @@
+use super::super::{Contents, Snapshot, parse, render};
+use super::*;
+use crate::base::DocumentId;
+use crate::files::meddler::Meddler;
+use crate::files::names::CONFLICTS;
+use crate::fs::sim::{CrashMode, Fault, SimFs};
+
+const STORE: StoreId = StoreId(7);
+const EDITED: &[u8] = b"{\"tasks\": [\"a person's\"]}";
+
+fn bytes(lsn: u64) -> Vec<u8> {
+    let id = DocumentId::new("a").unwrap();
+    let text = format!("{{\"id\":\"a\",\"n\":{lsn},\"pad\":\"{}\"}}", "x".repeat(1500));
+    render(Contents {
+        store: STORE,
+        lsn: Lsn(lsn),
+        tasks: vec![(&id, &text)],
+        sessions: Vec::new(),
+        metrics: "{}",
+        last_saved: Timestamp(0),
+    })
+}
+
+fn disk() -> SimFs {
+    let disk = SimFs::new();
+    disk.create_dir(WAL).unwrap();
+    disk.sync_dir("").unwrap();
+    disk
+}
+
+fn save_lsn(fs: &dyn Fs, lsn: u64, last: Option<&Stat>) -> Saved {
+    save(fs, STORE, &bytes(lsn), last, Timestamp(1)).unwrap()
+}
+
+fn lsn_of(disk: &SimFs, file: &str) -> Option<Lsn> {
+    match parse(&disk.read_now(file)?) {
+        Parsed::Intact(Snapshot { lsn, .. }) => Some(lsn),
+        Parsed::NotIntact(_) => None,
+    }
+}
+
+fn below(disk: &SimFs, dir: &str) -> Vec<String> {
+    disk.names().into_iter().filter(|name| name.starts_with(dir)).collect()
+}
+
+/// That the person's version is in `conflicts/`, whole, and nothing else is.
+fn assert_kept(disk: &SimFs) {
+    let kept = below(disk, CONFLICTS);
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(disk.read_now(&kept[0]).unwrap(), EDITED);
+}
+
+#[test]
+fn a_save_makes_the_former_snapshot_a_backup_and_leaves_nothing_behind() {
+    let disk = disk();
+    let first = save_lsn(&disk, 1, None);
+    assert_eq!((first.backup, first.problems), (None, vec![]));
+    let mut last = first.stat;
+    for lsn in 2..4 {
+        let saved = save_lsn(&disk, lsn, last.as_ref());
+        assert_eq!(saved.problems, vec![]);
+        assert_eq!(lsn_of(&disk, &saved.backup.unwrap()), Some(Lsn(lsn - 1)));
+        last = saved.stat;
+    }
+    assert_eq!(lsn_of(&disk, STATE), Some(Lsn(3)));
+    assert_eq!(disk.names().len(), 3, "{:?}", disk.names());
+}
+
+#[test]
+fn the_engines_own_file_is_known_by_its_digest_when_its_stat_is_not() {
+    let disk = disk();
+    save_lsn(&disk, 1, None);
+    let saved = save_lsn(&disk, 2, None);
+    assert!(saved.backup.is_some() && saved.problems.is_empty());
+}
+
+#[test]
+fn what_a_person_put_in_its_place_is_kept_in_conflicts_and_is_no_backup() {
+    for by_rename in [false, true] {
+        let disk = disk();
+        let last = save_lsn(&disk, 1, None).stat;
+        if by_rename {
+            disk.save_now(STATE, EDITED).unwrap();
+        } else {
+            disk.write_now(STATE, EDITED).unwrap();
+        }
+        let saved = save_lsn(&disk, 2, last.as_ref());
+        assert_eq!(saved.backup, None);
+        assert_eq!(saved.problems.len(), 1);
+        assert_kept(&disk);
+        assert_eq!(lsn_of(&disk, STATE), Some(Lsn(2)));
+        assert_eq!(below(&disk, WAL), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_snapshot_of_another_store_is_kept_in_conflicts() {
+    let disk = disk();
+    save_lsn(&disk, 1, None);
+    let saved = save(&disk, StoreId(8), &bytes(2), None, Timestamp(1)).unwrap();
+    assert_eq!(saved.problems[0].kind, ProblemKind::Foreign);
+    assert_eq!(lsn_of(&disk, &below(&disk, CONFLICTS)[0]), Some(Lsn(1)));
+}
+
+#[test]
+fn a_person_who_is_quicker_than_the_exchange_loses_nothing() {
+    for no_exchange in [false, true] {
+        let disk = disk();
+        let last = save_lsn(&disk, 1, None).stat;
+        let edit = |disk: &SimFs| disk.save_now(STATE, EDITED).unwrap();
+        let fs = Meddler { no_exchange, ..Meddler::editing(&disk, edit) };
+        let saved = save_lsn(&fs, 2, last.as_ref());
+        assert_eq!(saved.problems.len(), 1, "{:?}", saved.problems);
+        assert_kept(&disk);
+        assert_eq!(lsn_of(&disk, STATE), Some(Lsn(2)));
+    }
+}
+
+#[test]
+fn a_person_who_creates_or_removes_it_meanwhile_is_coped_with() {
+    let disk = disk();
+    let create = |disk: &SimFs| disk.save_now(STATE, EDITED).unwrap();
+    let saved = save_lsn(&Meddler::editing(&disk, create), 1, None);
+    assert_eq!(saved.problems.len(), 1);
+    assert_kept(&disk);
+    let remove = |disk: &SimFs| disk.remove_now(STATE).unwrap();
+    save_lsn(&Meddler::editing(&disk, remove), 2, saved.stat.as_ref());
+    assert_eq!(lsn_of(&disk, STATE), Some(Lsn(2)));
+}
+
+#[test]
+fn without_links_backups_are_copies_and_edits_are_still_kept() {
+    for no_exchange in [false, true] {
+        let disk = disk();
+        let fs = Meddler { no_exchange, no_link: true, ..Meddler::on(&disk) };
+        let last = save_lsn(&fs, 1, None).stat;
+        let saved = save_lsn(&fs, 2, last.as_ref());
+        assert_eq!(lsn_of(&disk, &saved.backup.unwrap()), Some(Lsn(1)));
+        disk.save_now(STATE, EDITED).unwrap();
+        let saved = save_lsn(&fs, 3, saved.stat.as_ref());
+        assert_eq!(saved.problems.len(), 1);
+        assert_eq!(lsn_of(&disk, STATE), Some(Lsn(3)));
+        assert_kept(&disk);
+    }
+}
+
+#[test]
+fn what_is_no_regular_file_is_left_and_the_snapshot_is_published_as_a_backup() {
+    for kind in [Kind::Directory, Kind::Other] {
+        let disk = disk();
+        disk.plant_now(STATE, kind).unwrap();
+        let saved = save_lsn(&disk, 1, None);
+        assert_eq!(saved.problems[0].kind, ProblemKind::Unreadable);
+        assert_eq!(lsn_of(&disk, &saved.file), Some(Lsn(1)));
+        assert_eq!(disk.stat(STATE).unwrap().unwrap().kind, kind);
+    }
+}
+
+/// Where the snapshot of `lsn` is, under a name that recovery looks at.
+fn is_there(disk: &SimFs, lsn: u64) -> bool {
+    let backups = below(disk, "state.");
+    backups.iter().any(|name| lsn_of(disk, name) == Some(Lsn(lsn)))
+}
+
+fn modes() -> impl Iterator<Item = CrashMode> {
+    [CrashMode::Nothing, CrashMode::Everything].into_iter().chain((0..24).map(CrashMode::Random))
+}
+
+#[test]
+fn a_crash_at_any_call_of_a_save_leaves_the_old_or_the_new_snapshot_and_loses_neither() {
+    let mut crashes = 0;
+    for mode in modes() {
+        for call in 1.. {
+            let disk = disk();
+            let last = save_lsn(&disk, 1, None).stat;
+            let last = save_lsn(&disk, 2, last.as_ref()).stat;
+            disk.fail_at(call, Fault::Crash);
+            let saved = save(&disk, STORE, &bytes(3), last.as_ref(), Timestamp(1));
+            if !disk.has_stopped() {
+                break;
+            }
+            crashes += 1;
+            let after = disk.crash_with(mode);
+            let found = lsn_of(&after, STATE).expect("an intact state.json at every instant");
+            assert!(found == Lsn(3) || (found == Lsn(2) && saved.is_err()), "{mode:?} {call}");
+            assert!(is_there(&after, 1) && is_there(&after, 2), "{mode:?} {call}");
+            assert_eq!(leftovers(&after, STORE, Timestamp(2)).unwrap(), vec![]);
+            assert_eq!(below(&after, WAL), Vec::<String>::new());
+            assert!(is_there(&after, 1) && is_there(&after, 2));
+            let saved = save_lsn(&after, 4, None);
+            assert_eq!(saved.problems, vec![]);
+            assert_eq!(lsn_of(&after, &saved.backup.unwrap()), Some(found));
+        }
+    }
+    assert!(crashes > 26 * 10, "{crashes}");
+}
+
+#[test]
+fn a_crash_at_any_call_of_a_save_never_loses_what_a_person_put_there() {
+    for mode in modes() {
+        for call in 1.. {
+            let disk = disk();
+            let last = save_lsn(&disk, 1, None).stat;
+            disk.save_now(STATE, EDITED).unwrap();
+            disk.fail_at(call, Fault::Crash);
+            let _ = save(&disk, STORE, &bytes(2), last.as_ref(), Timestamp(1));
+            if !disk.has_stopped() {
+                break;
+            }
+            let after = disk.crash_with(mode);
+            leftovers(&after, STORE, Timestamp(2)).unwrap();
+            save_lsn(&after, 3, None);
+            assert_kept(&after);
+            assert_eq!(lsn_of(&after, STATE), Some(Lsn(3)));
+        }
+    }
+}
+
+#[test]
+fn an_error_at_any_call_of_a_save_loses_nothing_and_the_next_save_succeeds() {
+    for call in 1.. {
+        let disk = disk();
+        let last = save_lsn(&disk, 1, None).stat;
+        disk.fail_at(call, Fault::Error(std::io::ErrorKind::StorageFull));
+        let saved = save(&disk, STORE, &bytes(2), last.as_ref(), Timestamp(1));
+        if disk.faults_fired() == 0 {
+            break;
+        }
+        let found = lsn_of(&disk, STATE).unwrap();
+        assert!(found == Lsn(2) || (found == Lsn(1) && saved.is_err()), "{call}");
+        let saved = save_lsn(&disk, 3, None);
+        assert_eq!(saved.problems, vec![], "call {call}");
+        assert!(is_there(&disk, 1) && is_there(&disk, 3));
+        assert_eq!(below(&disk, WAL), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_leftover_is_made_a_backup_if_it_is_the_only_copy_and_kept_aside_if_it_is_a_persons() {
+    let place = |published: Option<u64>, leftover: &[u8]| {
+        let disk = disk();
+        if let Some(lsn) = published {
+            save_lsn(&disk, lsn, None);
+        }
+        disk.write_now(STATE_PART, b"half").unwrap();
+        disk.write_now(STATE_SWAP, leftover).unwrap();
+        let problems = leftovers(&disk, STORE, Timestamp(9)).unwrap();
+        assert_eq!(below(&disk, WAL), Vec::<String>::new());
+        (disk, problems)
+    };
+    let (older, problems) = place(Some(5), &bytes(4));
+    assert!(is_there(&older, 4) && problems.is_empty());
+    let (unpublished, problems) = place(Some(5), &bytes(6));
+    assert!(!is_there(&unpublished, 6) && problems.is_empty());
+    let (only, problems) = place(None, &bytes(6));
+    assert!(is_there(&only, 6) && problems.is_empty());
+    let (edited, problems) = place(Some(5), EDITED);
+    assert_eq!(problems[0].kind, ProblemKind::Edited);
+    assert_kept(&edited);
+}
