@@ -58,7 +58,14 @@ pub(crate) fn demo(format: Format, seconds: u16, agents: u16) -> Outcome {
     let mut report = Report::new(agents);
     let round_time = Duration::from_secs(seconds.into()) / u32::from(KILLS);
     for number in 1..=KILLS {
-        report.figures.add(&round::run(&dir_of_store, agents, number, round_time, &mut ledger, &mut live)?);
+        report.figures.add(&round::run(
+            &dir_of_store,
+            agents,
+            number,
+            round_time,
+            &mut ledger,
+            &mut live,
+        )?);
         let last = number == KILLS;
         let kill = if last {
             let (kill, store) = open_and_check(&dir_of_store, &mut ledger)?;
@@ -78,6 +85,8 @@ pub(crate) fn demo(format: Format, seconds: u16, agents: u16) -> Outcome {
         report.tampering = Some(tamper(&dir_of_store, &dir_of_copy, &ledger)?);
     }
     live.finish();
+    report.example =
+        ledger.known.iter().find(|(_, known)| known.task.is_some()).map(|(id, _)| id.clone());
     report.print(format)?;
     if report.is_whole() && report.tampering.as_ref().is_some_and(Tampering::was_noticed) {
         return Ok(ExitCode::SUCCESS);
@@ -128,7 +137,8 @@ fn tamper(dir: &Path, copy: &Path, ledger: &Ledger) -> Result<Tampering, Failure
     host::copy_dir(dir, copy)?;
     let store = Store::open(copy)?;
     let mut tasks = tasks_of(&store.view())?;
-    let logs_of = |task: &mut Value| task.get_mut("logs").and_then(Value::as_array_mut).map(std::mem::take);
+    let logs_of =
+        |task: &mut Value| task.get_mut("logs").and_then(Value::as_array_mut).map(std::mem::take);
     let chosen = tasks.iter_mut().find_map(|(id, task)| {
         let mut logs = logs_of(task)?;
         logs.pop()?;

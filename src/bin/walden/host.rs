@@ -61,7 +61,10 @@ pub(crate) fn is_there(path: &Path) -> Result<bool> {
 
 /// Writes a file through a temporary one beside it, synced before it takes the name. What is no
 /// plain file (a pipe, a device) is written to as it is.
-pub(crate) fn replace(file: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+pub(crate) fn replace(
+    file: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
     // A link keeps its place, and what it points to is replaced.
     let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let shown = file.display().to_string();

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use serde_json::Value;
-use walden::{Error, Status};
+use walden::Status;
 
 use crate::args::Format;
 use crate::failure::{Failure, Outcome};
@@ -21,11 +21,7 @@ pub(crate) fn status(shell: &Shell) -> Outcome {
         Format::Json => output::json_line(&status)?,
         Format::Human => print_status(&status)?,
     }
-    if status.state_dir_exists {
-        Ok(ExitCode::SUCCESS)
-    } else {
-        Err(Error::not_found(shell.dir.display().to_string()).into())
-    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The members of the JSON form, one a line, but for what the warnings have said already.

@@ -30,7 +30,7 @@ pub(crate) fn replay(shell: &Shell, file: &Path, threads: u16, acks: bool, hold:
     let input = host::read_input(file, host::LINES_BYTES_MAX)?;
     let entries = trace::read(&input)?;
     let store = shell.open()?;
-    note_existing_state(shell, &store);
+    note_existing_state(shell, &store)?;
     let started = Instant::now();
     let run = Run {
         store: &store,
@@ -56,8 +56,10 @@ pub(crate) fn replay(shell: &Shell, file: &Path, threads: u16, acks: bool, hold:
     match shell.format {
         _ if acks => {}
         Format::Human => {
-            let took = indicatif::HumanDuration(took);
-            output::line(&format!("applied {count} operations up to LSN {last} in {took:#}"))?;
+            let seconds = took.as_secs_f64();
+            output::line(&format!(
+                "applied {count} operations up to LSN {last} in {seconds:.2} s"
+            ))?;
         }
         Format::Json => output::json_line(&json!({
             "applied": count,
@@ -68,14 +70,15 @@ pub(crate) fn replay(shell: &Shell, file: &Path, threads: u16, acks: bool, hold:
     Ok(ExitCode::SUCCESS)
 }
 
-fn note_existing_state(shell: &Shell, store: &Store) {
-    let status = store.status();
+fn note_existing_state(shell: &Shell, store: &Store) -> Result<()> {
+    let status = store.status()?;
     let (tasks, sessions) = (status.tasks, status.sessions);
     if tasks > 0 || sessions > 0 {
         let dir = shell.dir.display();
         let held = format!("{dir} holds {tasks} tasks and {sessions} sessions already");
         output::tell("note", &format!("{held}; the trace is applied to them again"));
     }
+    Ok(())
 }
 
 /// One replay under way.
@@ -106,7 +109,9 @@ impl Run<'_> {
         thread::scope(|scope| {
             let running: Vec<_> =
                 lanes.into_iter().map(|lane| scope.spawn(move || self.lane(lane))).collect();
-            let done = running.into_iter().map(|lane| lane.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            let done = running
+                .into_iter()
+                .map(|lane| lane.join().unwrap_or_else(|panic| resume_unwind(panic)));
             done.max().unwrap_or(Lsn::ZERO)
         })
     }

@@ -105,11 +105,11 @@ pub(crate) fn checkpoint(shell: &Shell) -> Outcome {
             "lsn": lsn,
             "documents": documents,
             "written": made.written,
-            "files_written": made.files_written,
+            "files_changed": made.files_changed,
         }))?,
         Format::Human if made.written => output::line(&format!(
-            "saved {documents} documents up to LSN {lsn}; {} files written",
-            made.files_written
+            "saved {documents} documents up to LSN {lsn}; {} files changed",
+            made.files_changed
         ))?,
         Format::Human => output::line(&format!("nothing to save since LSN {lsn}"))?,
     }

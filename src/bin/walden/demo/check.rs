@@ -58,7 +58,9 @@ pub(super) fn check(ledger: &Ledger, found: &Tasks, lsn: Lsn) -> Checked {
     }
     if lsn < ledger.lsn {
         let acknowledged = ledger.lsn;
-        checked.problems.push(format!("the store ends at LSN {lsn}, acknowledged was {acknowledged}"));
+        checked
+            .problems
+            .push(format!("the store ends at LSN {lsn}, acknowledged was {acknowledged}"));
     }
     checked
 }
@@ -85,12 +87,15 @@ impl Checked {
                 self.problems.push(format!("{id}: it is gone, with {writes} acknowledged writes"));
             }
             (None, Some(_)) if writes > 0 => {
-                self.problems.push(format!("{id}: it is there, though its deletion was acknowledged"));
+                self.problems
+                    .push(format!("{id}: it is there, though its deletion was acknowledged"));
             }
             (None, Some(_)) => {
                 self.problems.push(format!("{id}: a transaction is there in part"));
             }
-            (Some(expected), Some(found)) => differences(id, "", expected, found, &mut self.problems),
+            (Some(expected), Some(found)) => {
+                differences(id, "", expected, found, &mut self.problems)
+            }
         }
     }
 }
@@ -110,7 +115,8 @@ fn differences(id: &str, path: &str, expected: &Value, found: &Value, problems: 
         match (expected, found) {
             (Some(expected), Some(found)) => differences(id, &path, expected, found, problems),
             (Some(expected), None) => {
-                problems.push(format!("{id}: {path}: acknowledged was {expected}, nothing is there"));
+                problems
+                    .push(format!("{id}: {path}: acknowledged was {expected}, nothing is there"));
             }
             (None, Some(found)) => {
                 problems.push(format!("{id}: {path}: nobody wrote {found}"));

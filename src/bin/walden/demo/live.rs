@@ -20,7 +20,8 @@ pub(super) struct Live {
 impl Live {
     pub(super) fn new(format: Format, agents: u16, time: Duration) -> Self {
         let total = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
+        let bar =
+            ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
         let style = ProgressStyle::with_template("{spinner} {bar:24} {msg}");
         bar.set_style(style.expect("the template is constant and well-formed"));
         let plain = format == Format::Human;
@@ -64,7 +65,11 @@ impl Live {
 }
 
 /// A rate without its fraction.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rates are small and positive")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "rates are small and positive"
+)]
 pub(super) fn whole(rate: f64) -> u64 {
     rate.round() as u64
 }

@@ -33,7 +33,7 @@ impl fmt::Display for Kill {
         };
         write!(
             f,
-            "killed with {} writes in flight ({} of them landed); open again after {:.1} ms \
+            "killed with {} transactions in flight ({} of them landed); open again after {:.1} ms \
              ({} records replayed, {torn} torn bytes); {} acknowledged writes checked: {verdict}",
             checked.in_flight,
             checked.landed.len(),
@@ -64,11 +64,19 @@ pub(super) struct Report {
     pub(super) figures: Figures,
     pub(super) kills: Vec<Kill>,
     pub(super) tampering: Option<Tampering>,
+    /// A task to look at.
+    pub(super) example: Option<String>,
 }
 
 impl Report {
     pub(super) fn new(agents: u16) -> Self {
-        Report { agents, figures: Figures::default(), kills: Vec::new(), tampering: None }
+        Report {
+            agents,
+            figures: Figures::default(),
+            kills: Vec::new(),
+            tampering: None,
+            example: None,
+        }
     }
 
     /// Whether every check of the store itself found everything.
@@ -106,9 +114,9 @@ impl Report {
                 "problems": kill.checked.problems,
             })
         };
-        let tampering = self.tampering.as_ref().map(|tampering| {
-            json!({"noticed": tampering.was_noticed(), "problems": tampering.problems})
-        });
+        let tampering = self.tampering.as_ref().map(
+            |tampering| json!({"noticed": tampering.was_noticed(), "problems": tampering.problems}),
+        );
         let figures = &self.figures;
         json!({
             "ok": self.is_whole() && self.tampering.as_ref().is_some_and(Tampering::was_noticed),
@@ -159,12 +167,15 @@ impl Report {
             lines.extend(problems.map(|problem| format!("  PROBLEM: {problem}")));
         }
         if let Some(tampering) = &self.tampering {
-            lines.push("The check can fail. One acknowledged write was taken out of a copy, and it says:".to_owned());
+            lines.push(
+                "The check can fail. One acknowledged write was taken out of a copy, and it says:"
+                    .to_owned(),
+            );
             let problems = tampering.problems.iter().take(PROBLEMS_SHOWN);
             lines.extend(problems.map(|problem| format!("  {problem}")));
         }
-        if self.is_whole() {
-            lines.extend(LOOK.lines().map(str::to_owned));
+        if let (true, Some(id)) = (self.is_whole(), &self.example) {
+            lines.extend(LOOK.lines().map(|line| line.replace("{id}", id)));
         }
         lines
     }
@@ -173,7 +184,7 @@ impl Report {
 const LOOK: &str = "
 Look around:
   ls walden-demo/store
-  cat walden-demo/store/tasks/task_0001.json
+  cat walden-demo/store/tasks/{id}.json
   jq .metrics walden-demo/store/state.json
   jq -r '.tasks[] | select(.status == \"failed\") | .error' walden-demo/store/state.json | sort | uniq -c
   walden --dir walden-demo/store list --status in_progress

@@ -85,7 +85,8 @@ pub(super) fn run(
     let Some(pipe) = child.stdout.take() else {
         return Err(Failure::Check("the working process has no pipe".to_owned()));
     };
-    let heard = parking_lot::Mutex::new(Heard { ledger, figures: Figures::default(), failure: None });
+    let heard =
+        parking_lot::Mutex::new(Heard { ledger, figures: Figures::default(), failure: None });
     let watched = thread::scope(|scope| {
         scope.spawn(|| listen(pipe, &heard));
         let watched = watch(&mut child, time, live, &heard);

@@ -7,13 +7,26 @@ use serde_json::{Value, json};
 use walden::{Clock, LogEntry, SystemClock, Task, TaskStatus};
 
 const VERBS: [&str; 8] = [
-    "Add retries to", "Fix the flaky test of", "Document", "Speed up", "Split", "Write a fuzz target for",
-    "Remove dead code from", "Handle timeouts in",
+    "Add retries to",
+    "Fix the flaky test of",
+    "Document",
+    "Speed up",
+    "Split",
+    "Write a fuzz target for",
+    "Remove dead code from",
+    "Handle timeouts in",
 ];
 const PARTS: [&str; 10] = [
-    "the session manager", "the webhook endpoint", "the token refresh", "the CSV importer",
-    "the rate limiter", "the file watcher", "the search index", "the billing report",
-    "the WebSocket reconnect", "the schema migration",
+    "the session manager",
+    "the webhook endpoint",
+    "the token refresh",
+    "the CSV importer",
+    "the rate limiter",
+    "the file watcher",
+    "the search index",
+    "the billing report",
+    "the WebSocket reconnect",
+    "the schema migration",
 ];
 const WHY: [&str; 5] = [
     "Users see it about once a day, mostly after a deployment.",
@@ -24,14 +37,24 @@ const WHY: [&str; 5] = [
 ];
 const TOOLS: [&str; 4] = ["CLAUDECODE", "CODEX", "AIDER", "GEMINI"];
 const DONE: [&str; 8] = [
-    "read the code concerned", "wrote a failing test", "found the cause", "changed the implementation",
-    "all unit tests pass", "ran the linter", "asked for a review", "answered the review",
+    "read the code concerned",
+    "wrote a failing test",
+    "found the cause",
+    "changed the implementation",
+    "all unit tests pass",
+    "ran the linter",
+    "asked for a review",
+    "answered the review",
 ];
 const SAID: [&str; 8] = [
-    "Running cargo test --workspace", "3 tests failed, looking at the first one",
-    "Applied patch to src/session/manager.rs (+24 −7)", "Context window at 61 %, compacting",
-    "Searching for callers of refresh_token()", "Benchmark: 41.8 ms ± 0.9 ms (n = 50)",
-    "git commit -m \"Retry idempotent requests only\"", "Waiting for CI – run № 4711",
+    "Running cargo test --workspace",
+    "3 tests failed, looking at the first one",
+    "Applied patch to src/session/manager.rs (+24 −7)",
+    "Context window at 61 %, compacting",
+    "Searching for callers of refresh_token()",
+    "Benchmark: 41.8 ms ± 0.9 ms (n = 50)",
+    "git commit -m \"Retry idempotent requests only\"",
+    "Waiting for CI – run № 4711",
 ];
 const ERRORS: [&str; 3] = [
     "the test environment was not reachable for 10 minutes",

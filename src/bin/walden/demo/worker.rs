@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,7 +28,9 @@ pub(crate) fn work(dir: &Path, agents: u16, seed: u64) -> Outcome {
     let next_number = AtomicU64::new(tasks.iter().filter_map(number_of).max().unwrap_or(0) + 1);
     let mut desks: BTreeMap<String, VecDeque<String>> = BTreeMap::new();
     for task in tasks {
-        if let (TaskStatus::Pending | TaskStatus::InProgress, Some(agent)) = (task.status, task.assigned_to) {
+        if let (TaskStatus::Pending | TaskStatus::InProgress, Some(agent)) =
+            (task.status, task.assigned_to)
+        {
             desks.entry(agent).or_default().push_back(task.id);
         }
     }
@@ -41,7 +42,8 @@ pub(crate) fn work(dir: &Path, agents: u16, seed: u64) -> Outcome {
                 let author = Author::new(seed.wrapping_mul(1 << 20).wrapping_add(number.into()));
                 let unfinished = desks.remove(&name).unwrap_or_default();
                 let (store, next_number) = (&store, &next_number);
-                let agent = Agent { number, name, author, store, next_number, unfinished, current: None };
+                let agent =
+                    Agent { number, name, author, store, next_number, unfinished, current: None };
                 scope.spawn(move || agent.run())
             })
             .collect();
