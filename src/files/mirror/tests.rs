@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::base::{Lsn, Problem, ProblemKind};
+use crate::base::{Lsn, ProblemKind};
 use crate::files::meddler::Meddler;
 use crate::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 use crate::state::{Doc, Document, Op};
@@ -239,6 +239,41 @@ fn a_person_who_removes_the_file_meanwhile_is_coped_with() {
     let changed = [world.delete("a")];
     assert_eq!(world.pass(&mut mirror, &disk, &changed).unwrap(), vec![]);
     world.assert_shown(&mirror, &disk);
+}
+
+#[test]
+fn what_was_found_by_a_change_that_failed_afterwards_is_reported_with_the_next() {
+    let (disk, mut world, mut mirror) = with_a();
+    disk.save_now(A, b"mine").unwrap();
+    let changed = [world.put("a", 2)];
+    disk.fail_when(CallKind::Write, 1, Fault::Error(std::io::ErrorKind::StorageFull));
+    assert!(world.pass(&mut mirror, &disk, &changed).is_err());
+    let problems = world.pass(&mut mirror, &disk, &[]).unwrap();
+    assert!(kinds(&problems).contains(&ProblemKind::Edited), "{problems:?}");
+    assert_kept(&disk, b"mine");
+    world.assert_shown(&mirror, &disk);
+}
+
+#[test]
+fn the_mirror_works_on_the_real_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = crate::fs::real::RealFs::create(dir.path()).unwrap();
+    disk.create_dir("wal").unwrap();
+    let (mut world, mut mirror) = (World::default(), Mirror::default());
+    let changed = [world.put("a", 1), world.put("b", 1)];
+    assert_eq!(world.pass(&mut mirror, &disk, &changed).unwrap(), vec![]);
+    std::fs::write(dir.path().join(A), "mine").unwrap();
+    let changed = [world.put("a", 2), world.put("A", 1), world.delete("b")];
+    let problems = world.pass(&mut mirror, &disk, &changed).unwrap();
+    assert_eq!(kinds(&problems), [ProblemKind::Edited]);
+    mirror.sync(&disk).unwrap();
+    let (_, problems) = world.open(&disk, false);
+    assert_eq!(problems, vec![]);
+    assert_eq!(disk.list("tasks").unwrap().len(), 2);
+    assert_eq!(disk.list("wal").unwrap(), vec![]);
+    let kept = disk.list("conflicts").unwrap();
+    let kept = std::fs::read(dir.path().join("conflicts").join(&kept[0].name)).unwrap();
+    assert_eq!(kept, b"mine");
 }
 
 #[test]
