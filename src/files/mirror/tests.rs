@@ -336,14 +336,37 @@ fn after_a_sync_the_mirror_survives_a_power_cut_whatever_the_number_of_files() {
 #[test]
 fn a_file_whose_flush_failed_is_written_anew_and_not_flushed_again() {
     let (disk, mut world, mut mirror) = with_a();
+    let fs = Meddler { no_write_back: true, ..Meddler::on(&disk) };
     let changed = [world.put("a", 2)];
-    world.pass(&mut mirror, &disk, &changed).unwrap();
+    world.pass(&mut mirror, &fs, &changed).unwrap();
     disk.fail_when(CallKind::Sync, 1, Fault::Errno(5));
-    assert!(mirror.sync(&disk).is_err());
-    assert_eq!(world.pass(&mut mirror, &disk, &[]).unwrap(), vec![]);
-    mirror.sync(&disk).unwrap();
+    assert!(mirror.sync(&fs).is_err());
+    assert_eq!(world.pass(&mut mirror, &fs, &[]).unwrap(), vec![]);
+    mirror.sync(&fs).unwrap();
     let after = disk.crash_with(CrashMode::Nothing);
     assert_eq!(world.open(&after, false).1, vec![]);
     world.assert_shown(&mirror, &after);
     assert_eq!(below(&after, "conflicts/"), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_person_wrote_is_durable_in_conflicts_before_its_place_is_taken() {
+    let (disk, mut world, mut mirror) = with_a();
+    disk.save_now(A, b"mine").unwrap();
+    let before = disk.trace().len();
+    let changed = [world.put("a", 2)];
+    world.pass(&mut mirror, &disk, &changed).unwrap();
+    let trace = disk.trace().split_off(before);
+    let place = |call: &str| {
+        let found = trace.iter().position(|made| made.starts_with(call));
+        found.unwrap_or_else(|| panic!("{call}: {trace:#?}"))
+    };
+    let order = [
+        place("sync tasks/a.json"),
+        place("link tasks/a.json conflicts/"),
+        place("sync conflicts/"),
+        place("write_back wal/mirror.part"),
+        place("exchange"),
+    ];
+    assert!(order.is_sorted(), "{trace:#?}");
 }

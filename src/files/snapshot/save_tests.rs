@@ -67,6 +67,38 @@ fn a_save_makes_the_former_snapshot_a_backup_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn each_step_of_a_save_is_durable_before_the_next() {
+    let disk = disk();
+    let last = save_lsn(&disk, 1, None).stat;
+    let before = disk.trace().len();
+    save_lsn(&disk, 2, last.as_ref());
+    let changing = ["sync", "rename", "link", "exchange", "remove wal/state.swap"];
+    let trace = disk.trace().split_off(before);
+    let steps: Vec<&str> = trace
+        .iter()
+        .filter(|call| changing.iter().any(|verb| call.starts_with(verb)))
+        .map(String::as_str)
+        .collect();
+    let backup = &list_backups(&disk)[0];
+    let expected = [
+        "sync wal/state.part",
+        "rename wal/state.part wal/state.swap",
+        "sync wal/",
+        &format!("link state.json {backup}"),
+        "sync /",
+        "exchange wal/state.swap state.json",
+        "sync wal/",
+        "sync /",
+        "remove wal/state.swap",
+    ];
+    assert_eq!(steps, expected);
+}
+
+fn list_backups(disk: &SimFs) -> Vec<String> {
+    below(disk, "state.backup.")
+}
+
+#[test]
 fn saving_works_on_the_real_disk() {
     let dir = tempfile::tempdir().unwrap();
     let fs = crate::fs::real::RealFs::create(dir.path()).unwrap();
