@@ -138,8 +138,8 @@ fn a_second_writer_exits_6_and_names_the_first_one_while_readers_go_on() {
 #[test]
 fn a_reader_that_goes_away_ends_the_command_quietly() {
     let place = Place::new();
-    let text: String = (0..5000).map(|n| format!("{{\"id\":\"task_{n}\"}}\n")).collect();
-    place.write("many.jsonl", text);
+    let lines: Vec<_> = (0..5000).map(|n| format!("{{\"id\":\"task_{n}\"}}\n")).collect();
+    place.write("many.jsonl", lines.concat());
     place.ok("import many.jsonl");
     let mut command = place.command();
     command.args(["--dir", "state", "list"]).stdout(Stdio::piped()).stderr(Stdio::piped());

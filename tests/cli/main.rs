@@ -4,6 +4,12 @@
 //! exit code, the files.
 
 #![cfg(feature = "cli")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking, and say on stdout what is skipped"
+)]
 
 mod demo;
 mod failures;

@@ -29,9 +29,10 @@ pub(crate) fn read_input(file: &Path, bytes_max: usize) -> Result<Input> {
         io::ErrorKind::NotFound => Error::not_found(&name),
         _ => Error::io("read", &name, error),
     };
-    let mut reader: Box<dyn Read> = match from_stdin {
-        true => Box::new(io::stdin().lock()),
-        false => Box::new(File::open(file).map_err(failed)?),
+    let mut reader: Box<dyn Read> = if from_stdin {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(File::open(file).map_err(failed)?)
     };
     let mut bytes = Vec::new();
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
@@ -47,10 +48,9 @@ pub(crate) fn read_input(file: &Path, bytes_max: usize) -> Result<Input> {
 
 fn not_text(name: &str, error: &std::string::FromUtf8Error) -> Error {
     let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-    let line = good.iter().filter(|byte| **byte == b'\n').count().saturating_add(1);
-    let start = good.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at.saturating_add(1));
-    let before = String::from_utf8_lossy(good.get(start..).unwrap_or_default());
-    let column = before.chars().count().saturating_add(1);
+    let good = String::from_utf8_lossy(good);
+    let line = good.split('\n').count();
+    let column = good.rsplit('\n').next().unwrap_or_default().chars().count().saturating_add(1);
     Error::invalid(format!("{name}, line {line}, column {column}"), "the bytes here are not UTF-8")
 }
 

@@ -48,8 +48,8 @@ pub(crate) fn replay(shell: &Shell, file: &Path, threads: u16, acks: bool, hold:
         let _ = store.shutdown();
         return Err(failure);
     }
-    while hold {
-        thread::park();
+    if hold {
+        hold_on();
     }
     store.shutdown()?;
     let (count, took) = (entries.len(), started.elapsed());
@@ -68,6 +68,13 @@ pub(crate) fn replay(shell: &Shell, file: &Path, threads: u16, acks: bool, hold:
         }))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps the store open until the process is killed.
+fn hold_on() -> ! {
+    loop {
+        thread::park();
+    }
 }
 
 fn note_existing_state(shell: &Shell, store: &Store) -> Result<()> {

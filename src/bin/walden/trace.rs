@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn a_bad_line_is_refused_with_its_place_in_the_whole_line() {
         let table = [
-            ("\n{", "t.jsonl, line 2, column 2: EOF while parsing an object"),
+            ("\n{", "t.jsonl, line 2, column 1: EOF while parsing an object"),
             ("{\"op\":\"rm\"}", "t.jsonl, line 1, column 7: there is no operation \"rm\""),
             ("{}", "t.jsonl, line 1, column 1: an operation needs a member \"op\""),
             ("{\"op\":7}", "t.jsonl, line 1, column 7: the member \"op\" must be a string"),

@@ -42,7 +42,9 @@ pub(super) fn check(ledger: &Ledger, found: &Tasks, lsn: Lsn) -> Checked {
         let as_in = |known: &Known, id: &String| known.task.as_ref() == found.get(id);
         if after.iter().all(|(id, known)| as_in(known, id)) {
             checked.landed.push(step.clone());
-            after.keys().for_each(|id| checked.count(ledger.known.get(id)));
+            for id in after.keys() {
+                checked.count(ledger.known.get(id));
+            }
             continue;
         }
         // Not there: then its tasks are as they were before it.
@@ -94,7 +96,7 @@ impl Checked {
                 self.problems.push(format!("{id}: a transaction is there in part"));
             }
             (Some(expected), Some(found)) => {
-                differences(id, "", expected, found, &mut self.problems)
+                differences(id, "", expected, found, &mut self.problems);
             }
         }
     }
@@ -127,7 +129,9 @@ fn differences(id: &str, path: &str, expected: &Value, found: &Value, problems: 
     match (expected, found) {
         (Value::Object(expected), Value::Object(found)) => {
             let keys: BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
-            keys.into_iter().for_each(|key| member(key, expected.get(key), found.get(key)));
+            for key in keys {
+                member(key, expected.get(key), found.get(key));
+            }
         }
         (Value::Array(expected), Value::Array(found)) => {
             for index in 0..expected.len().max(found.len()) {
