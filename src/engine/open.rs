@@ -170,7 +170,7 @@ impl Opened {
             around,
             options,
         };
-        core.writer.lock().checkpoint_at_bytes = core.pace().0;
+        core.set_checkpoint_at(&mut core.writer.lock());
         (Arc::new(core), self.needs_checkpoint)
     }
 }
@@ -192,12 +192,18 @@ impl Core {
         let recovery = Arc::new(opened.recovery);
         *self.recovery.lock() = recovery.clone();
         *writer = Writer::new(opened.log, opened.identity, self.around.clock.monotonic());
-        writer.checkpoint_at_bytes = self.pace().0;
+        self.set_checkpoint_at(&mut writer);
         drop(writer);
         drop(checkpointer);
         self.queue.reopen();
         self.loaded();
         Ok(())
+    }
+
+    /// What earlier openings left in the log counts too.
+    fn set_checkpoint_at(&self, writer: &mut Writer) {
+        let left = writer.log.as_ref().map_or(0, Log::size_bytes);
+        writer.checkpoint_at_bytes = self.pace().0.saturating_sub(left);
     }
 
     /// Tells what an opening found.
