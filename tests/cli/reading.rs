@@ -62,3 +62,15 @@ fn what_opening_finds_and_survives_is_a_warning_and_no_failure() {
     assert!(ran.err.starts_with("warning: "), "{ran:?}");
     assert!(ran.err.contains("state.json"), "{ran:?}");
 }
+
+#[test]
+fn what_a_writer_finds_is_told_once() {
+    let place = Place::new();
+    place.run_with_input("put -", r#"{"id":"a"}"#).ok();
+    place.write("state/tasks/a.json", r#"{"id":"a","mine":true}"#);
+    let ran = place.run_with_input("put -", r#"{"id":"b"}"#);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let told: Vec<_> = ran.err.lines().collect();
+    assert!(told.iter().all(|line| line.starts_with("warning: ")), "{ran:?}");
+    assert_eq!(told.iter().filter(|line| line.contains("a.json")).count(), 1, "{ran:?}");
+}

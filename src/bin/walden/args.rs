@@ -53,6 +53,26 @@ impl Which {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    #[command(flatten)]
+    OnStore(StoreVerb),
+    /// Show the main promise in ./walden-demo: kill a busy store, open it, check every write
+    Demo {
+        /// How long the agents work
+        #[arg(long, value_name = "N", default_value_t = 6,
+              value_parser = clap::value_parser!(u16).range(1..=3600))]
+        seconds: u16,
+        /// How many agents work at the same time
+        #[arg(long, value_name = "N", default_value_t = 64,
+              value_parser = clap::value_parser!(u16).range(1..=1024))]
+        agents: u16,
+    },
+    #[command(hide = true)]
+    DemoWorker { store: PathBuf, agents: u16, seed: u64 },
+}
+
+/// What is done to the store in the directory.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreVerb {
     /// Save the tasks of a JSON Lines file, all of them or none
     Import {
         /// One task a line; `-` for standard input
@@ -138,17 +158,4 @@ pub(crate) enum Verb {
     Status,
     /// Compare log, state.json and task files, and list every finding; changes nothing
     Verify,
-    /// Show the main promise in ./walden-demo: kill a busy store, open it, check every write
-    Demo {
-        /// How long the agents work
-        #[arg(long, value_name = "N", default_value_t = 6,
-              value_parser = clap::value_parser!(u16).range(1..=3600))]
-        seconds: u16,
-        /// How many agents work at the same time
-        #[arg(long, value_name = "N", default_value_t = 64,
-              value_parser = clap::value_parser!(u16).range(1..=1024))]
-        agents: u16,
-    },
-    #[command(hide = true)]
-    DemoWorker { store: PathBuf, agents: u16, seed: u64 },
 }

@@ -112,7 +112,9 @@ pub(crate) fn claim_dir(dir: &Path, marker: &str, text: &str, made: &[PathBuf]) 
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let is_dir = fs::symlink_metadata(dir).is_ok_and(|found| found.is_dir());
-            if !is_dir || fs::read_to_string(&marker).ok().as_deref() != Some(text) {
+            let first_line = |text: &str| text.lines().next().map(str::to_owned);
+            let found = fs::read_to_string(&marker).ok().and_then(|found| first_line(&found));
+            if !is_dir || found != first_line(text) {
                 let why = "it exists and was not made by this demonstration; move it away first";
                 let what = dir.display().to_string();
                 return Err(Error::Conflict { what, why: why.to_owned() });

@@ -24,9 +24,12 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
-use args::{Args, Format, Verb};
+use args::{Args, Format, StoreVerb, Verb};
 use failure::{Failure, Outcome};
 use shell::Shell;
 
@@ -43,38 +46,35 @@ fn main() -> ExitCode {
 fn run(args: Args) -> Outcome {
     let Args { dir, format, verb } = args;
     match verb {
-        Verb::Demo { seconds, agents } => {
-            if dir.is_some() {
-                let why = "demo always works in ./walden-demo; leave --dir away";
-                return Err(Failure::Usage(why.to_owned()));
-            }
-            demo::demo(format, seconds, agents)
+        Verb::OnStore(verb) => run_on_store(&Shell::new(dir, format)?, verb),
+        Verb::Demo { .. } if dir.is_some() => {
+            let why = "demo always works in ./walden-demo; leave --dir away";
+            Err(Failure::Usage(why.to_owned()))
         }
+        Verb::Demo { seconds, agents } => demo::demo(format, seconds, agents),
         Verb::DemoWorker { store, agents, seed } => demo::worker::work(&store, agents, seed),
-        verb => run_in(&Shell::new(dir, format)?, verb),
     }
 }
 
-fn run_in(shell: &Shell, verb: Verb) -> Outcome {
+fn run_on_store(shell: &Shell, verb: StoreVerb) -> Outcome {
     match verb {
-        Verb::Import { file } => transfer::import(shell, &file),
-        Verb::Export { file } => transfer::export(shell, file.as_deref()),
-        Verb::Replay { file, threads, acks, hold } => {
+        StoreVerb::Import { file } => transfer::import(shell, &file),
+        StoreVerb::Export { file } => transfer::export(shell, file.as_deref()),
+        StoreVerb::Replay { file, threads, acks, hold } => {
             replay::replay(shell, &file, threads, acks, hold)
         }
-        Verb::List { which, status, assignee, limit } => {
+        StoreVerb::List { which, status, assignee, limit } => {
             let filter = documents::Filter { status, assignee, limit };
             documents::list(shell, which.collection(), &filter)
         }
-        Verb::Get { which, id } => documents::get(shell, which.collection(), &id),
-        Verb::Put { which, file } => write::put(shell, which.collection(), &file),
-        Verb::Patch { which, id, json } => write::patch(shell, which.collection(), &id, &json),
-        Verb::Log { id, message, level } => write::log(shell, &id, message, level),
-        Verb::Rm { which, id } => write::remove(shell, which.collection(), &id),
-        Verb::Checkpoint => write::checkpoint(shell),
-        Verb::Status => inspect::status(shell),
-        Verb::Verify => inspect::verify(shell),
-        Verb::Demo { .. } | Verb::DemoWorker { .. } => Ok(ExitCode::SUCCESS),
+        StoreVerb::Get { which, id } => documents::get(shell, which.collection(), &id),
+        StoreVerb::Put { which, file } => write::put(shell, which.collection(), &file),
+        StoreVerb::Patch { which, id, json } => write::patch(shell, which.collection(), &id, &json),
+        StoreVerb::Log { id, message, level } => write::log(shell, &id, message, level),
+        StoreVerb::Rm { which, id } => write::remove(shell, which.collection(), &id),
+        StoreVerb::Checkpoint => write::checkpoint(shell),
+        StoreVerb::Status => inspect::status(shell),
+        StoreVerb::Verify => inspect::verify(shell),
     }
 }
 
@@ -99,20 +99,25 @@ fn json_was_asked_for() -> bool {
 }
 
 /// Logs go to stderr, from the level that `WALDEN_LOG` names (`off`, `error`, `warn`, `info`,
-/// `debug`, `trace`); without it from `warn`.
+/// `debug`, `trace`). Without it they go from `warn`, but for events: those that matter are told by
+/// the verbs themselves.
 fn start_logging() -> Result<(), Failure> {
-    let level = match std::env::var("WALDEN_LOG") {
-        Ok(name) if !name.is_empty() => name.parse().map_err(|_| {
-            let levels = "off, error, warn, info, debug or trace";
-            Failure::Usage(format!("WALDEN_LOG is {name:?}; it must be {levels}"))
-        })?,
-        _ => LevelFilter::WARN,
+    let targets = match std::env::var("WALDEN_LOG") {
+        Ok(name) if !name.is_empty() => {
+            let level: LevelFilter = name.parse().map_err(|_| {
+                let levels = "off, error, warn, info, debug or trace";
+                Failure::Usage(format!("WALDEN_LOG is {name:?}; it must be {levels}"))
+            })?;
+            Targets::new().with_default(level)
+        }
+        _ => Targets::new()
+            .with_default(LevelFilter::WARN)
+            .with_target("walden::engine::listeners", LevelFilter::OFF),
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
+    let layer = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(console::colors_enabled_stderr())
-        .with_target(false)
-        .init();
+        .with_target(false);
+    tracing_subscriber::registry().with(layer.with_filter(targets)).init();
     Ok(())
 }
