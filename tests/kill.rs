@@ -6,7 +6,7 @@
 
 mod support;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -141,26 +141,27 @@ fn check(
     acked: &[usize],
     before: &BTreeMap<String, Value>,
     after: &BTreeMap<String, Value>,
-) {
-    let acked: std::collections::HashSet<usize> = acked.iter().copied().collect();
-    for id in after.keys() {
-        assert!(histories.contains_key(id), "a task that nobody saved: {id}");
+) -> Result<(), String> {
+    let acked: HashSet<usize> = acked.iter().copied().collect();
+    if let Some(id) = after.keys().find(|id| !histories.contains_key(*id)) {
+        return Err(format!("a task that nobody saved: {id}"));
     }
     for (id, history) in histories {
         let done = history.iter().take_while(|(line, _)| acked.contains(line)).count();
-        let stray = history.iter().skip(done).find(|(line, _)| acked.contains(line));
-        assert!(stray.is_none(), "{id}: line {} was acknowledged out of order", stray.unwrap().0);
+        if let Some((line, _)) = history.iter().skip(done).find(|(line, _)| acked.contains(line)) {
+            return Err(format!("{id}: line {line} was acknowledged out of order"));
+        }
         let found = after.get(id);
         // Nothing of this run was acknowledged for the task: it may also be as it was before.
         let untouched = done == 0 && found == before.get(id);
         let states = &history[done.saturating_sub(1)..];
-        let known = states.iter().any(|(_, state)| Some(state) == found);
-        assert!(
-            untouched || known,
-            "{id}: {done} of {} operations were acknowledged, and it is stored as {found:#?}",
-            history.len()
-        );
+        if !untouched && !states.iter().any(|(_, state)| Some(state) == found) {
+            let all = history.len();
+            let seen = format!("{done} of {all} operations were acknowledged");
+            return Err(format!("{id}: {seen}, and it is stored as {found:#?}"));
+        }
     }
+    Ok(())
 }
 
 fn kill_loop(name: &str, lines: &[String]) {
@@ -191,7 +192,9 @@ fn kill_loop(name: &str, lines: &[String]) {
         let (acked, killed) = run_and_kill(&dir, &trace, threads, &trigger);
         longest = longest.max(begun.elapsed().min(Duration::from_secs(5)));
         let after = stored(&dir);
-        check(&histories, &acked, &before, &after);
+        if let Err(why) = check(&histories, &acked, &before, &after) {
+            panic!("round {round} of seed {seed}, {threads} threads, {trigger:?}: {why}");
+        }
         at_work += u64::from(killed);
         acks += acked.len();
     }
@@ -230,10 +233,9 @@ fn the_check_rejects_a_lost_acknowledgement_and_a_state_that_never_was() {
     let whole: BTreeMap<String, Value> =
         histories.iter().map(|(id, history)| (id.clone(), last(history))).collect();
     let nothing = BTreeMap::new();
-    check(&histories, &all, &nothing, &whole);
-    let rejects = |after: &BTreeMap<String, Value>| {
-        std::panic::catch_unwind(|| check(&histories, &all, &nothing, after)).is_err()
-    };
+    assert_eq!(check(&histories, &all, &nothing, &whole), Ok(()));
+    let rejects =
+        |after: &BTreeMap<String, Value>| check(&histories, &all, &nothing, after).is_err();
     let (id, history) = histories.iter().find(|(_, history)| history.len() > 2).unwrap();
     let mut behind = whole.clone();
     behind.insert(id.clone(), history[history.len() - 2].1.clone());
