@@ -354,7 +354,7 @@ fn leftovers(
         }
         let file = index.number.file_name();
         let is_cut = index.number < oldest && index.header.is_ok() && ends_at(index, hints.base);
-        let is_restated = is_intact_start(index) && ends_at(index, last_lsn);
+        let is_restated = index.number < head && is_intact_start(index) && ends_at(index, last_lsn);
         let is_worthless = index.is_whole() && (index.zero || is_cut || is_restated);
         if !is_worthless {
             let (verdict, why) = if !index.is_whole() {

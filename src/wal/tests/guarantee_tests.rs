@@ -14,7 +14,9 @@ const BLOCK: u64 = 4096;
 const START: u64 = 8192;
 
 fn roomy() -> (SimFs, Oracle) {
-    (disk(), Oracle { options: Some(ROOMY), ..Oracle::default() })
+    let mut oracle = Oracle::default();
+    oracle.options = Some(ROOMY);
+    (disk(), oracle)
 }
 
 /// A log of one segment with a group at each block behind the start, each of two records, synced.
@@ -236,7 +238,8 @@ fn a_missing_segment_in_the_middle_takes_only_its_own_records() {
         let rest: Vec<u64> = (1..=4).filter(|lsn| !own.contains(lsn)).collect();
         assert_eq!(lsns(&fs, &found), rest, "without segment {gone}");
         wal::clear_leftovers(&fs, DIR, &found, QUARANTINE).unwrap();
-        assert!(fs.read_now(&wal_file(1)).is_some(), "nothing older is thrown away");
+        let kept = gone == 2 || fs.read_now(&wal_file(2)).is_some();
+        assert!(kept, "nothing older that has records is thrown away");
     }
 }
 
@@ -342,7 +345,7 @@ fn a_header_names_a_group_of_records_and_no_other() {
 fn a_segment_of_a_copy_that_went_another_way_is_not_taken_for_the_newest() {
     let (fs, mut oracle, _) = groups(1);
     let (copy, mut other) = (fs.kill(), oracle.clone());
-    let fs = copy.kill();
+    let fs = fs.kill();
     let mut log = oracle.begin(&fs).unwrap();
     oracle.append(&mut log, &[8]).unwrap();
     oracle.close(log).unwrap();
