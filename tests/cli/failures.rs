@@ -156,3 +156,45 @@ fn an_env_file_that_names_the_directory_illegibly_is_not_ignored() {
     let ran = ended(&place.command().arg("list").output().unwrap());
     assert!(ran.failed(1).starts_with("error: .env: "));
 }
+
+#[test]
+fn a_directory_that_cannot_be_used_exits_7_and_is_named() {
+    let place = Place::new();
+    place.write("state", "a file, not a directory");
+    place.write("t.json", r#"{"id":"t"}"#);
+    for line in ["put t.json", "list", "status"] {
+        let err = place.run(line).failed(7);
+        assert!(err.starts_with("error: cannot ") && err.contains("state"), "{line}: {err}");
+    }
+    assert_eq!(std::fs::read(place.path("state")).unwrap(), b"a file, not a directory");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let place = Place::new();
+    place.write("t.jsonl", "{\"op\":\"save_task\",\"task\":{\"id\":\"a\"}}\n");
+    for line in ["replay t.jsonl --acks", "list", "status --format json"] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = place.command();
+        command.env("STATE_PATH", "state").args(line.split_whitespace()).stdout(full);
+        let err = ended(&command.output().unwrap()).failed(1);
+        assert!(err.contains("cannot write the output"), "{line}: {err}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_export_over_something_that_is_no_plain_file_writes_into_it() {
+    let place = Place::new();
+    place.run_with_input("put -", r#"{"id":"a"}"#).ok();
+    std::os::unix::fs::symlink(place.write("real.jsonl", "old"), place.path("link")).unwrap();
+    place.ok("export link");
+    assert_eq!(std::fs::read(place.path("real.jsonl")).unwrap(), b"{\"id\":\"a\"}\n");
+    assert!(place.path("link").is_symlink());
+    place.ok("export /dev/null");
+    let null = std::fs::metadata("/dev/null").unwrap();
+    assert!(!null.is_file(), "a device stays a device");
+    let err = place.run("export no/such/place.jsonl").failed(7);
+    assert!(err.starts_with("error: cannot write no/such/place.jsonl: "), "{err}");
+}

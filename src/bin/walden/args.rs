@@ -57,8 +57,8 @@ pub(crate) enum Verb {
     OnStore(StoreVerb),
     /// Show the main promise in ./walden-demo: kill a busy store, open it, check every write
     Demo {
-        /// How long the agents work
-        #[arg(long, value_name = "N", default_value_t = 6,
+        /// How long it all takes, about
+        #[arg(long, value_name = "N", default_value_t = 10,
               value_parser = clap::value_parser!(u16).range(1..=3600))]
         seconds: u16,
         /// How many agents work at the same time

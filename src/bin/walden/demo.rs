@@ -41,6 +41,10 @@ tampered/  a copy in which one acknowledged write was taken away, to show that t
 ";
 /// So often the working process is killed.
 const KILLS: u16 = 3;
+/// Shortest time that agents work between two kills.
+const ROUND_MIN: Duration = Duration::from_millis(300);
+/// How much longer than its work the first round is taken to last.
+const FIRST_COST: f64 = 1.6;
 
 /// Runs the demonstration.
 pub(crate) fn demo(format: Format, seconds: u16, agents: u16) -> Outcome {
@@ -48,21 +52,22 @@ pub(crate) fn demo(format: Format, seconds: u16, agents: u16) -> Outcome {
     let (dir_of_store, dir_of_copy) = (dir.join("store"), dir.join("tampered"));
     let made = [dir_of_store.clone(), dir_of_copy.clone()];
     host::claim_dir(dir, MARKER, MARKER_TEXT, &made)?;
-    let mut live = Live::new(format, agents, Duration::from_secs(seconds.into()));
+    let mut pace = Pace::new(Duration::from_secs(seconds.into()));
+    let mut live = Live::new(format, agents, pace.time);
     live.say(&format!(
-        "{agents} agents work in {} for {seconds} s; their process is killed {KILLS} times.",
+        "{agents} agents work in {} for about {seconds} s; their process is killed {KILLS} times.",
         dir_of_store.display()
     ))?;
 
     let mut ledger = Ledger::default();
     let mut report = Report::new(agents);
-    let round_time = Duration::from_secs(seconds.into()) / u32::from(KILLS);
     for number in 1..=KILLS {
+        let time = pace.next_round(KILLS + 1 - number);
         report.figures.add(&round::run(
             &dir_of_store,
             agents,
             number,
-            round_time,
+            time,
             &mut ledger,
             &mut live,
         )?);
@@ -92,6 +97,30 @@ pub(crate) fn demo(format: Format, seconds: u16, agents: u16) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     Err(Failure::Check(report.verdict()))
+}
+
+/// Shares the time out among the rounds: what starting, opening and checking cost is learnt from the
+/// rounds before.
+struct Pace {
+    started: Instant,
+    time: Duration,
+    worked: Duration,
+}
+
+impl Pace {
+    fn new(time: Duration) -> Self {
+        Pace { started: Instant::now(), time, worked: Duration::ZERO }
+    }
+
+    fn next_round(&mut self, rounds_left: u16) -> Duration {
+        let passed = self.started.elapsed();
+        let cost =
+            if self.worked.is_zero() { FIRST_COST } else { passed.div_duration_f64(self.worked) };
+        let share = self.time.saturating_sub(passed) / u32::from(rounds_left.max(1));
+        let round = share.div_f64(cost).max(ROUND_MIN);
+        self.worked += round;
+        round
+    }
 }
 
 /// Looks at what a kill left, as a reader that changes nothing; the next worker recovers it.

@@ -10,11 +10,11 @@ use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
 use indicatif::ProgressBar;
+use parking_lot::Mutex;
 use serde_json::json;
 use walden::state::Op;
 use walden::{Collection, Durability, Lsn, Result, Store};
@@ -42,7 +42,7 @@ pub(crate) fn replay(shell: &Shell, file: &Path, threads: u16, acks: bool, hold:
     };
     let last = run.all(&entries, threads);
     run.bar.finish_and_clear();
-    let failure = run.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let failure = run.failure.into_inner();
     if let Some((_, failure)) = failure {
         // What was applied stays; of the two errors the first one tells more.
         let _ = store.shutdown();
@@ -162,7 +162,7 @@ impl Run<'_> {
 
     fn fail(&self, line: usize, failure: Failure) {
         self.stop.store(true, Ordering::Release);
-        let mut first = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut first = self.failure.lock();
         if first.as_ref().is_none_or(|(earlier, _)| line < *earlier) {
             *first = Some((line, failure));
         }

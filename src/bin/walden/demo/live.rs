@@ -1,7 +1,7 @@
 //! What is shown while the agents work: a bar on a terminal, else a line a second, and nothing for
 //! programs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -14,6 +14,7 @@ pub(super) struct Live {
     agents: u16,
     bar: ProgressBar,
     plain: bool,
+    started: Instant,
     since_line: Duration,
 }
 
@@ -25,12 +26,13 @@ impl Live {
         let style = ProgressStyle::with_template("{spinner} {bar:24} {msg}");
         bar.set_style(style.expect("the template is constant and well-formed"));
         let plain = format == Format::Human;
-        Live { agents, bar, plain, since_line: Duration::ZERO }
+        Live { agents, bar, plain, started: Instant::now(), since_line: Duration::ZERO }
     }
 
     /// Shows the figures, `passed` after the last time.
     pub(super) fn show(&mut self, passed: Duration, figures: &Figures) -> Result<(), Failure> {
-        self.bar.inc(u64::try_from(passed.as_millis()).unwrap_or(0));
+        let position = self.started.elapsed().as_millis();
+        self.bar.set_position(u64::try_from(position).unwrap_or(u64::MAX));
         let text = format!(
             "{} agents, {} tasks, {} writes/s, {} flushes/s, {:.1} writes a group",
             self.agents,

@@ -9,6 +9,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use serde::Deserialize;
 use walden::Lsn;
 
@@ -85,8 +86,7 @@ pub(super) fn run(
     let Some(pipe) = child.stdout.take() else {
         return Err(Failure::Check("the working process has no pipe".to_owned()));
     };
-    let heard =
-        parking_lot::Mutex::new(Heard { ledger, figures: Figures::default(), failure: None });
+    let heard = Mutex::new(Heard { ledger, figures: Figures::default(), failure: None });
     let watched = thread::scope(|scope| {
         scope.spawn(|| listen(pipe, &heard));
         let watched = watch(&mut child, time, live, &heard);
@@ -106,7 +106,7 @@ fn watch(
     child: &mut Child,
     time: Duration,
     live: &mut Live,
-    heard: &parking_lot::Mutex<Heard<'_>>,
+    heard: &Mutex<Heard<'_>>,
 ) -> Result<(), Failure> {
     let begun = Instant::now();
     let mut working_since = None;
@@ -133,7 +133,7 @@ fn watch(
 }
 
 /// Reads what the process says, to the end.
-fn listen(pipe: ChildStdout, heard: &parking_lot::Mutex<Heard<'_>>) {
+fn listen(pipe: ChildStdout, heard: &Mutex<Heard<'_>>) {
     let mut pipe = BufReader::with_capacity(1 << 20, pipe);
     let mut line = Vec::new();
     loop {
