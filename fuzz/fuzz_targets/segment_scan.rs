@@ -132,9 +132,10 @@ fn check(fs: &SimFs) {
     let Ok(mut log) = begin(fs, &scan, scan.incarnation_max + 1, store) else { return };
     let last = log.append(&[record(20)], Timestamp(0)).unwrap();
     log.sync().unwrap();
-    let after = read(fs, &wal::scan(fs, "", &hints).unwrap());
+    let again = wal::scan(fs, "", &hints).unwrap();
+    let after = read(fs, &again);
     let (appended, restated) = after.split_last().unwrap();
-    assert_eq!(appended.0, last);
-    assert_eq!(restated, before, "{:#?}", scan.findings);
+    assert_eq!(appended.0, last, "{scan:#?}\n{again:#?}");
+    assert_eq!(restated, before, "{scan:#?}\n{again:#?}");
     assert!(fs.list("").unwrap().len() < 12);
 }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use crate::base::{Error, Lsn, Result, Timestamp};
 use crate::fs::{self, File, Fs, join};
 use crate::wal::format::{
-    BLOCK_BYTES, GroupKind, Identity, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentNumber, padded,
+    BLOCK_BYTES, GroupKind, Identity, NUMBER_MAX, SEGMENT_HEADER_BYTES, SegmentHeader,
+    SegmentNumber, padded,
 };
 use crate::wal::group::{Draft, group_length};
 use crate::wal::options::{LogOptions, LogStats};
@@ -116,6 +117,10 @@ impl Log {
                 format!("store {}", identity.store),
                 "the log is another's",
             ));
+        }
+        let numbers = [scan.next_lsn.0, scan.next_number.0, identity.incarnation];
+        if numbers.iter().any(|number| *number >= NUMBER_MAX / 2) {
+            return Err(Error::invalid(fs.display(dir), "its numbers are used up, or were forged"));
         }
         let (first_lsn, tail) = scan.read_tail(&*fs, dir)?;
         let number = scan.next_number;

@@ -120,6 +120,7 @@ impl SegmentHeader {
             && self.size_bytes.is_multiple_of(BLOCK_BYTES)
             && self.previous < self.number
             && self.number.0 < NUMBER_MAX
+            && self.identity.incarnation < NUMBER_MAX
             && self.ceiling.0 < NUMBER_MAX
             && rising.is_sorted()
             && self.restated_lsn < self.next_lsn

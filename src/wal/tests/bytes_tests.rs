@@ -167,6 +167,7 @@ fn what_no_writer_would_write_is_not_believed() {
         SegmentHeader { ceiling: Lsn(0x57), ..header() },
         SegmentHeader { ceiling: Lsn(u64::MAX), ..header() },
         SegmentHeader { number: SegmentNumber(u64::MAX), ..header() },
+        SegmentHeader { identity: Identity { incarnation: u64::MAX, ..IDENTITY }, ..header() },
     ];
     for header in broken {
         let read = SegmentHeader::decode(&header.encode());

