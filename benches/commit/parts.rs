@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput};
 use walden::fs::real::RealFs;
+use walden::state::{Collection, Op, Table};
 use walden::wal::format::{
     ENTRY_BYTES, Entry, GROUP_HEADER_BYTES, GroupHeader, GroupKind, encode_group_head, group_crc,
 };
@@ -20,7 +21,8 @@ const LOG_BYTES: u64 = 16 << 20;
 
 pub(crate) fn run(criterion: &mut Criterion, place: &Place) {
     latency(criterion, place);
-    record(criterion);
+    caller(criterion);
+    apply(criterion);
     group_head(criterion);
     scan(criterion, place);
 }
@@ -56,19 +58,39 @@ fn tempfile_in(place: &Place) -> std::path::PathBuf {
     place.join(&format!("part-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// What the caller's thread does for a record: its checksum.
-fn record(criterion: &mut Criterion) {
-    let payload = tasks::prepare(1).concat().into_bytes();
-    let mut group = criterion.benchmark_group("record");
-    group.throughput(Throughput::Bytes(payload.len() as u64));
-    group.bench_function("checksum of 1 KB", |bencher| {
+/// What the caller's thread does for a put: check and index the document, encode it, checksum.
+fn caller(criterion: &mut Criterion) {
+    let text = tasks::prepare(1).concat();
+    let put = || Op::put(Collection::Task, &text, 1 << 20).expect("a valid task");
+    let op = put();
+    let (kind, payload) = op.encode();
+    let mut group = criterion.benchmark_group("caller, 1 KB");
+    group.throughput(Throughput::Bytes(text.len() as u64));
+    group.bench_function("check and index", |bencher| bencher.iter(put));
+    group.bench_function("encode", |bencher| bencher.iter(|| op.encode()));
+    group.bench_function("checksum", |bencher| {
         bencher.iter_batched(
             || payload.clone(),
-            |payload| Record::new(1, Origin::Api, payload),
+            |payload| Record::new(kind, Origin::Api, payload),
             BatchSize::SmallInput,
         );
     });
     group.finish();
+}
+
+/// What the writer does for each put besides the log: the table in memory.
+fn apply(criterion: &mut Criterion) {
+    let put = |text: &String| Op::put(Collection::Task, text, 1 << 20).expect("a valid task");
+    let ops: Vec<Op> = tasks::prepare(10_000).iter().map(put).collect();
+    let mut table = Table::new();
+    let mut changes = ops.iter().cycle().zip(1..).map(|(op, lsn)| (Lsn(lsn), op.clone()));
+    criterion.bench_function("writer/apply a put to 10,000 tasks", |bencher| {
+        bencher.iter_batched(
+            || [changes.next().expect("it goes round")],
+            |change| table.apply(&change).expect("a put is always possible"),
+            BatchSize::SmallInput,
+        );
+    });
 }
 
 /// What the writer does for a group besides copying its records: header, table, checksum.
@@ -87,7 +109,7 @@ fn group_head(criterion: &mut Criterion) {
         next_segment: SegmentNumber(0),
     };
     let mut bytes = Vec::new();
-    criterion.bench_function("group/head of 64 records", |bencher| {
+    criterion.bench_function("writer/head of a group of 64", |bencher| {
         bencher.iter(|| {
             let mut table = Vec::with_capacity(64 * ENTRY_BYTES);
             (0..count).for_each(|_| black_box(&entry).encode(&mut table));

@@ -32,8 +32,8 @@ impl Plan {
             let turn = Duration::from_millis(50);
             Plan { rounds: 1, turn, documents: 200, raw_bytes: 8 << 20 }
         } else {
-            let turn = Duration::from_secs(2);
-            Plan { rounds: 7, turn, documents: 10_000, raw_bytes: 256 << 20 }
+            let turn = Duration::from_secs(1);
+            Plan { rounds: 9, turn, documents: 10_000, raw_bytes: 256 << 20 }
         }
     }
 }
@@ -109,7 +109,8 @@ pub(crate) fn run(call: &Call, place: &Place) {
     let plan = Plan::of(call);
     let contenders = contenders(place, &plan);
     println!(
-        "durable puts of 1 KB tasks a second: median of {} interleaved rounds of {:?} (least, most)",
+        "durable puts of 1 KB tasks a second, and their ratio to the limit in the same round: medians \
+         (least-most) of {} rounds of {:?} each",
         plan.rounds, plan.turn
     );
     for threads in threads {
@@ -126,8 +127,9 @@ pub(crate) fn run(call: &Call, place: &Place) {
                 *group = records_per_flush(before, contender.counts());
             }
         }
-        print_rows(threads, &mut rates, &groups);
+        print_rows(threads, &rates, &groups);
     }
+    println!();
 }
 
 fn contenders(place: &Place, plan: &Plan) -> [Box<dyn Contender>; NAMES.len()] {
@@ -184,23 +186,32 @@ fn records_per_flush(before: Option<(u64, u64)>, after: Option<(u64, u64)>) -> O
     Some((records_after - records) as f64 / (flushes_after - flushes).max(1) as f64)
 }
 
-fn print_rows(threads: usize, rates: &mut [Vec<f64>], groups: &[Option<f64>]) {
-    for rates in rates.iter_mut() {
-        rates.sort_by(f64::total_cmp);
-    }
-    let median = |rates: &[f64]| rates[rates.len() / 2];
-    let limit = median(&rates[0]);
+fn print_rows(threads: usize, rates: &[Vec<f64>], groups: &[Option<f64>]) {
     let plural = if threads == 1 { "" } else { "s" };
     println!("\n{threads} thread{plural}");
-    for ((name, rates), group) in NAMES.iter().zip(rates.iter()).zip(groups) {
-        let (least, most) = (rates[0], rates[rates.len() - 1]);
-        let rate = median(rates);
-        let ratio = rate / limit;
-        print!("  {name:<22} {rate:>9.0}  ({least:.0}, {most:.0})  {ratio:.2} x raw");
+    for ((name, of_this), group) in NAMES.iter().zip(rates).zip(groups) {
+        // Within a round the disk was about the same for all, so ratios are formed there.
+        let ratios = of_this.iter().zip(&rates[0]).map(|(rate, limit)| rate / limit).collect();
+        let (rate, ratio) = (Spread::of(of_this.clone()), Spread::of(ratios));
+        print!("  {name:<22} {:>8.0} ({:.0}-{:.0})", rate.median, rate.least, rate.most);
+        print!("  {:.2} ({:.2}-{:.2}) x raw", ratio.median, ratio.least, ratio.most);
         match group {
             Some(group) => println!("  {group:.1} records a flush"),
             None => println!(),
         }
     }
-    println!();
+}
+
+struct Spread {
+    least: f64,
+    median: f64,
+    most: f64,
+}
+
+impl Spread {
+    fn of(mut values: Vec<f64>) -> Spread {
+        values.sort_by(f64::total_cmp);
+        let last = values.len() - 1;
+        Spread { least: values[0], median: values[last / 2], most: values[last] }
+    }
 }
