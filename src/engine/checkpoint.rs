@@ -61,12 +61,8 @@ pub(crate) struct Checkpointer {
     pub(crate) mirror: Mirror,
     /// LSN of `state.json`; `None` if there is none that counts.
     pub(crate) snapshot_lsn: Option<Lsn>,
-    /// The mirror shows the state up to here.
-    pub(crate) mirror_lsn: Lsn,
     /// `state.json` as this opening left it.
     pub(crate) state_stat: Option<Stat>,
-    pub(crate) last_saved: Option<String>,
-    pub(crate) snapshot_bytes: u64,
 }
 
 /// A consistent copy of the durable state.
@@ -74,7 +70,6 @@ struct Cut {
     table: Table,
     lsn: Lsn,
     dirty: DirtySet,
-    log_bytes: u64,
 }
 
 impl Core {
@@ -87,57 +82,67 @@ impl Core {
         unsaved || checkpointer.mirror.behind() > 0
     }
 
-    /// Makes a checkpoint; two at once follow one another.
+    /// Makes a checkpoint; two at once follow one another. Listeners are told when it is over, with
+    /// no lock held.
     pub(crate) fn checkpoint(&self, reason: Reason) -> Result<Checkpoint> {
         let begun = self.around.clock.monotonic();
-        let mut checkpointer = self.checkpointer.lock();
-        let Cut { table, lsn, dirty, log_bytes } = self.take_cut()?;
         let mut problems = Vec::new();
-        let written = match self.save_snapshot(&mut checkpointer, &table, lsn, &mut problems) {
-            Ok(written) => written,
-            Err(error) => {
-                self.writer.lock().dirty.extend(dirty);
-                return Err(error);
+        let made = self.make_checkpoint(reason, &mut problems);
+        self.report(&problems);
+        let took = self.around.clock.monotonic().saturating_sub(begun);
+        match made {
+            Ok(checkpoint) => {
+                let Checkpoint { lsn, documents, .. } = checkpoint;
+                if checkpoint.written {
+                    self.listeners.emit(&Event::StateSaved { lsn, documents, took });
+                }
+                Ok(Checkpoint { problems, took, ..checkpoint })
             }
-        };
-        self.writer.lock().bytes_at_checkpoint = log_bytes;
+            Err(error) => {
+                self.listeners.emit(&Event::SaveError { error: error.clone() });
+                Err(error)
+            }
+        }
+    }
+
+    fn make_checkpoint(&self, reason: Reason, problems: &mut Vec<Problem>) -> Result<Checkpoint> {
+        let mut checkpointer = self.checkpointer.lock();
+        let Cut { table, lsn, dirty } = self.take_cut()?;
+        let saved = self.save_snapshot(&mut checkpointer, &table, lsn, problems);
+        let written =
+            saved.inspect_err(|_| self.writer.lock().dirty.extend(dirty.iter().cloned()))?;
         let mirror = &mut checkpointer.mirror;
-        let passed = self.mirror_pass(mirror, dirty, &table, lsn, &mut problems);
-        if reason == Reason::Shutdown && passed.is_ok() {
+        let files_changed = self.mirror_pass(mirror, dirty, &table, lsn, problems)?;
+        if reason == Reason::Shutdown {
             mirror.sync(&*self.around.fs)?;
         }
-        let behind = mirror.behind();
-        if behind == 0 {
-            checkpointer.mirror_lsn = lsn;
+        let mirror_is_current = mirror.behind() == 0;
+        if mirror_is_current {
+            self.facts.lock().mirror_lsn = lsn;
         }
-        self.report(&problems);
-        let files_changed = passed?;
-        self.cut_log(behind == 0)?;
-        let took = self.around.clock.monotonic().saturating_sub(begun);
+        self.cut_log(mirror_is_current)?;
         let documents = Collection::ALL.iter().map(|collection| table.len(*collection)).sum();
         let lsn = checkpointer.snapshot_lsn.unwrap_or(lsn);
-        drop(checkpointer);
-        if written {
-            self.listeners.emit(&Event::StateSaved { lsn, documents, took });
-        }
+        let (problems, took) = (Vec::new(), Duration::ZERO);
         Ok(Checkpoint { lsn, documents, written, files_changed, problems, took })
     }
 
     /// Step 1.
     fn take_cut(&self) -> Result<Cut> {
+        let (growth, _) = self.pace();
         let mut writer = self.writer.lock();
         let lsn = match writer.sync() {
             Ok(lsn) => lsn,
             Err(error) => {
                 drop(writer);
-                self.failed(&error);
+                self.spread_poison();
                 return Err(error);
             }
         };
-        let log_bytes = writer.log()?.stats().bytes;
+        writer.checkpoint_at_bytes = writer.log()?.stats().bytes.saturating_add(growth);
         let dirty = std::mem::take(&mut writer.dirty);
         let table = self.table.read().clone();
-        Ok(Cut { table, lsn, dirty, log_bytes })
+        Ok(Cut { table, lsn, dirty })
     }
 
     /// Step 2; says whether there was anything to save.
@@ -166,8 +171,10 @@ impl Core {
         problems.extend(saved.problems);
         checkpointer.state_stat = saved.stat;
         checkpointer.snapshot_lsn = Some(lsn);
-        checkpointer.last_saved = Some(now.to_string());
-        checkpointer.snapshot_bytes = bytes.len() as u64;
+        let mut facts = self.facts.lock();
+        facts.snapshot_lsn = lsn;
+        facts.snapshot_bytes = bytes.len() as u64;
+        facts.last_saved = Some(now.to_string());
         Ok(true)
     }
 

@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -45,8 +45,17 @@ pub(crate) struct Writer {
     unflushed_since: Option<Duration>,
     /// When the log was last flushed or written.
     last_active: Duration,
-    /// Bytes written to the log by the time of the last checkpoint.
-    pub(crate) bytes_at_checkpoint: u64,
+    /// The log asks for a checkpoint when it has written so many bytes.
+    pub(crate) checkpoint_at_bytes: u64,
+}
+
+/// What is told of the last checkpoint without waiting for one that is being made.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) snapshot_lsn: Lsn,
+    pub(crate) snapshot_bytes: u64,
+    pub(crate) mirror_lsn: Lsn,
+    pub(crate) last_saved: Option<String>,
 }
 
 /// What is asked of the maintenance thread.
@@ -65,6 +74,7 @@ pub(crate) struct Core {
     pub(crate) writer: Mutex<Writer>,
     pub(crate) table: RwLock<Table>,
     pub(crate) checkpointer: Mutex<Checkpointer>,
+    pub(crate) facts: Mutex<Facts>,
     pub(crate) recovery: Mutex<Arc<Recovery>>,
     pub(crate) listeners: Listeners,
     pub(crate) wishes: Mutex<Wishes>,
@@ -81,7 +91,7 @@ impl Writer {
             dirty: DirtySet::new(),
             unflushed_since: None,
             last_active: now,
-            bytes_at_checkpoint: 0,
+            checkpoint_at_bytes: 0,
         }
     }
 
@@ -152,11 +162,15 @@ impl Core {
         Ok(commit)
     }
 
-    /// What the writer thread does, once: duties that are due, then a group if there is one.
-    pub(crate) fn step(&self) {
+    /// What the writer thread does, once: duties that are due, then a group; says if there was one.
+    pub(crate) fn step(&self) -> bool {
         self.duties();
-        if let Taken::Group(group) = self.queue.take(Some(Duration::ZERO)) {
-            self.commit(group);
+        match self.queue.take(Some(Duration::ZERO)) {
+            Taken::Group(group) => {
+                self.commit(group);
+                true
+            }
+            Taken::Idle | Taken::Stopped => false,
         }
     }
 
@@ -207,7 +221,8 @@ impl Core {
         }
     }
 
-    /// Logs what the engine is about to do to its own files; durable when it returns.
+    /// Logs what the engine is about to do to its own files; durable when it returns. Tells nobody of
+    /// a failure, since its caller holds a lock.
     pub(crate) fn log_own(&self, ops: &[Op]) -> Result<Lsn> {
         let records: Vec<Record> = ops
             .iter()
@@ -221,12 +236,17 @@ impl Core {
         self.wish(&mut writer);
         drop(writer);
         self.queue.nudge();
-        written.inspect_err(|error| self.failed(error))
+        written.inspect_err(|_| self.spread_poison())
     }
 
-    /// Spreads the news of a failed write: if it poisoned the log, nobody gets in any more and nobody
-    /// waits any more.
+    /// Tells of a failed write, and spreads it if it poisoned the log. No lock is held.
     pub(crate) fn failed(&self, error: &Error) {
+        self.spread_poison();
+        self.listeners.emit(&Event::SaveError { error: error.clone() });
+    }
+
+    /// If the log is poisoned, nobody gets in any more and nobody waits any more.
+    pub(crate) fn spread_poison(&self) {
         let poison = {
             let writer = self.writer.lock();
             writer.log.as_ref().and_then(|log| log.poison().cloned())
@@ -236,7 +256,16 @@ impl Core {
             self.queue.shut(poisoned.clone());
             self.queue.fail_queued(&poisoned);
         }
-        self.listeners.emit(&Event::SaveError { error: error.clone() });
+    }
+
+    /// How far the log may grow before a checkpoint, and how long a changed store goes without one: a
+    /// large state is not written over and over.
+    pub(crate) fn pace(&self) -> (u64, Duration) {
+        const BYTES_PER_SECOND: u64 = 256 << 10;
+        let snapshot_bytes = self.facts.lock().snapshot_bytes;
+        let interval = Duration::from_secs(snapshot_bytes / BYTES_PER_SECOND);
+        let bytes = self.options.checkpoint_log_bytes.max(snapshot_bytes / 2);
+        (bytes, self.options.checkpoint_interval.max(interval))
     }
 
     /// Does what time demands of the log (flush of `Buffered` writes, witness), and says how long
@@ -269,8 +298,7 @@ impl Core {
     fn wish(&self, writer: &mut Writer) {
         let Some(log) = writer.log.as_mut() else { return };
         let segment = log.begin_preparing();
-        let grown = log.stats().bytes.saturating_sub(writer.bytes_at_checkpoint);
-        let full = grown >= self.options.checkpoint_log_bytes;
+        let full = log.stats().bytes >= writer.checkpoint_at_bytes;
         if segment.is_none() && !full {
             return;
         }
@@ -301,9 +329,5 @@ impl Core {
         for problem in problems {
             self.listeners.emit(&Event::Found(problem.clone()));
         }
-    }
-
-    pub(crate) fn is_shut(&self) -> bool {
-        self.shut.load(Ordering::Acquire)
     }
 }

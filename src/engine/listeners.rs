@@ -8,14 +8,14 @@ use parking_lot::RwLock;
 
 use crate::base::Event;
 
-type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
+pub(crate) type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
 
 #[derive(Default)]
 pub(crate) struct Listeners(RwLock<Vec<Listener>>);
 
 impl Listeners {
-    pub(crate) fn add(&self, listener: impl Fn(&Event) + Send + Sync + 'static) {
-        self.0.write().push(Arc::new(listener));
+    pub(crate) fn add(&self, listener: Listener) {
+        self.0.write().push(listener);
     }
 
     /// Tells everybody, on this thread. No lock is held meanwhile.
@@ -31,6 +31,12 @@ impl Listeners {
                 tracing::error!("a listener panicked at {}", event.name());
             }
         }
+    }
+}
+
+impl Clone for Listeners {
+    fn clone(&self) -> Self {
+        Listeners(RwLock::new(self.0.read().clone()))
     }
 }
 

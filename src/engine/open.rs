@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
-use crate::base::{Error, Event, Lsn, Problem, Result, StoreId, Timestamp};
+use crate::base::{Error, Event, Result, StoreId, Timestamp};
 use crate::engine::checkpoint::Checkpointer;
-use crate::engine::core::{Core, Surroundings, Wishes, Writer};
+use crate::engine::core::{Core, Facts, Surroundings, Wishes, Writer};
 use crate::engine::listeners::Listeners;
 use crate::engine::options::Options;
 use crate::engine::queue::Queue;
@@ -19,21 +20,19 @@ use crate::files::mirror::Mirror;
 use crate::files::names::{QUARANTINE, WAL};
 use crate::files::owner::{self, Owner, Stage};
 use crate::files::snapshot;
-use crate::fs::{Fs, Lock, Stat};
+use crate::fs::{Fs, Lock};
 use crate::state::{Collection, Table};
 use crate::wal::{self, Identity, Log};
 
 /// What an opening made of a directory.
 pub(crate) struct Opened {
-    pub(crate) store: StoreId,
-    pub(crate) identity: Identity,
-    pub(crate) log: Log,
-    pub(crate) table: Table,
-    pub(crate) mirror: Mirror,
     pub(crate) recovery: Recovery,
-    snapshot_lsn: Option<Lsn>,
-    state_stat: Option<Stat>,
-    last_saved: Option<String>,
+    store: StoreId,
+    identity: Identity,
+    log: Log,
+    table: Table,
+    checkpointer: Checkpointer,
+    facts: Facts,
     needs_checkpoint: bool,
 }
 
@@ -79,15 +78,20 @@ fn act(
     plan.recovery.problems.extend(mirror.settle_leftovers(fs)?);
     let Plan { table, snapshot_lsn, state_stat, last_saved, recovery, has_hole, .. } = plan;
     let lacks_snapshot = matches!(recovery.rung, Rung::Backup | Rung::Log);
+    let saved_lsn = snapshot_lsn.unwrap_or_default();
+    let facts = Facts {
+        snapshot_lsn: saved_lsn,
+        snapshot_bytes: state_stat.map_or(0, |stat| stat.size_bytes),
+        mirror_lsn: if mirror.behind() == 0 { recovery.lsn } else { saved_lsn },
+        last_saved,
+    };
     Ok(Opened {
         store,
         identity,
         log,
         table,
-        mirror,
-        snapshot_lsn,
-        state_stat,
-        last_saved,
+        checkpointer: Checkpointer { mirror, snapshot_lsn, state_stat },
+        facts,
         needs_checkpoint: lacks_snapshot || has_hole,
         recovery,
     })
@@ -146,19 +150,19 @@ impl Opened {
         self,
         around: Surroundings,
         options: Options,
+        listeners: Listeners,
         lock: Box<dyn Lock>,
     ) -> (Arc<Core>, bool) {
         let now = around.clock.monotonic();
-        let checkpointer = self.mirror_and_snapshot();
-        let (needs_checkpoint, queue) = (self.needs_checkpoint, Queue::new(options.limits()));
         let core = Core {
             store: self.store,
-            queue,
+            queue: Queue::new(options.limits()),
             writer: Mutex::new(Writer::new(self.log, self.identity, now)),
             table: RwLock::new(self.table),
-            checkpointer: Mutex::new(checkpointer(self.mirror)),
+            checkpointer: Mutex::new(self.checkpointer),
+            facts: Mutex::new(self.facts),
             recovery: Mutex::new(Arc::new(self.recovery)),
-            listeners: Listeners::default(),
+            listeners,
             wishes: Mutex::new(Wishes::default()),
             wished: Condvar::new(),
             lock: Mutex::new(Some(lock)),
@@ -166,20 +170,8 @@ impl Opened {
             around,
             options,
         };
-        (Arc::new(core), needs_checkpoint)
-    }
-
-    fn mirror_and_snapshot(&self) -> impl FnOnce(Mirror) -> Checkpointer + use<> {
-        let (snapshot_lsn, last_saved) = (self.snapshot_lsn, self.last_saved.clone());
-        let state_stat = self.state_stat;
-        move |mirror| Checkpointer {
-            mirror_lsn: snapshot_lsn.unwrap_or_default(),
-            mirror,
-            snapshot_lsn,
-            state_stat,
-            last_saved,
-            snapshot_bytes: 0,
-        }
+        core.set_checkpoint_at(&mut core.writer.lock());
+        (Arc::new(core), self.needs_checkpoint)
     }
 }
 
@@ -188,38 +180,42 @@ impl Core {
     pub(crate) fn reopen(&self) -> Result<()> {
         let mut checkpointer = self.checkpointer.lock();
         let mut writer = self.writer.lock();
-        if writer.log.as_ref().is_some_and(|log| log.poison().is_none()) {
-            return Ok(());
-        }
-        if self.is_shut() {
-            return Err(Error::Closed);
+        match &writer.log {
+            None => return Err(Error::Closed),
+            Some(log) if log.poison().is_none() => return Ok(()),
+            Some(_) => {}
         }
         let opened = recover(&self.around, &self.options)?;
-        let lsn = opened.recovery.lsn;
-        let problems: Vec<Problem> = opened.recovery.problems.clone();
-        let rest = opened.mirror_and_snapshot();
-        let now = self.around.clock.monotonic();
-        *checkpointer = rest(opened.mirror);
+        *checkpointer = opened.checkpointer;
+        *self.facts.lock() = opened.facts;
         *self.table.write() = opened.table;
-        *self.recovery.lock() = Arc::new(opened.recovery);
-        *writer = Writer::new(opened.log, opened.identity, now);
+        let recovery = Arc::new(opened.recovery);
+        *self.recovery.lock() = recovery.clone();
+        *writer = Writer::new(opened.log, opened.identity, self.around.clock.monotonic());
+        self.set_checkpoint_at(&mut writer);
         drop(writer);
         drop(checkpointer);
         self.queue.reopen();
-        self.loaded(lsn, &problems);
+        self.loaded();
         Ok(())
     }
 
-    pub(crate) fn loaded(&self, lsn: Lsn, problems: &[Problem]) {
-        let documents = self.documents();
-        let took = std::time::Duration::from_millis(self.recovery.lock().took_ms);
-        self.report(problems);
-        self.listeners.emit(&Event::StateLoaded { lsn, documents, took });
+    /// What earlier openings left in the log counts too.
+    fn set_checkpoint_at(&self, writer: &mut Writer) {
+        let left = writer.log.as_ref().map_or(0, Log::size_bytes);
+        writer.checkpoint_at_bytes = self.pace().0.saturating_sub(left);
     }
 
-    pub(crate) fn documents(&self) -> usize {
-        let table = self.table.read();
-        Collection::ALL.iter().map(|collection| table.len(*collection)).sum()
+    /// Tells what an opening found.
+    pub(crate) fn loaded(&self) {
+        let recovery = self.recovery.lock().clone();
+        let documents = {
+            let table = self.table.read();
+            Collection::ALL.iter().map(|collection| table.len(*collection)).sum()
+        };
+        let took = Duration::from_millis(recovery.took_ms);
+        self.report(&recovery.problems);
+        self.listeners.emit(&Event::StateLoaded { lsn: recovery.lsn, documents, took });
     }
 
     /// Ends an opening: the log closed, `.walden` clean, the lock released.

@@ -84,11 +84,7 @@ pub struct Verification {
 impl Status {
     pub(crate) fn of_core(core: &Core) -> Result<Status> {
         let fs = &*core.around.fs;
-        let (snapshot_lsn, mirror_lsn, last_save_time) = {
-            let checkpointer = core.checkpointer.lock();
-            let saved = checkpointer.last_saved.clone();
-            (checkpointer.snapshot_lsn.unwrap_or_default(), checkpointer.mirror_lsn, saved)
-        };
+        let facts = core.facts.lock().clone();
         let (last_lsn, durable_lsn, wal_bytes) = {
             let writer = core.writer.lock();
             let log = writer.log.as_ref().ok_or(Error::Closed)?;
@@ -99,15 +95,15 @@ impl Status {
             state_dir_exists: true,
             writeable: fs.is_writable(),
             disk_free_bytes: free_bytes(fs)?,
-            last_save_time,
+            last_save_time: facts.last_saved,
             backup_count: backups::list(fs)?.len(),
             tasks: table.len(Collection::Task),
             sessions: table.len(Collection::Session),
             metrics: table.metrics(),
             last_lsn,
             durable_lsn,
-            snapshot_lsn,
-            mirror_lsn,
+            snapshot_lsn: facts.snapshot_lsn,
+            mirror_lsn: facts.mirror_lsn,
             wal_bytes,
             owner_pid: Some(std::process::id()),
             recovery: (**core.recovery.lock()).clone(),

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use crate::base::{Clock, Entropy, Error, Event, OsEntropy, Result, SystemClock};
 use crate::engine::checkpoint::{Checkpoint, Reason};
 use crate::engine::core::{Core, Surroundings};
+use crate::engine::listeners::Listeners;
 use crate::engine::open::recover;
 use crate::engine::options::Options;
 use crate::engine::recovery::Recovery;
@@ -63,6 +64,7 @@ pub struct Builder {
     fs: Option<Arc<dyn Fs>>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    listeners: Listeners,
     threads: bool,
 }
 
@@ -71,6 +73,13 @@ impl Builder {
     #[must_use]
     pub fn options(mut self, options: Options) -> Self {
         self.options = options;
+        self
+    }
+
+    /// Calls `listener` with every event, from `state:loaded` on. See [`Store::on_event`].
+    #[must_use]
+    pub fn on_event(self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.listeners.add(Arc::new(listener));
         self
     }
 
@@ -115,13 +124,12 @@ impl Builder {
             Some(fs) => fs.clone(),
             None => Arc::new(RealFs::create(&self.path).map_err(|e| self.failed("open", e))?),
         };
-        let Builder { options, clock, entropy, threads, .. } = self;
+        let Builder { options, clock, entropy, listeners, threads, .. } = self;
         let around = Surroundings { fs, clock, entropy, threads };
         let lock = lock(&around, options.lock_wait)?;
         let opened = recover(&around, &options)?;
-        let (lsn, problems) = (opened.recovery.lsn, opened.recovery.problems.clone());
-        let (core, needs_checkpoint) = opened.into_core(around, options, lock);
-        core.loaded(lsn, &problems);
+        let (core, needs_checkpoint) = opened.into_core(around, options, listeners, lock);
+        core.loaded();
         if needs_checkpoint {
             autosave(&core);
         }
@@ -201,6 +209,7 @@ impl Store {
             fs: None,
             clock: Arc::new(SystemClock::default()),
             entropy: Arc::new(OsEntropy),
+            listeners: Listeners::default(),
             threads: true,
         }
     }
@@ -250,7 +259,7 @@ impl Store {
     /// Calls `listener` with every event from now on, on the thread that caused it. It must be quick,
     /// and it must not wait for a write of this store.
     pub fn on_event(&self, listener: impl Fn(&Event) + Send + Sync + 'static) {
-        self.core().listeners.add(listener);
+        self.core().listeners.add(Arc::new(listener));
     }
 
     /// Recovers again, in this process, after a failed write or flush made every call answer
@@ -298,18 +307,17 @@ impl Inner {
         core.queue.stop();
         match threads.take() {
             Some(threads) => threads.stop(core),
-            None => core.step(),
+            None => while core.step() {},
         }
         let lsn = core.writer.lock().log.as_ref().map(crate::wal::Log::durable_lsn);
         core.listeners.emit(&Event::ShutdownSave { lsn: lsn.unwrap_or_default() });
         let saved = core.checkpoint(Reason::Shutdown).map(|_| ());
         let closed = core.close(&saved);
         core.lock.lock().take();
-        let ended = saved.and(closed);
-        if let Err(error) = &ended {
+        if let Err(error) = &closed {
             core.listeners.emit(&Event::SaveError { error: error.clone() });
         }
-        ended
+        saved.and(closed)
     }
 }
 

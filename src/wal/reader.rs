@@ -17,6 +17,9 @@ use crate::wal::format::{
 use crate::wal::record::RecordView;
 
 const WINDOW_BYTES: u64 = 1 << 20;
+/// Crafted lengths could make the search through damaged bytes take quadratic time; it gives up once
+/// it has verified this many times the segment's bytes in vain.
+const VAIN_MAX: u64 = 4;
 
 /// An intact group: where it is and what its header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,13 +114,14 @@ pub(crate) struct SegmentReader {
     size_bytes: u64,
     window_at: u64,
     window: Vec<u8>,
+    verified_bytes: u64,
 }
 
 impl SegmentReader {
     pub(crate) fn open(fs: &dyn Fs, path: &str) -> io::Result<Self> {
         let file = fs.open(path, Mode::Read)?;
         let size_bytes = file.stat()?.size_bytes;
-        Ok(SegmentReader { file, size_bytes, window_at: 0, window: Vec::new() })
+        Ok(SegmentReader { file, size_bytes, window_at: 0, window: Vec::new(), verified_bytes: 0 })
     }
 
     /// The `length` bytes at `offset`, or as many as the file has.
@@ -156,10 +160,12 @@ impl SegmentReader {
         let Some(table_end) = header.table_end().filter(|_| header.length <= room) else {
             return Ok(Err("the group's length is impossible"));
         };
+        self.verified_bytes += table_end;
         let covered = self.bytes(offset, table_end)?.get(4..).unwrap_or_default();
         if group_crc(identity, number, offset, covered) != crc {
             return Ok(Err("the group's checksum is wrong"));
         }
+        self.verified_bytes += header.length;
         let end = (offset + padded(header.length)).min(self.size_bytes);
         let whole = self.bytes(offset, end - offset)?;
         let Some((group, padding)) = whole.split_at_checked(usize_of(header.length)) else {
@@ -268,17 +274,20 @@ pub(crate) fn index_segment(
         identity: own,
         pieces: Vec::new(),
     };
-    for identity in own.iter().chain(others.iter().filter(|_| own.is_none())) {
+    if let Some(identity) = &own {
         index.pieces = pieces(&mut reader, number, Some(identity))?;
-        if index.groups().next().is_some() {
+        return Ok(index);
+    }
+    index.pieces = pieces(&mut reader, number, None)?;
+    let zero = index.pieces.iter().all(|piece| matches!(piece, Piece::Gap(gap) if gap.zero));
+    index.zero = header_zero && zero;
+    for identity in others.iter().filter(|_| !zero) {
+        let found = pieces(&mut reader, number, Some(identity))?;
+        if found.iter().any(|piece| matches!(piece, Piece::Group(_))) {
             index.identity = Some(*identity);
+            index.pieces = found;
             break;
         }
-    }
-    if index.identity.is_none() {
-        index.pieces = pieces(&mut reader, number, None)?;
-        let zero = |piece: &Piece| matches!(piece, Piece::Gap(gap) if gap.zero);
-        index.zero = header_zero && index.pieces.iter().all(zero);
     }
     Ok(index)
 }
@@ -290,9 +299,12 @@ fn pieces(
 ) -> io::Result<Vec<Piece>> {
     let mut pieces = Vec::new();
     let mut offset = SEGMENT_HEADER_BYTES;
+    let mut left = reader.size_bytes.saturating_mul(VAIN_MAX);
     while offset < reader.size_bytes {
         let zero = reader.is_zero(offset, BLOCK_BYTES)?;
+        let before = reader.verified_bytes;
         let group = match identity {
+            Some(_) if left == 0 => Err("too much damage to search through"),
             Some(identity) if !zero => reader.group(offset, number, identity)?,
             _ => Err("zeroes"),
         };
@@ -311,6 +323,7 @@ fn pieces(
                 pieces.push(Piece::Gap(Gap { offset, end, zero, why }));
             }
         }
+        left = left.saturating_sub(reader.verified_bytes - before);
         offset += BLOCK_BYTES;
     }
     Ok(pieces)

@@ -28,7 +28,10 @@ pub struct SetAside {
 /// [`Log::begin`]: crate::wal::Log::begin
 pub fn set_aside(fs: &dyn Fs, dir: &str, scan: &Scan, quarantine: &str) -> Result<SetAside> {
     let mut done = SetAside::default();
-    for finding in scan.findings.iter().filter(|finding| finding.length > 0) {
+    // A whole segment that is to be moved is safe where it is until then.
+    let stays = |file: &str| !scan.leftovers.iter().any(|leftover| leftover.file == file);
+    let cut = scan.findings.iter().filter(|finding| finding.length > 0 && stays(&finding.file));
+    for finding in cut {
         if let Some((name, bytes)) = copy(fs, dir, finding, quarantine)? {
             done.kept.push(name);
             done.bytes += bytes;
@@ -85,12 +88,7 @@ pub fn clear_leftovers(fs: &dyn Fs, dir: &str, scan: &Scan, quarantine: &str) ->
             remove_if_any(fs, &path)?;
             continue;
         }
-        let kept = join(quarantine, &format!("{}~{}", leftover.file, scan.incarnation_max));
-        match fs.rename_new(&path, &kept) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(Error::io("move aside", fs.display(&path), source)),
-        }
+        move_aside(fs, &path, quarantine, &leftover.file)?;
     }
     for name in &scan.other_files {
         if crate::wal::format::SegmentNumber::parse_temporary(name).is_some() {
@@ -98,4 +96,17 @@ pub fn clear_leftovers(fs: &dyn Fs, dir: &str, scan: &Scan, quarantine: &str) ->
         }
     }
     Ok(())
+}
+
+/// Moves a file to the quarantine under a name that is free there.
+fn move_aside(fs: &dyn Fs, path: &str, quarantine: &str, file: &str) -> Result<()> {
+    let mut copies = 0_u32;
+    loop {
+        match fs.rename_new(path, &join(quarantine, &format!("{file}~{copies}"))) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => copies += 1,
+            Err(source) => return Err(Error::io("move aside", fs.display(path), source)),
+        }
+    }
 }

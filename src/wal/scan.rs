@@ -216,20 +216,28 @@ impl Scan {
         Ok(())
     }
 
-    /// The records above the vouched LSN, which a new incarnation restates.
-    pub(crate) fn read_tail(&self, fs: &dyn Fs, dir: &str) -> Result<Vec<Record>> {
+    /// The records above the vouched LSN, which a new incarnation restates, with the first one's LSN.
+    pub(crate) fn read_tail(&self, fs: &dyn Fs, dir: &str) -> Result<(Lsn, Vec<Record>)> {
+        let mut first = None;
         let mut tail = Vec::new();
         self.replay(fs, dir, self.join.lsn, &mut |replayed| {
-            tail.extend(replayed.records().iter().map(|record| Record {
-                kind: record.kind,
-                flags: record.flags,
-                origin: record.origin,
-                crc: crc32fast::hash(record.payload),
-                payload: record.payload.to_vec(),
-            }));
+            for record in replayed.records() {
+                let first = *first.get_or_insert(record.lsn);
+                if record.lsn != first.plus(tail.len() as u64) {
+                    let why = format!("LSN {} does not follow the one before", record.lsn);
+                    return Err(Error::corrupt(fs.display(dir), 0, why));
+                }
+                tail.push(Record {
+                    kind: record.kind,
+                    flags: record.flags,
+                    origin: record.origin,
+                    crc: crc32fast::hash(record.payload),
+                    payload: record.payload.to_vec(),
+                });
+            }
             Ok(())
         })?;
-        Ok(tail)
+        Ok((first.unwrap_or(self.join.lsn.next()), tail))
     }
 
     /// The segments of the log as it stands, oldest first.

@@ -33,20 +33,28 @@ pub fn prepare_segment(
     let size_bytes = padded(size_bytes.max(SEGMENT_BYTES_MIN));
     let temporary = join(dir, &number.temporary_name());
     let path = join(dir, &number.file_name());
-    let failed = |source: io::Error| Error::io("prepare", fs.display(&path), source);
-    let made = fill(fs, &temporary, size_bytes)
-        .and_then(|file| fs.rename_new(&temporary, &path).map(|()| file));
-    let file = made.map_err(|source| {
-        if let Err(error) = fs.remove(&temporary) {
-            tracing::debug!(%error, temporary, "an unfinished segment stays until the next opening");
+    let named = fill(fs, &temporary, size_bytes)
+        .and_then(|file| fs.rename_new(&temporary, &path).map(|()| file))
+        .map_err(|error| (&temporary, error));
+    let made = named.and_then(|file| match fs.sync_dir(dir) {
+        Ok(()) => Ok(file),
+        Err(error) => Err((&path, error)),
+    });
+    let file = made.map_err(|(unfinished, source)| {
+        if let Err(error) = fs.remove(unfinished) {
+            tracing::debug!(%error, unfinished, "an unfinished segment stays until the next opening");
         }
-        failed(source)
+        Error::io("prepare", fs.display(&path), source)
     })?;
-    fs.sync_dir(dir).map_err(failed)?;
     Ok(PreparedSegment { number, size_bytes, file })
 }
 
 fn fill(fs: &dyn Fs, path: &str, size_bytes: u64) -> io::Result<Arc<dyn File>> {
+    // A crash may have left one of that name half made.
+    match fs.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let file = fs.open(path, Mode::CreateNew)?;
     let zeroes = vec![0; usize_of(size_bytes.min(ZEROES_BYTES))];
     let mut offset = 0;

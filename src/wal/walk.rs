@@ -6,7 +6,7 @@
 
 use crate::base::Lsn;
 use crate::wal::chain::{Directory, Link, incarnation_of};
-use crate::wal::format::{GroupKind, SegmentNumber};
+use crate::wal::format::{GroupKind, NUMBER_MAX, SEGMENT_HEADER_BYTES, SegmentNumber};
 use crate::wal::reader::{Gap, GroupRef, Piece, SegmentIndex};
 use crate::wal::scan::{Finding, Hints, Join, Leftover, Older, Scan, Standing, Verdict};
 
@@ -33,10 +33,10 @@ pub(crate) fn walk(directory: &Directory, hints: &Hints) -> Scan {
     let mut walk = Walk {
         vouched: directory.vouched(&chain, hints),
         expected: Lsn::ZERO,
-        last_lsn: chain.first().map_or(Lsn::ZERO, |link| link.header.previous_lsn),
+        last_lsn: chain.first().map_or(hints.base, |link| link.header.previous_lsn),
         chain_crc: None,
         closed: false,
-        doubtful: false,
+        doubtful: !directory.misnamed.is_empty(),
         standing: Vec::new(),
         findings: directory.findings.iter().cloned().chain(chain_findings).collect(),
     };
@@ -77,24 +77,24 @@ impl Walk {
     }
 
     fn segment(&mut self, link: &Link<'_>) {
-        let index = link.index;
-        if let Err(why) = index.header {
-            self.found(Verdict::Corrupt, link, (0, 0), format!("{why}; its groups are used"));
-        } else if !index.header_intact {
-            self.found(Verdict::Corrupt, link, (0, 0), "one copy of the segment header is damaged");
-        }
-        if !index.is_whole() {
-            let why = "the file has not the length that the segment was made with";
-            self.found(Verdict::Corrupt, link, (index.size_bytes, index.size_bytes), why);
-        }
-        if self.last_lsn < link.header.previous_lsn {
-            let missing = Some((self.last_lsn.next(), link.header.previous_lsn));
+        self.header(link);
+        let header = &link.header;
+        if self.last_lsn < header.previous_lsn {
+            let missing = Some((self.last_lsn.next(), header.previous_lsn));
             let why = "the end of the segment before is missing";
             self.missing(Verdict::Corrupt, link, (0, 0), missing, why);
         }
-        self.last_lsn = link.header.previous_lsn;
-        self.expected = link.header.first_lsn();
-        self.chain_crc = Some(link.header.chain);
+        self.last_lsn = header.previous_lsn;
+        // Only where a header had to be guessed can the segment before reach above it.
+        let is_void = |standing: &mut Standing| match standing {
+            Standing::Group { group, .. } => group.last_lsn > header.previous_lsn,
+            Standing::Hole { .. } => false,
+        };
+        while self.standing.pop_if(is_void).is_some() {}
+        self.expected =
+            if header.restates() { header.previous_lsn.next() } else { header.next_lsn };
+        self.chain_crc = link.index.header.is_ok().then_some(header.chain);
+        self.closed = false;
         let mut gap: Option<Gap> = None;
         for piece in link.pieces() {
             let group = match piece {
@@ -118,13 +118,44 @@ impl Walk {
         }
     }
 
+    /// What the header itself has to say.
+    fn header(&mut self, link: &Link<'_>) {
+        let index = link.index;
+        let is_head = link.end.is_none();
+        if let Err(why) = index.header {
+            // Nobody knows how high its LSNs may have gone.
+            self.doubtful |= is_head;
+            self.found(Verdict::Corrupt, link, (0, 0), format!("{why}; its groups are used"));
+        } else if !index.header_intact {
+            // The one flush that makes the header durable may not have succeeded.
+            let flushed = !is_head || index.groups().nth(1).is_some();
+            let verdict = if flushed { Verdict::Corrupt } else { Verdict::Torn };
+            self.found(verdict, link, (0, 0), "the segment header is damaged; one copy will do");
+        }
+        if !index.is_whole() {
+            let why = "the file has not the length that the segment was made with";
+            self.found(Verdict::Corrupt, link, (index.size_bytes, index.size_bytes), why);
+        }
+    }
+
     /// Whether an intact group is the one that comes next; if not, the log ends before it.
     fn follows(&mut self, link: &Link<'_>, group: &GroupRef) -> bool {
-        let unknown = link.index.header.is_err();
-        let chained = unknown || self.chain_crc.is_none_or(|crc| crc == group.header.chain);
-        let follows = chained && group.header.first_lsn == self.expected;
+        let header = &link.header;
+        let chained = self.chain_crc.is_none_or(|crc| crc == group.header.chain);
+        // What a start restates may begin behind LSNs that were never used.
+        let is_next = if header.restates() && group.offset == SEGMENT_HEADER_BYTES {
+            group.header.kind == GroupKind::Start
+                && group.header.first_lsn >= self.expected
+                && group.last_lsn == header.restated_lsn
+        } else {
+            group.header.first_lsn == self.expected
+        };
+        let follows = chained && is_next;
         if !follows {
-            let why = "an intact group that does not continue the log";
+            let why = match group.header.kind {
+                GroupKind::Seal => "the segment in which the log goes on is missing",
+                _ => "an intact group that does not continue the log",
+            };
             self.judge_end(link, (group.offset, link.index.size_bytes), why, false);
         }
         follows
@@ -199,12 +230,20 @@ impl Walk {
                 missing: None,
                 why: "the segments of the last opening are missing".to_owned(),
             });
-        } else if let Some(link) = head.filter(|_| self.last_lsn < self.vouched) {
-            let size = link.index.size_bytes;
-            let missing = Some((self.last_lsn.next(), self.vouched));
-            let why = "records that were durable are missing at the end";
+        }
+        if self.last_lsn < self.vouched {
             self.doubtful = true;
-            self.missing(Verdict::Corrupt, link, (size, size), missing, why);
+            let missing = (self.last_lsn.next(), self.vouched);
+            self.standing.push(Standing::Hole { last: self.vouched });
+            self.last_lsn = self.vouched;
+            self.findings.push(Finding {
+                verdict: Verdict::Corrupt,
+                file: head.map_or_else(String::new, |link| link.index.number.file_name()),
+                offset: head.map_or(0, |link| link.index.size_bytes),
+                length: 0,
+                missing: Some(missing),
+                why: "records that were durable are missing at the end".to_owned(),
+            });
         }
     }
 }
@@ -216,12 +255,12 @@ fn finish(
     mut walk: Walk,
     first_base: Lsn,
 ) -> Scan {
-    let leftovers = leftovers(directory, chain, &mut walk);
+    let leftovers = leftovers(directory, chain, hints, &mut walk);
     let last_lsn = walk.last_lsn.max(walk.vouched).max(first_base);
-    let mut next_number = directory.segments.keys().max().map_or(1, |number| number.0 + 1);
-    while directory.taken_numbers.contains(&SegmentNumber(next_number)) {
-        next_number += 1;
-    }
+    let known = directory.segments.values().filter(|index| index.identity.is_some());
+    let above = known.map(|index| index.number.0 + 1).max().unwrap_or(1);
+    let is_free = |number: &u64| !directory.taken_numbers.contains(&SegmentNumber(*number));
+    let next_number = (above..NUMBER_MAX).find(is_free).unwrap_or(NUMBER_MAX);
     Scan {
         store: directory.store,
         closed: walk.closed,
@@ -254,7 +293,8 @@ fn next_lsn(
     let clean = hints.clean.is_some_and(|(incarnation, lsn)| {
         lsn >= last_lsn && newest <= incarnation && !walk.doubtful
     });
-    let untouched = segments().next().is_none() && last_lsn == Lsn::ZERO && hints.begun.is_none();
+    let unused = segments().all(|index| index.zero && index.is_whole());
+    let untouched = unused && last_lsn == Lsn::ZERO && hints.begun.is_none();
     if clean || untouched {
         return last_lsn.next();
     }
@@ -296,31 +336,54 @@ fn needed(chain: &[Link<'_>], last_lsn: Lsn) -> Vec<Older> {
 }
 
 /// The segment files that are not in the chain, and what is to be said of them.
-fn leftovers(directory: &Directory, chain: &[Link<'_>], walk: &mut Walk) -> Vec<Leftover> {
-    let oldest = chain.first().map_or(SegmentNumber(0), |link| link.index.number);
-    let mut leftovers = Vec::new();
+fn leftovers(
+    directory: &Directory,
+    chain: &[Link<'_>],
+    hints: &Hints,
+    walk: &mut Walk,
+) -> Vec<Leftover> {
+    let misnamed = directory.misnamed.iter().map(|number| number.file_name());
+    let mut leftovers: Vec<Leftover> =
+        misnamed.map(|file| Leftover { file, is_worthless: false }).collect();
+    let number_of = |link: Option<&Link<'_>>| link.map_or(SegmentNumber(0), |l| l.index.number);
+    let (oldest, head) = (number_of(chain.first()), number_of(chain.last()));
+    let last_lsn = walk.last_lsn;
     for index in directory.segments.values() {
         if chain.iter().any(|link| link.index.number == index.number) {
             continue;
         }
-        let restated = index.pieces.iter().all(|piece| match piece {
-            Piece::Gap(gap) => gap.zero,
-            Piece::Group(group) => !group.has_records() || group.last_lsn <= walk.last_lsn,
-        });
         let file = index.number.file_name();
-        let cut = index.number < oldest;
-        let is_worthless = index.is_whole() && (index.zero || cut || restated);
+        let is_cut = index.number < oldest && index.header.is_ok() && ends_at(index, hints.base);
+        let is_restated = index.number < head && is_intact_start(index) && ends_at(index, last_lsn);
+        let is_worthless = index.is_whole() && (index.zero || is_cut || is_restated);
         if !is_worthless {
-            let (verdict, why) = if index.is_whole() {
-                (Verdict::Torn, "a segment whose beginning was never completed")
-            } else {
-                walk.doubtful = true;
+            let (verdict, why) = if !index.is_whole() {
                 (Verdict::Corrupt, "the segment was cut short")
+            } else if index.number > head && directory.counts(index) {
+                (Verdict::Corrupt, "the segment does not follow the one that it names")
+            } else {
+                (Verdict::Torn, "a segment whose beginning was never completed")
             };
+            walk.doubtful |= verdict == Verdict::Corrupt;
             let (file, why, length) = (file.clone(), why.to_owned(), index.size_bytes);
             walk.findings.push(Finding { verdict, file, offset: 0, length, missing: None, why });
         }
         leftovers.push(Leftover { file, is_worthless });
     }
     leftovers
+}
+
+/// Whether a segment has no records above `lsn`.
+fn ends_at(index: &SegmentIndex, lsn: Lsn) -> bool {
+    index.groups().all(|group| !group.has_records() || group.last_lsn <= lsn)
+}
+
+/// Whether a segment begins an incarnation and is undamaged: out of the chain, it is what is left of
+/// an opening that did not come to its end, and a later one restated what it has.
+fn is_intact_start(index: &SegmentIndex) -> bool {
+    let undamaged = index.pieces.iter().all(|piece| match piece {
+        Piece::Gap(gap) => gap.zero,
+        Piece::Group(_) => true,
+    });
+    undamaged && index.header.is_ok_and(|header| header.begins_incarnation)
 }

@@ -40,8 +40,18 @@ impl Mirror {
     ///
     /// Contents are on their way to the medium before they get their name, but not durable.
     pub fn apply(&mut self, fs: &dyn Fs, change: &Change) -> Result<Vec<Problem>> {
+        let mut problems = std::mem::take(&mut self.unreported);
+        match self.make(fs, change, &mut problems) {
+            Ok(()) => Ok(problems),
+            Err(error) => {
+                self.unreported = problems;
+                Err(error)
+            }
+        }
+    }
+
+    fn make(&mut self, fs: &dyn Fs, change: &Change, problems: &mut Vec<Problem>) -> Result<()> {
         let file = change.file.as_str();
-        let mut problems = Vec::new();
         let mut ours = self.ours(file);
         // What came out of an attempt that failed, while its contents are still told apart.
         problems.extend(settle(fs, file, &ours)?);
@@ -51,17 +61,17 @@ impl Mirror {
             ensure_dir(fs, dir_of(file))?;
         }
         for _ in 0..ATTEMPTS_MAX {
-            match self.attempt(fs, change, &mut ours, &mut problems)? {
+            match self.attempt(fs, change, &mut ours, problems)? {
                 Outcome::Done => {
                     self.made(change);
-                    return Ok(problems);
+                    return Ok(());
                 }
                 Outcome::Blocked => {
                     self.blocked.insert(file.to_owned());
                     let detail = "it is no regular file that can be read; it is left alone, and \
                                   the document is not shown here";
                     problems.push(Problem::new(ProblemKind::Unreadable, file, 0, detail));
-                    return Ok(problems);
+                    return Ok(());
                 }
                 Outcome::Again => {}
             }

@@ -16,7 +16,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::ErrorKind;
 
-use crate::base::{ContentHash, DocumentId, Error, Result};
+use crate::base::{ContentHash, DocumentId, Error, Problem, Result};
 use crate::files::conflicts::sync_dir;
 use crate::files::names::{self, Names};
 use crate::fs::{Fs, Kind, Mode, join};
@@ -51,6 +51,8 @@ pub struct Mirror {
     unsynced_dirs: BTreeSet<String>,
     /// Files whose leftovers lie in `wal/`.
     leftovers: Vec<String>,
+    /// What was found by a change that failed afterwards: reported with the next one.
+    unreported: Vec<Problem>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -84,8 +86,8 @@ impl Mirror {
     /// documents that changed since the last plan; changes that were planned and not made are
     /// planned again. A file that holds what it should is none of them.
     ///
-    /// Plans up to `bytes_max` bytes of contents (at least one file); [`Mirror::behind`] says
-    /// whether there is more, for another call.
+    /// Plans up to `bytes_max` bytes of contents (at least one file). There may be more as long as
+    /// the plan is not empty; a file whose place is blocked stays pending, but is not planned.
     pub fn plan(
         &mut self,
         fs: &dyn Fs,

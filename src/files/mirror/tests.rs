@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::base::{Lsn, Problem, ProblemKind};
+use crate::base::{Lsn, ProblemKind};
 use crate::files::meddler::Meddler;
 use crate::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 use crate::state::{Doc, Document, Op};
@@ -242,6 +242,41 @@ fn a_person_who_removes_the_file_meanwhile_is_coped_with() {
 }
 
 #[test]
+fn what_was_found_by_a_change_that_failed_afterwards_is_reported_with_the_next() {
+    let (disk, mut world, mut mirror) = with_a();
+    disk.save_now(A, b"mine").unwrap();
+    let changed = [world.put("a", 2)];
+    disk.fail_when(CallKind::Write, 1, Fault::Error(std::io::ErrorKind::StorageFull));
+    assert!(world.pass(&mut mirror, &disk, &changed).is_err());
+    let problems = world.pass(&mut mirror, &disk, &[]).unwrap();
+    assert!(kinds(&problems).contains(&ProblemKind::Edited), "{problems:?}");
+    assert_kept(&disk, b"mine");
+    world.assert_shown(&mirror, &disk);
+}
+
+#[test]
+fn the_mirror_works_on_the_real_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = crate::fs::real::RealFs::create(dir.path()).unwrap();
+    disk.create_dir("wal").unwrap();
+    let (mut world, mut mirror) = (World::default(), Mirror::default());
+    let changed = [world.put("a", 1), world.put("b", 1)];
+    assert_eq!(world.pass(&mut mirror, &disk, &changed).unwrap(), vec![]);
+    std::fs::write(dir.path().join(A), "mine").unwrap();
+    let changed = [world.put("a", 2), world.put("A", 1), world.delete("b")];
+    let problems = world.pass(&mut mirror, &disk, &changed).unwrap();
+    assert_eq!(kinds(&problems), [ProblemKind::Edited]);
+    mirror.sync(&disk).unwrap();
+    let (_, problems) = world.open(&disk, false);
+    assert_eq!(problems, vec![]);
+    assert_eq!(disk.list("tasks").unwrap().len(), 2);
+    assert_eq!(disk.list("wal").unwrap(), vec![]);
+    let kept = disk.list("conflicts").unwrap();
+    let kept = std::fs::read(dir.path().join("conflicts").join(&kept[0].name)).unwrap();
+    assert_eq!(kept, b"mine");
+}
+
+#[test]
 fn what_is_no_regular_file_is_left_alone_until_it_is_gone() {
     for kind in [Kind::Directory, Kind::Other] {
         for delete in [false, true] {
@@ -301,14 +336,37 @@ fn after_a_sync_the_mirror_survives_a_power_cut_whatever_the_number_of_files() {
 #[test]
 fn a_file_whose_flush_failed_is_written_anew_and_not_flushed_again() {
     let (disk, mut world, mut mirror) = with_a();
+    let fs = Meddler { no_write_back: true, ..Meddler::on(&disk) };
     let changed = [world.put("a", 2)];
-    world.pass(&mut mirror, &disk, &changed).unwrap();
+    world.pass(&mut mirror, &fs, &changed).unwrap();
     disk.fail_when(CallKind::Sync, 1, Fault::Errno(5));
-    assert!(mirror.sync(&disk).is_err());
-    assert_eq!(world.pass(&mut mirror, &disk, &[]).unwrap(), vec![]);
-    mirror.sync(&disk).unwrap();
+    assert!(mirror.sync(&fs).is_err());
+    assert_eq!(world.pass(&mut mirror, &fs, &[]).unwrap(), vec![]);
+    mirror.sync(&fs).unwrap();
     let after = disk.crash_with(CrashMode::Nothing);
     assert_eq!(world.open(&after, false).1, vec![]);
     world.assert_shown(&mirror, &after);
     assert_eq!(below(&after, "conflicts/"), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_person_wrote_is_durable_in_conflicts_before_its_place_is_taken() {
+    let (disk, mut world, mut mirror) = with_a();
+    disk.save_now(A, b"mine").unwrap();
+    let before = disk.trace().len();
+    let changed = [world.put("a", 2)];
+    world.pass(&mut mirror, &disk, &changed).unwrap();
+    let trace = disk.trace().split_off(before);
+    let place = |call: &str| {
+        let found = trace.iter().position(|made| made.starts_with(call));
+        found.unwrap_or_else(|| panic!("{call}: {trace:#?}"))
+    };
+    let order = [
+        place("sync tasks/a.json"),
+        place("link tasks/a.json conflicts/"),
+        place("sync conflicts/"),
+        place("write_back wal/mirror.part"),
+        place("exchange"),
+    ];
+    assert!(order.is_sorted(), "{trace:#?}");
 }

@@ -58,7 +58,7 @@ pub struct Contents<'a> {
     pub store: StoreId,
     /// The last mutation in it.
     pub lsn: Lsn,
-    /// The tasks, in any order: id and text. White space around a text is not kept.
+    /// The tasks, in any order: id and text, which must be a JSON object.
     pub tasks: Vec<(&'a DocumentId, &'a str)>,
     /// The sessions, likewise.
     pub sessions: Vec<(&'a DocumentId, &'a str)>,
@@ -107,7 +107,7 @@ fn push_documents(out: &mut String, key: &str, documents: &mut [(&DocumentId, &s
     out.push_str("\": [");
     for (index, (_, text)) in documents.iter().enumerate() {
         out.push_str(if index == 0 { "\n    " } else { ",\n    " });
-        out.push_str(text.trim_matches([' ', '\t', '\n', '\r']));
+        out.push_str(text);
     }
     out.push_str(if documents.is_empty() { "],\n" } else { "\n  ],\n" });
 }

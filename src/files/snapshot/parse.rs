@@ -164,7 +164,7 @@ impl<'a> Engine<'a> {
 
     /// Whether the digest is that of `text`, of which it is itself a part.
     fn vouches_for(&self, text: &str) -> bool {
-        let at = self.digest.as_ptr().addr().saturating_sub(text.as_ptr().addr());
+        let at = offset_in(text, self.digest);
         let end = at.saturating_add(self.digest.len());
         let (Some(before), Some(after)) = (text.get(..at), text.get(end..)) else { return false };
         let mut hasher = ContentHasher::default();
@@ -242,6 +242,7 @@ fn documents(array: Option<&RawValue>, key: &str) -> Result<Vec<(DocumentId, Arc
         serde_json::from_str(array.get()).map_err(|error| wrong(error.to_string()))?;
     let mut documents = Vec::with_capacity(texts.len());
     let mut seen = HashSet::with_capacity(texts.len());
+    let mut from = 1;
     for text in texts {
         if !text.get().starts_with('{') {
             return Err(wrong(format!("{} is no object", text.get())));
@@ -252,9 +253,32 @@ fn documents(array: Option<&RawValue>, key: &str) -> Result<Vec<(DocumentId, Arc
         if !seen.insert(id.clone()) {
             return Err(wrong(format!("the id {:?} appears twice", id.as_str())));
         }
-        documents.push((id, Arc::from(text.get())));
+        let whole = with_space_around(array.get(), text.get(), &mut from);
+        documents.push((id, Arc::from(whole)));
     }
     Ok(documents)
+}
+
+/// An element of an array with the white space that it was saved with: what is there beside the
+/// engine's own layout. `from` is the place behind the bracket or comma before it, and moves on.
+fn with_space_around<'a>(array: &'a str, element: &'a str, from: &mut usize) -> &'a str {
+    let start = offset_in(array, element);
+    let end = start.saturating_add(element.len());
+    let before = array.get(*from..start).unwrap_or_default();
+    let after = array.get(end..).unwrap_or_default();
+    let after = after.split([',', ']']).next().unwrap_or_default();
+    let next = end.saturating_add(after.len()).saturating_add(1);
+    *from = next;
+    let is_last = next >= array.len();
+    let after = if is_last { after.strip_suffix("\n  ").unwrap_or_default() } else { after };
+    let before = before.strip_prefix("\n    ").unwrap_or_default();
+    let whole = start.saturating_sub(before.len())..end.saturating_add(after.len());
+    array.get(whole).unwrap_or(element)
+}
+
+/// Where `part`, a piece of `text`, begins in it.
+fn offset_in(text: &str, part: &str) -> usize {
+    part.as_ptr().addr().saturating_sub(text.as_ptr().addr())
 }
 
 fn not_json(text: &str, error: &serde_json::Error) -> Defect {

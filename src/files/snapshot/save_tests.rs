@@ -67,6 +67,56 @@ fn a_save_makes_the_former_snapshot_a_backup_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn each_step_of_a_save_is_durable_before_the_next() {
+    let disk = disk();
+    let last = save_lsn(&disk, 1, None).stat;
+    let before = disk.trace().len();
+    save_lsn(&disk, 2, last.as_ref());
+    let changing = ["sync", "rename", "link", "exchange", "remove wal/state.swap"];
+    let trace = disk.trace().split_off(before);
+    let steps: Vec<&str> = trace
+        .iter()
+        .filter(|call| changing.iter().any(|verb| call.starts_with(verb)))
+        .map(String::as_str)
+        .collect();
+    let backup = &list_backups(&disk)[0];
+    let expected = [
+        "sync wal/state.part",
+        "rename wal/state.part wal/state.swap",
+        "sync wal/",
+        &format!("link state.json {backup}"),
+        "sync /",
+        "exchange wal/state.swap state.json",
+        "sync wal/",
+        "sync /",
+        "remove wal/state.swap",
+    ];
+    assert_eq!(steps, expected);
+}
+
+fn list_backups(disk: &SimFs) -> Vec<String> {
+    below(disk, "state.backup.")
+}
+
+#[test]
+fn saving_works_on_the_real_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = crate::fs::real::RealFs::create(dir.path()).unwrap();
+    fs.create_dir(WAL).unwrap();
+    let last = save_lsn(&fs, 1, None).stat;
+    let saved = save_lsn(&fs, 2, last.as_ref());
+    assert_eq!(peek(&fs, &saved.backup.unwrap()).unwrap(), Some((STORE, Lsn(1))));
+    let path = dir.path().join(STATE);
+    std::fs::write(&path, EDITED).unwrap();
+    let saved = save_lsn(&fs, 3, saved.stat.as_ref());
+    assert_eq!(saved.problems.len(), 1);
+    let kept = fs.list(CONFLICTS).unwrap();
+    assert_eq!(std::fs::read(dir.path().join(CONFLICTS).join(&kept[0].name)).unwrap(), EDITED);
+    assert_eq!(peek(&fs, STATE).unwrap(), Some((STORE, Lsn(3))));
+    assert_eq!(fs.list(WAL).unwrap(), vec![]);
+}
+
+#[test]
 fn the_engines_own_file_is_known_by_its_digest_when_its_stat_is_not() {
     let disk = disk();
     save_lsn(&disk, 1, None);

@@ -52,9 +52,36 @@ fn documents_come_back_verbatim_and_sorted() {
     let tasks: Vec<(&str, &str)> =
         snapshot.tasks.iter().map(|(id, text)| (id.as_str(), &**text)).collect();
     assert_eq!(tasks, [TASKS[1], TASKS[0], TASKS[2]]);
-    assert_eq!(snapshot.sessions, [(id("s"), Arc::from("{\"id\":\"s\"}"))]);
+    assert_eq!(snapshot.sessions, [(id("s"), Arc::from(" {\"id\":\"s\"}\n"))]);
     assert_eq!((snapshot.store, snapshot.lsn), (STORE, Lsn(41)));
     assert_eq!(snapshot.last_saved.as_deref(), Some("1970-01-01T00:00:00.000000001Z"));
+}
+
+#[test]
+fn white_space_around_a_document_comes_back_too() {
+    let spaces = ["", " ", "\n", "\n    ", "\n  ", "\t\r\n "];
+    for before in spaces {
+        for after in spaces {
+            let texts: Vec<(DocumentId, String)> = (0..3)
+                .map(|n| (id(&n.to_string()), format!("{before}{{\"id\":\"{n}\"}}{after}")))
+                .collect();
+            for count in 0..=texts.len() {
+                let bytes = render(Contents {
+                    store: STORE,
+                    lsn: Lsn(1),
+                    tasks: texts[..count].iter().map(|(id, text)| (id, text.as_str())).collect(),
+                    sessions: Vec::new(),
+                    metrics: "{}",
+                    last_saved: Timestamp(0),
+                });
+                let tasks = intact(&bytes).tasks;
+                let found: Vec<&str> = tasks.iter().map(|(_, text)| &**text).collect();
+                let saved: Vec<&str> =
+                    texts[..count].iter().map(|(_, text)| text.as_str()).collect();
+                assert_eq!(found, saved);
+            }
+        }
+    }
 }
 
 #[test]

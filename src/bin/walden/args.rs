@@ -1,0 +1,161 @@
+//! The command line: every verb, option and help text, in the forms that scripts rely on.
+//!
+//! Nothing is decided here beyond what the texts say; ids are taken as they are given.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use walden::Collection;
+
+const AFTER_HELP: &str = "\
+The directory is --dir, else STATE_PATH from the environment or from ./.env, else \
+./coding-agent-state. WALDEN_LOG sets the level of the logs on stderr.
+
+Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict, 5 corruption, 6 locked, 7 disk.";
+
+/// Keeps the state of coding agents and job queues: crash-safe, and at rest as plain JSON.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// The store's directory
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// How results and errors are printed
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) format: Format,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// For whom the output is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Human,
+    /// For programs
+    Json,
+}
+
+/// Which documents a verb is about.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Which {
+    /// Sessions instead of tasks
+    #[arg(long)]
+    session: bool,
+}
+
+impl Which {
+    pub(crate) fn collection(self) -> Collection {
+        if self.session { Collection::Session } else { Collection::Task }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    #[command(flatten)]
+    OnStore(StoreVerb),
+    /// Show the main promise in ./walden-demo: kill a busy store, open it, check every write
+    Demo {
+        /// How long it all takes, about
+        #[arg(long, value_name = "N", default_value_t = 10,
+              value_parser = clap::value_parser!(u16).range(1..=3600))]
+        seconds: u16,
+        /// How many agents work at the same time
+        #[arg(long, value_name = "N", default_value_t = 64,
+              value_parser = clap::value_parser!(u16).range(1..=1024))]
+        agents: u16,
+    },
+    #[command(hide = true)]
+    DemoWorker { store: PathBuf, agents: u16, seed: u64 },
+}
+
+/// What is done to the store in the directory.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreVerb {
+    /// Save the tasks of a JSON Lines file, all of them or none
+    Import {
+        /// One task a line; `-` for standard input
+        #[arg(value_name = "FILE.jsonl")]
+        file: PathBuf,
+    },
+    /// Apply the operations of a trace, in order for each task
+    Replay {
+        /// One operation a line: `save_task`, `patch_task`, `append_task_log`, `delete_task`,
+        /// `save_session`, `patch_session`, `delete_session`; `-` for standard input
+        #[arg(value_name = "TRACE.jsonl")]
+        file: PathBuf,
+        /// Threads that apply operations of different tasks at the same time
+        #[arg(long, value_name = "N", default_value_t = 1,
+              value_parser = clap::value_parser!(u16).range(1..=1024))]
+        threads: u16,
+        /// Print {"line":N,"lsn":L} for each operation when it is durable, and nothing else
+        #[arg(long)]
+        acks: bool,
+        /// Stay with the store open after the last operation, for tests that kill the process
+        #[arg(long, hide = true)]
+        hold: bool,
+    },
+    /// List documents, sorted by id; as JSON: whole documents, one a line
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// Only those with this status
+        #[arg(long, value_name = "S")]
+        status: Option<String>,
+        /// Only those assigned to this one
+        #[arg(long, value_name = "A")]
+        assignee: Option<String>,
+        /// At most so many
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
+    /// Print a document
+    Get {
+        #[command(flatten)]
+        which: Which,
+        id: String,
+    },
+    /// Save a document, replacing an earlier one with its id
+    Put {
+        #[command(flatten)]
+        which: Which,
+        /// A file with one JSON object; `-` for standard input
+        #[arg(value_name = "FILE|-")]
+        file: PathBuf,
+    },
+    /// Change a document by a JSON merge patch (RFC 7396)
+    Patch {
+        #[command(flatten)]
+        which: Which,
+        id: String,
+        /// The patch, an object; `-` to read it from standard input
+        #[arg(value_name = "JSON|-")]
+        json: String,
+    },
+    /// Append an entry to a task's logs, with the present time
+    Log {
+        id: String,
+        message: String,
+        /// The entry's level
+        #[arg(long, value_name = "L", default_value = "info")]
+        level: String,
+    },
+    /// Delete a document
+    Rm {
+        #[command(flatten)]
+        which: Which,
+        id: String,
+    },
+    /// Write all tasks as JSON Lines, as `import` reads them
+    Export {
+        /// A file to write as a whole; without it, standard output
+        file: Option<PathBuf>,
+    },
+    /// Bring state.json and the task files up to date now
+    Checkpoint,
+    /// Tell how the store is, without opening it for writing
+    Status,
+    /// Compare log, state.json and task files, and list every finding; changes nothing
+    Verify,
+}

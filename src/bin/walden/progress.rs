@@ -1,0 +1,13 @@
+//! Progress bars on stderr, for what may take long; nothing is drawn where stderr is no terminal.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// A bar over `total` steps. It vanishes when it is finished or dropped.
+pub(crate) fn bar(total: usize, what: &'static str) -> ProgressBar {
+    let total = u64::try_from(total).unwrap_or(u64::MAX);
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {eta}");
+    bar.set_style(style.expect("the template is constant and well-formed"));
+    bar.set_message(what);
+    bar
+}

@@ -1,0 +1,157 @@
+//! The log's segments: preparing the next, going on in it, sealing the one before, cutting the oldest.
+//!
+//! A segment is left only once everything in it is durable, and sealed only once the first group of
+//! the next is; so a seal never promises what is not there.
+
+use super::{Active, CEILING_SLACK, Log, RESERVED_BYTES};
+use crate::base::{Error, Lsn, Result, Timestamp};
+use crate::fs::replace::remove_if_any;
+use crate::fs::{self, join};
+use crate::wal::format::{
+    ENTRY_BYTES, GroupKind, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentNumber,
+};
+use crate::wal::record::Record;
+use crate::wal::scan::Older;
+use crate::wal::segment::{PreparedSegment, prepare_segment};
+
+impl Log {
+    /// The segment to be prepared now, beside the writer, with [`prepare_segment`]: its number and
+    /// size. The caller owes an [`Log::install`] for it.
+    pub fn begin_preparing(&mut self) -> Option<(SegmentNumber, u64)> {
+        let half_full = self.active.offset >= self.active.size_bytes / 2;
+        let wanted = half_full && !self.preparing && self.prepared.is_none();
+        if !wanted || self.poison.is_some() {
+            return None;
+        }
+        self.preparing = true;
+        let number = self.next_number;
+        self.next_number = SegmentNumber(number.0 + 1);
+        Some((number, self.next_size_bytes()))
+    }
+
+    /// Takes the segment that [`Log::begin_preparing`] asked for, or the news that there is none;
+    /// one that comes too late is removed.
+    pub fn install(&mut self, segment: Option<PreparedSegment>) -> Result<()> {
+        self.preparing = false;
+        self.check()?;
+        self.sync_seals()?;
+        match segment {
+            Some(late) if late.number < self.active.number => self.discard(&late),
+            segment => {
+                self.prepared = segment;
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes the segments all of whose records are at or below `lsn`, oldest first, but never the
+    /// active one. Gives the number of bytes freed.
+    pub fn remove_below(&mut self, lsn: Lsn) -> Result<u64> {
+        self.check()?;
+        let mut freed = 0;
+        while let Some(oldest) = self.older.front().filter(|oldest| oldest.last_lsn <= lsn) {
+            let path = join(&self.dir, &oldest.number.file_name());
+            remove_if_any(&*self.fs, &path)?;
+            freed += oldest.size_bytes;
+            self.older.pop_front();
+        }
+        if freed > 0 {
+            let synced = self.fs.sync_dir(&self.dir);
+            synced.map_err(|source| Error::io("flush", self.fs.display(&self.dir), source))?;
+        }
+        Ok(freed)
+    }
+
+    pub(super) fn fits(&self, need: u64) -> bool {
+        need <= self.active.size_bytes.saturating_sub(self.active.offset)
+    }
+
+    fn next_size_bytes(&self) -> u64 {
+        let doubled = self.active.size_bytes.saturating_mul(2);
+        doubled.min(self.options.segment_bytes_max).max(self.options.segment_bytes_min)
+    }
+
+    pub(super) fn discard(&self, segment: &PreparedSegment) -> Result<()> {
+        remove_if_any(&*self.fs, &join(&self.dir, &segment.number.file_name())).map(|_| ())
+    }
+
+    /// The header of the active segment, which follows the last group of records.
+    pub(super) fn header(&self, begins_incarnation: bool) -> SegmentHeader {
+        SegmentHeader {
+            identity: self.identity,
+            begins_incarnation,
+            number: self.active.number,
+            size_bytes: self.active.size_bytes,
+            next_lsn: self.next_lsn,
+            // A record takes at least its entry in a table.
+            ceiling: self
+                .next_lsn
+                .plus(self.active.size_bytes / ENTRY_BYTES as u64 + CEILING_SLACK),
+            previous: self.join.segment,
+            previous_end: self.join.end,
+            previous_lsn: self.last_lsn,
+            restated_lsn: self.last_lsn,
+            chain: self.join.crc,
+        }
+    }
+
+    /// Goes on in the next segment with `records` as its first group, durable when it returns.
+    pub(super) fn rotate(&mut self, records: &[Record], need: u64, now: Timestamp) -> Result<()> {
+        self.sync()?;
+        let last = self.chain;
+        let need = SEGMENT_HEADER_BYTES + need + RESERVED_BYTES;
+        let segment = match self.prepared.take() {
+            Some(prepared) if prepared.size_bytes >= need => prepared,
+            small => {
+                if let Some(small) = small {
+                    self.discard(&small)?;
+                }
+                let number = self.next_number;
+                self.next_number = SegmentNumber(number.0 + 1);
+                let size_bytes = self.next_size_bytes().max(need);
+                prepare_segment(&*self.fs, &self.dir, number, size_bytes)?
+            }
+        };
+        let PreparedSegment { number, size_bytes, file } = segment;
+        let active = Active { number, size_bytes, file, offset: SEGMENT_HEADER_BYTES };
+        let old = std::mem::replace(&mut self.active, active);
+        let last_lsn = self.last_lsn;
+        self.older.push_back(Older { number: old.number, size_bytes: old.size_bytes, last_lsn });
+        let header = self.header(false);
+        self.chain = header.chain;
+        self.write_group(&self.draft(GroupKind::Data, records, now), Some(&header))?;
+        self.sync()?;
+        self.stats.rotations += 1;
+        self.seal(old, last, now);
+        Ok(())
+    }
+
+    /// Seals the segment before the active one, which is durable by now. A seal is not flushed here,
+    /// and a failure to write it is the next caller's: the group that rotated is safe.
+    fn seal(&mut self, old: Active, chain: u32, now: Timestamp) {
+        let mut bytes = Vec::new();
+        let mut draft = self.draft(GroupKind::Seal, &[], now);
+        draft.chain = chain;
+        draft.next_segment = self.active.number;
+        draft.encode(&self.identity, old.number, old.offset, &mut bytes);
+        match fs::write_all_at(&*old.file, &bytes, old.offset) {
+            Ok(()) => {
+                self.stats.bytes += bytes.len() as u64;
+                self.unflushed_seals.push(old.file);
+            }
+            Err(source) => {
+                self.poisoned_by("seal the segment before", source);
+            }
+        }
+    }
+
+    pub(super) fn sync_seals(&mut self) -> Result<()> {
+        while let Some(file) = self.unflushed_seals.pop() {
+            if let Err(source) = file.sync_data() {
+                return Err(self.poisoned_by("flush the segment before", source));
+            }
+            self.stats.flushes += 1;
+        }
+        Ok(())
+    }
+}

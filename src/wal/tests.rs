@@ -1,0 +1,8 @@
+//! Tests of the log on the simulated disk.
+
+mod bytes_tests;
+mod corruption_tests;
+mod crash_tests;
+mod failure_tests;
+mod guarantee_tests;
+mod oracle;

@@ -1,0 +1,106 @@
+//! Calls that fail: once, for good, and for want of room. What was acknowledged stands after reopening
+//! in the same boot, where a failed flush leaves pages that look written, and after a later power cut.
+
+use std::io::ErrorKind;
+
+use super::crash_tests::{check, continuation, workload};
+use super::oracle::{DIR, Oracle, SMALL, STORE, disk};
+use crate::base::{Error, Lsn, Timestamp};
+use crate::fs::sim::{CallKind, CrashMode, Fault};
+use crate::wal::{Hints, Identity, Log, Origin, Record, scan};
+
+const FAULTS: [Fault; 4] = [
+    Fault::Error(ErrorKind::Other),
+    Fault::Sticky(ErrorKind::Other),
+    Fault::Error(ErrorKind::StorageFull),
+    Fault::Short,
+];
+
+#[test]
+fn a_failed_call_is_an_error_and_what_was_acknowledged_stands_after_it() {
+    let (mut failed, mut states) = (0, 0);
+    for at in 1.. {
+        let fault = FAULTS[at as usize % FAULTS.len()];
+        let mut oracle = Oracle::default();
+        let fs = disk();
+        fs.fail_at(at, fault);
+        let done = workload(&fs, &mut oracle);
+        if fs.faults_fired() == 0 {
+            break;
+        }
+        assert!(fault != Fault::Short || done.is_ok(), "a short call is no failure: {done:?}");
+        failed += u64::from(done.is_err());
+        // A power cut now, and a reopening in the same boot, that fails once more and then does not.
+        for mode in [CrashMode::Nothing, CrashMode::Random(at)] {
+            check(&fs.crash_with(mode), &mut oracle.clone());
+        }
+        let same_boot = fs.kill();
+        check(&same_boot, &mut oracle);
+        same_boot.fail_when(CallKind::Sync, 1 + at % 4, Fault::Error(ErrorKind::Other));
+        let reopened = oracle.begin(&same_boot).and_then(|mut log| {
+            continuation(&mut log, &mut oracle)?;
+            oracle.sync(&mut log)
+        });
+        drop(reopened);
+        same_boot.clear_faults();
+        let mut log = oracle.begin(&same_boot).unwrap();
+        continuation(&mut log, &mut oracle).unwrap();
+        for mode in [CrashMode::Nothing, CrashMode::Random(at), CrashMode::Everything] {
+            let (cut, mut oracle) = (same_boot.crash_with(mode), oracle.clone());
+            check(&cut, &mut oracle);
+            let mut log = oracle.begin(&cut).unwrap();
+            continuation(&mut log, &mut oracle).unwrap();
+            states += 1;
+        }
+    }
+    println!("{failed} failed runs, {states} power cuts after them");
+    assert!(failed > 60 && states > 300, "{failed} failed runs, {states} power cuts");
+}
+
+fn log_on(fs: &crate::fs::sim::SimFs) -> Log {
+    let found = scan(fs, DIR, &Hints::default()).unwrap();
+    let identity = Identity { store: STORE, incarnation: 1, nonce: 1 };
+    Log::begin(std::sync::Arc::new(fs.clone()), DIR, &found, identity, SMALL, Timestamp(0)).unwrap()
+}
+
+fn record(bytes: usize) -> [Record; 1] {
+    [Record::new(1, Origin::Api, vec![1; bytes])]
+}
+
+#[test]
+fn no_room_for_the_next_segment_leaves_the_log_usable_and_gives_no_lsn_away() {
+    let fs = disk();
+    let mut log = log_on(&fs);
+    assert_eq!(log.append(&record(8), Timestamp(0)).unwrap(), Lsn(1));
+    fs.set_free_bytes(5000);
+    let refused = log.append(&record(50_000), Timestamp(0));
+    assert!(matches!(refused, Err(Error::DiskFull { .. })), "{refused:?}");
+    assert_eq!(fs.names().len(), 1, "nothing is left behind: {:?}", fs.names());
+    fs.set_free_bytes(1 << 30);
+    assert_eq!(log.append(&record(50_000), Timestamp(0)).unwrap(), Lsn(2));
+    assert_eq!(log.sync().unwrap(), Lsn(2));
+}
+
+#[test]
+fn after_a_failed_write_or_flush_every_call_is_refused_and_none_reaches_the_disk() {
+    for kind in [CallKind::Write, CallKind::Sync] {
+        let fs = disk();
+        let mut log = log_on(&fs);
+        fs.fail_when(kind, 1, Fault::Error(ErrorKind::Other));
+        let failed = log.append(&record(8), Timestamp(0)).and_then(|_| log.sync());
+        assert!(matches!(failed, Err(Error::Io { .. })), "{failed:?}");
+        let calls = fs.calls();
+        for refused in [
+            log.append(&record(8), Timestamp(0)).map(drop),
+            log.sync().map(drop),
+            log.witness(Timestamp(0)).map(drop),
+            log.install(None),
+            log.remove_below(Lsn(9)).map(drop),
+        ] {
+            assert!(matches!(refused, Err(Error::Poisoned { .. })), "{refused:?}");
+        }
+        assert_eq!(log.begin_preparing(), None);
+        assert!(matches!(log.close(Timestamp(0)), Err(Error::Poisoned { .. })));
+        assert_eq!(fs.calls(), calls, "a poisoned log must not touch the disk");
+    }
+}
