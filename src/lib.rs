@@ -20,3 +20,8 @@ pub use engine::{
     Tx, Verification, View, status, verify,
 };
 pub use state::{Collection, Doc, LogEntry, Metrics, Session, Status as TaskStatus, Task};
+
+/// Runs the README's quickstart as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

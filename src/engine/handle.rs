@@ -109,7 +109,8 @@ impl Promise {
             state.outcome = Some(outcome);
             state.waker.take()
         };
-        slot.filled.notify_all();
+        // There is one handle, and waiting takes it.
+        slot.filled.notify_one();
         if let Some(waker) = waker {
             waker.wake();
         }

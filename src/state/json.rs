@@ -125,13 +125,17 @@ pub(super) fn is_space(c: char) -> bool {
 
 /// The length of the string that `text` begins with, both quotes included.
 fn string_length(text: &str) -> usize {
-    let mut escaped = false;
-    let end = text.bytes().skip(1).position(|byte| {
-        let ends = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        ends
-    });
-    end.map_or(text.len(), |inside| inside.saturating_add(2))
+    let bytes = text.as_bytes();
+    let mut at = 1_usize;
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+        at = at.saturating_add(found);
+        if bytes.get(at) == Some(&b'"') {
+            return at.saturating_add(1);
+        }
+        // What is escaped ends no string.
+        at = at.saturating_add(2);
+    }
+    text.len()
 }
 
 /// What a string token says; it fails on a lone surrogate.
@@ -157,7 +161,6 @@ fn decode(raw: &str) -> Result<Cow<'_, str>, serde_json::Error> {
 /// ```
 pub fn check_object(text: &str) -> Result<(), JsonError> {
     check_grammar(text)?;
-    check_depth(text, DEPTH_MAX)?;
     let mut keys: Vec<(Cow<'_, str>, usize)> = Vec::new();
     // Of each open bracket: where its keys begin, or nothing for an array.
     let mut open: Vec<Option<usize>> = Vec::new();
@@ -165,6 +168,9 @@ pub fn check_object(text: &str) -> Result<(), JsonError> {
     for token in Tokens::new(text) {
         let kind = token.kind();
         match kind {
+            b'{' | b'[' if open.len() >= DEPTH_MAX => {
+                return Err(too_deep(text, token.at, DEPTH_MAX));
+            }
             b'{' => open.push(Some(keys.len())),
             b'[' => open.push(None),
             b'}' | b']' => {
@@ -198,8 +204,7 @@ pub(super) fn check_depth(text: &str, levels: usize) -> Result<(), JsonError> {
     for token in Tokens::new(text) {
         match token.kind() {
             b'{' | b'[' if depth >= levels => {
-                let why = format!("nested more than {levels} levels deep");
-                return Err(JsonError::at(text, token.at, why));
+                return Err(too_deep(text, token.at, levels));
             }
             b'{' | b'[' => depth = depth.saturating_add(1),
             b'}' | b']' => depth = depth.saturating_sub(1),
@@ -207,6 +212,10 @@ pub(super) fn check_depth(text: &str, levels: usize) -> Result<(), JsonError> {
         }
     }
     Ok(())
+}
+
+fn too_deep(text: &str, at: usize, levels: usize) -> JsonError {
+    JsonError::at(text, at, format!("nested more than {levels} levels deep"))
 }
 
 fn check_grammar(text: &str) -> Result<(), JsonError> {
