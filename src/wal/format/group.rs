@@ -109,7 +109,7 @@ pub struct Entry {
     pub crc: u32,
     /// The record's kind, the caller's business.
     pub kind: u8,
-    /// [`FLAG_CRITICAL`], [`FLAG_CONTINUES`].
+    /// [`FLAG_CRITICAL`](super::FLAG_CRITICAL), [`FLAG_CONTINUES`](super::FLAG_CONTINUES).
     pub flags: u8,
     /// Who made it.
     pub origin: u8,
