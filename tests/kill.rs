@@ -4,6 +4,14 @@
 //! `WALDEN_KILLS` sets the number of kills for each trace (default 12), `WALDEN_KILL_SEED` the seed. The
 //! oracle applies the trace to `serde_json` values and shares no code with the store.
 
+#![cfg(feature = "cli")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking, and say on stdout what was done"
+)]
+
 mod support;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -182,7 +190,7 @@ fn kill_loop(name: &str, lines: &[String]) {
         }
         let before = stored(&dir);
         let trigger = if random.below(3) == 0 {
-            Trigger::Time(longest.mul_f64(random.below(1000) as f64 / 1000.0))
+            Trigger::Time(longest * u32::try_from(random.below(1000)).unwrap() / 1000)
         } else {
             let micros = random.below(3000) as u64;
             Trigger::Acks(random.below(lines.len()), Duration::from_micros(micros))

@@ -4,14 +4,14 @@
 use serde_json::{Value, json};
 
 /// A small deterministic generator (`SplitMix64`, Steele, Lea and Flood 2014).
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Random(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -20,11 +20,11 @@ impl Random {
     }
 
     /// A number below `bound`.
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % bound.max(1) as u64).unwrap()
     }
 
-    pub fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+    pub(crate) fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
         of[self.below(of.len())]
     }
 }
@@ -58,7 +58,7 @@ fn text(random: &mut Random, words: usize) -> String {
 
 /// The lines of a trace over `tasks` tasks, each created, worked on and (mostly) completed, in a
 /// random interleaving that keeps the order of each task.
-pub fn trace(seed: u64, tasks: usize) -> Vec<String> {
+pub(crate) fn trace(seed: u64, tasks: usize) -> Vec<String> {
     let mut random = Random::new(seed);
     let mut waiting: Vec<Vec<Value>> = (0..tasks).map(|n| history(&mut random, n)).collect();
     let mut lines = Vec::new();
