@@ -108,9 +108,13 @@ impl Core {
     fn make_checkpoint(&self, reason: Reason, problems: &mut Vec<Problem>) -> Result<Checkpoint> {
         let mut checkpointer = self.checkpointer.lock();
         let Cut { table, lsn, dirty } = self.take_cut()?;
-        let saved = self.save_snapshot(&mut checkpointer, &table, lsn, problems);
-        let written =
-            saved.inspect_err(|_| self.writer.lock().dirty.extend(dirty.iter().cloned()))?;
+        let written = match self.save_snapshot(&mut checkpointer, &table, lsn, problems) {
+            Ok(written) => written,
+            Err(error) => {
+                self.writer.lock().dirty.extend(dirty);
+                return Err(error);
+            }
+        };
         let mirror = &mut checkpointer.mirror;
         let files_changed = self.mirror_pass(mirror, dirty, &table, lsn, problems)?;
         if reason == Reason::Shutdown {
@@ -206,7 +210,7 @@ impl Core {
         let mut dirty = Some(dirty);
         let mut done = 0;
         loop {
-            let due = dirty.take().unwrap_or_default();
+            let due = dirty.take().unwrap_or_default().into_iter();
             let changes = mirror.plan(fs, due, table, MIRROR_BATCH_BYTES)?;
             if changes.is_empty() {
                 break;

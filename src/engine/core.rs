@@ -5,6 +5,7 @@
 //! failure that poisons the log is spread here and nowhere else: it shuts the queue and answers
 //! everybody who waits.
 
+use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,7 +15,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::base::{Clock, DocumentId, Entropy, Error, Event, Lsn, Problem, Result, StoreId};
 use crate::engine::checkpoint::Checkpointer;
-use crate::engine::handle::{Commit, Drive, promise};
+use crate::engine::handle::{Commit, Drive, Promise, Spent, promise};
 use crate::engine::listeners::Listeners;
 use crate::engine::options::{Durability, Options};
 use crate::engine::queue::{Queue, Taken, Transaction};
@@ -23,7 +24,28 @@ use crate::fs::{Fs, Lock};
 use crate::state::{Collection, Op, Table};
 use crate::wal::{Identity, Log, Origin, PreparedSegment, Record, SegmentNumber, prepare_segment};
 
-pub(crate) type DirtySet = HashSet<(Collection, DocumentId)>;
+/// The documents that changed since a checkpoint took them.
+#[derive(Debug, Default)]
+pub(crate) struct DirtySet {
+    tasks: HashSet<DocumentId>,
+    sessions: HashSet<DocumentId>,
+}
+
+impl DirtySet {
+    /// Takes back what a failed checkpoint had taken.
+    pub(crate) fn extend(&mut self, other: DirtySet) {
+        self.tasks.extend(other.tasks);
+        self.sessions.extend(other.sessions);
+    }
+
+    pub(crate) fn into_iter(self) -> impl Iterator<Item = (Collection, DocumentId)> {
+        let tasks = self.tasks.into_iter().map(|id| (Collection::Task, id));
+        tasks.chain(self.sessions.into_iter().map(|id| (Collection::Session, id)))
+    }
+}
+
+/// What to answer to a waiter, and what to give back to it.
+type Answer = (Promise, Result<Lsn>, Spent);
 
 /// The surroundings of a store: disk, time, randomness, and whether it makes threads.
 #[derive(Clone, Debug)]
@@ -88,7 +110,7 @@ impl Writer {
         Writer {
             log: Some(log),
             identity,
-            dirty: DirtySet::new(),
+            dirty: DirtySet::default(),
             unflushed_since: None,
             last_active: now,
             checkpoint_at_bytes: 0,
@@ -100,7 +122,7 @@ impl Writer {
     }
 
     /// Writes records as one group, and flushes them if asked to or due.
-    fn write(&mut self, core: &Core, records: &[Record], sync: bool) -> Result<Lsn> {
+    fn write<R: Borrow<Record>>(&mut self, core: &Core, records: &[R], sync: bool) -> Result<Lsn> {
         let now = core.around.clock.monotonic();
         let wall = core.around.clock.now();
         let last_lsn = self.log()?.append(records, wall)?;
@@ -116,6 +138,18 @@ impl Writer {
             self.unflushed_since = None;
         }
         Ok(last_lsn)
+    }
+
+    fn note_changed(&mut self, changes: &[(Lsn, Op)]) {
+        for (collection, id) in changes.iter().filter_map(|(_, op)| op.target()) {
+            let dirty = match collection {
+                Collection::Task => &mut self.dirty.tasks,
+                Collection::Session => &mut self.dirty.sessions,
+            };
+            if !dirty.contains(id) {
+                dirty.insert(id.clone());
+            }
+        }
     }
 
     /// Flushes everything written; gives the durable LSN.
@@ -138,7 +172,7 @@ impl Core {
         });
         let (promise, commit) = promise(drive.clone());
         let Some(last) = ops.len().checked_sub(1) else {
-            promise.fulfil(Ok(self.table.read().last_changed()));
+            promise.fulfil(Ok(self.table.read().last_changed()), None);
             return Ok(commit);
         };
         let records: Vec<Record> = ops
@@ -156,7 +190,8 @@ impl Core {
             let why = format!("a transaction has at most {max} bytes; split it");
             return Err(Error::invalid(format!("transaction of {bytes} bytes"), why));
         }
-        let transaction = Transaction { records, ops, durability, promise };
+        let changes = ops.into_iter().map(|op| (Lsn::ZERO, op)).collect();
+        let transaction = Transaction { records, changes, durability, promise };
         let full = drive.as_deref().map(|drive| drive as &dyn Fn());
         self.queue.push(transaction, full)?;
         Ok(commit)
@@ -175,50 +210,51 @@ impl Core {
     }
 
     /// Commits one group: write, flush, apply, answer.
-    pub(crate) fn commit(&self, mut group: Vec<Transaction>) {
+    pub(crate) fn commit(&self, group: Vec<Transaction>) {
         let sync = group.iter().any(|transaction| transaction.durability == Durability::Sync);
-        let mut records = Vec::with_capacity(group.len());
-        for transaction in &mut group {
-            records.append(&mut transaction.records);
-        }
+        let records: Vec<&Record> =
+            group.iter().flat_map(|transaction| &transaction.records).collect();
         let mut writer = self.writer.lock();
         let last_lsn = match writer.write(self, &records, sync) {
             Ok(last_lsn) => last_lsn,
             Err(error) => {
                 drop(writer);
                 for transaction in group {
-                    transaction.promise.fulfil(Err(error.clone()));
+                    transaction.promise.fulfil(Err(error.clone()), None);
                 }
                 self.failed(&error);
                 return;
             }
         };
-        let mut lsn = Lsn(last_lsn.0.saturating_sub(records.len() as u64));
-        let mut answers = Vec::with_capacity(group.len());
-        {
-            let mut table = self.table.write();
-            for transaction in group {
-                let mut changes = Vec::with_capacity(transaction.ops.len());
-                for op in transaction.ops {
-                    lsn = lsn.next();
-                    changes.push((lsn, op));
-                }
-                let outcome = match table.apply(&changes) {
-                    Ok(_) => {
-                        let targets = changes.iter().filter_map(|(_, op)| op.target());
-                        writer.dirty.extend(targets.map(|(of, id)| (of, id.clone())));
-                        Ok(lsn)
-                    }
-                    Err(refused) => Err(refused.error),
-                };
-                answers.push((transaction.promise, outcome));
-            }
-        }
+        let first_lsn = last_lsn.0.saturating_sub(records.len() as u64).saturating_add(1);
+        let answers = self.apply(&mut writer, group, Lsn(first_lsn));
         self.wish(&mut writer);
         drop(writer);
-        for (promise, outcome) in answers {
-            promise.fulfil(outcome);
+        for (promise, outcome, spent) in answers {
+            promise.fulfil(outcome, Some(spent));
         }
+    }
+
+    /// Applies a group that is written, from `lsn` on; says what to answer to whom.
+    fn apply(&self, writer: &mut Writer, group: Vec<Transaction>, mut lsn: Lsn) -> Vec<Answer> {
+        let mut answers = Vec::with_capacity(group.len());
+        let mut table = self.table.write();
+        for Transaction { records, mut changes, promise, .. } in group {
+            for (place, _) in &mut changes {
+                *place = lsn;
+                lsn = lsn.next();
+            }
+            let last_lsn = changes.last().map_or(lsn, |(last_lsn, _)| *last_lsn);
+            let (outcome, replaced) = match table.apply(&changes) {
+                Ok(applied) => {
+                    writer.note_changed(&changes);
+                    (Ok(last_lsn), applied.replaced)
+                }
+                Err(refused) => (Err(refused.error), Vec::new()),
+            };
+            answers.push((promise, outcome, Spent { records, changes, replaced }));
+        }
+        answers
     }
 
     /// Logs what the engine is about to do to its own files; durable when it returns. Tells nobody of

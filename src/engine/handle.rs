@@ -13,6 +13,8 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::{Condvar, Mutex};
 
 use crate::base::{Error, Lsn, Result};
+use crate::state::{Doc, Op};
+use crate::wal::Record;
 
 /// Makes progress on the thread that waits, in a store without threads of its own.
 pub(crate) type Drive = Arc<dyn Fn() + Send + Sync>;
@@ -27,6 +29,16 @@ struct Slot {
 struct SlotState {
     outcome: Option<Result<Lsn>>,
     waker: Option<Waker>,
+    spent: Option<Spent>,
+}
+
+/// What a transaction leaves when it is done. It goes back to the waiter to be freed: there it was
+/// allocated, and the one writer has no time for it.
+#[expect(dead_code, reason = "it is only carried to where it is freed")]
+pub(crate) struct Spent {
+    pub(crate) records: Vec<Record>,
+    pub(crate) changes: Vec<(Lsn, Op)>,
+    pub(crate) replaced: Vec<Arc<Doc>>,
 }
 
 /// Where the outcome of one transaction arrives.
@@ -56,12 +68,14 @@ impl Commit {
             }
         }
         let mut state = self.slot.state.lock();
-        loop {
-            if let Some(outcome) = &state.outcome {
-                return outcome.clone();
-            }
+        while state.outcome.is_none() {
             self.slot.filled.wait(&mut state);
         }
+        let spent = state.spent.take();
+        let outcome = state.outcome.clone();
+        drop(state);
+        drop(spent);
+        outcome.expect("the loop ends when there is one")
     }
 
     /// The outcome, if it is there already.
@@ -98,15 +112,16 @@ pub(crate) struct Promise {
 }
 
 impl Promise {
-    pub(crate) fn fulfil(mut self, outcome: Result<Lsn>) {
-        self.fill(outcome);
+    pub(crate) fn fulfil(mut self, outcome: Result<Lsn>, spent: Option<Spent>) {
+        self.fill(outcome, spent);
     }
 
-    fn fill(&mut self, outcome: Result<Lsn>) {
+    fn fill(&mut self, outcome: Result<Lsn>, spent: Option<Spent>) {
         let Some(slot) = self.slot.take() else { return };
         let waker = {
             let mut state = slot.state.lock();
             state.outcome = Some(outcome);
+            state.spent = spent;
             state.waker.take()
         };
         // There is one handle, and waiting takes it.
@@ -119,7 +134,7 @@ impl Promise {
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        self.fill(Err(Error::Closed));
+        self.fill(Err(Error::Closed), None);
     }
 }
 

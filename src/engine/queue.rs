@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::base::{Error, Result};
+use crate::base::{Error, Lsn, Result};
 use crate::engine::handle::Promise;
 use crate::engine::options::Durability;
 use crate::state::Op;
@@ -17,7 +17,8 @@ use crate::wal::Record;
 /// One transaction on its way to the log.
 pub(crate) struct Transaction {
     pub(crate) records: Vec<Record>,
-    pub(crate) ops: Vec<Op>,
+    /// Its mutations; the writer fills in their LSNs.
+    pub(crate) changes: Vec<(Lsn, Op)>,
     pub(crate) durability: Durability,
     pub(crate) promise: Promise,
 }
@@ -78,7 +79,7 @@ impl Queue {
             if let Some(why) = &state.shut {
                 let why = why.clone();
                 drop(state);
-                transaction.promise.fulfil(Err(why.clone()));
+                transaction.promise.fulfil(Err(why.clone()), None);
                 return Err(why);
             }
             let fits = state.bytes.saturating_add(bytes) <= self.limits.queue_bytes
@@ -163,7 +164,7 @@ impl Queue {
         };
         self.room.notify_all();
         for (_, transaction) in waiting {
-            transaction.promise.fulfil(Err(why.clone()));
+            transaction.promise.fulfil(Err(why.clone()), None);
         }
     }
 

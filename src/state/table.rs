@@ -71,10 +71,12 @@ impl Doc {
 }
 
 /// What became of a transaction that was applied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Applied {
     /// How many of its deletes found no document.
     pub missing: usize,
+    /// The documents that it replaced or deleted. Who is in a hurry drops them later.
+    pub replaced: Vec<Arc<Doc>>,
 }
 
 /// Why a transaction was not applied; nothing of it was.
@@ -194,6 +196,7 @@ impl Table {
                 }
             }
         }
+        applied.replaced.extend(undo.into_iter().filter_map(|(_, _, previous)| previous));
         Ok(applied)
     }
 

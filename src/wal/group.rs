@@ -11,7 +11,7 @@ use crate::wal::record::Record;
 pub(crate) struct Draft<'a> {
     pub(crate) kind: GroupKind,
     /// Records, with consecutive LSNs.
-    pub(crate) records: &'a [Record],
+    pub(crate) records: &'a [&'a Record],
     /// LSN of the first record; without records, the LSN that the next one gets.
     pub(crate) first_lsn: Lsn,
     pub(crate) durable_lsn: Lsn,
@@ -69,7 +69,7 @@ impl Draft<'_> {
 }
 
 /// Bytes of a group of these records, without padding.
-pub(crate) fn group_length(records: &[Record]) -> u64 {
+pub(crate) fn group_length(records: &[&Record]) -> u64 {
     let payloads: u64 = records.iter().map(|record| record.len() as u64).sum();
     (GROUP_HEADER_BYTES + records.len() * ENTRY_BYTES) as u64 + payloads
 }

@@ -4,6 +4,7 @@
 //! good), and never says that something is durable which is not: `durable_lsn` moves only after a
 //! flush that succeeded. It knows records as bytes and makes no threads; group commit is built on top.
 
+use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -124,6 +125,7 @@ impl Log {
         }
         let (first_lsn, tail) = scan.read_tail(&*fs, dir)?;
         let number = scan.next_number;
+        let tail: Vec<&Record> = tail.iter().collect();
         let need = SEGMENT_HEADER_BYTES + padded(group_length(&tail)) + RESERVED_BYTES;
         let segment = prepare_segment(&*fs, dir, number, options.segment_bytes_min.max(need))?;
         let PreparedSegment { size_bytes, file, .. } = segment;
@@ -211,8 +213,9 @@ impl Log {
     /// `DiskFull` or `Io` from preparing a segment leave the log usable and the records unwritten.
     /// After any other failure the outcome is not known before the next opening, and every later
     /// call is answered `Poisoned`.
-    pub fn append(&mut self, records: &[Record], now: Timestamp) -> Result<Lsn> {
+    pub fn append<R: Borrow<Record>>(&mut self, records: &[R], now: Timestamp) -> Result<Lsn> {
         self.check()?;
+        let records: &[&Record] = &records.iter().map(Borrow::borrow).collect::<Vec<_>>();
         if let Some(record) = records.iter().find(|record| record.len() > RECORD_BYTES_MAX) {
             let why = format!("a record has at most {RECORD_BYTES_MAX} bytes");
             return Err(Error::invalid(format!("record of {} bytes", record.len()), why));
@@ -320,7 +323,7 @@ impl Log {
         Ok(())
     }
 
-    fn draft<'a>(&self, kind: GroupKind, records: &'a [Record], now: Timestamp) -> Draft<'a> {
+    fn draft<'a>(&self, kind: GroupKind, records: &'a [&'a Record], now: Timestamp) -> Draft<'a> {
         Draft {
             kind,
             records,

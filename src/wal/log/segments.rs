@@ -96,7 +96,7 @@ impl Log {
     }
 
     /// Goes on in the next segment with `records` as its first group, durable when it returns.
-    pub(super) fn rotate(&mut self, records: &[Record], need: u64, now: Timestamp) -> Result<()> {
+    pub(super) fn rotate(&mut self, records: &[&Record], need: u64, now: Timestamp) -> Result<()> {
         self.sync()?;
         let last = self.chain;
         let need = SEGMENT_HEADER_BYTES + need + RESERVED_BYTES;
