@@ -20,7 +20,9 @@ use crate::engine::listeners::Listeners;
 use crate::engine::options::{Durability, Options};
 use crate::engine::queue::{Queue, Taken, Transaction};
 use crate::engine::recovery::Recovery;
-use crate::fs::{Fs, Lock};
+use crate::files::names::WAL;
+use crate::fs::replace::remove_if_any;
+use crate::fs::{Fs, Lock, join};
 use crate::state::{Collection, Op, Table};
 use crate::wal::{Identity, Log, Origin, PreparedSegment, Record, SegmentNumber, prepare_segment};
 
@@ -220,7 +222,7 @@ impl Core {
             Err(error) => {
                 drop(writer);
                 for transaction in group {
-                    transaction.promise.fulfil(Err(error.clone()), None);
+                    transaction.promise.fail(error.clone());
                 }
                 self.failed(&error);
                 return;
@@ -281,16 +283,16 @@ impl Core {
         self.listeners.emit(&Event::SaveError { error: error.clone() });
     }
 
-    /// If the log is poisoned, nobody gets in any more and nobody waits any more.
+    /// If the log is poisoned, nobody gets in any more and nobody waits any more. The queue is shut
+    /// under the writer's lock, so that a log that was reopened meanwhile keeps its queue open.
     pub(crate) fn spread_poison(&self) {
-        let poison = {
-            let writer = self.writer.lock();
-            writer.log.as_ref().and_then(|log| log.poison().cloned())
-        };
-        if let Some(cause) = poison {
-            let poisoned = Error::Poisoned { cause: Arc::new(cause) };
-            self.queue.shut(poisoned.clone());
-            self.queue.fail_queued(&poisoned);
+        let writer = self.writer.lock();
+        let Some(cause) = writer.log.as_ref().and_then(|log| log.poison().cloned()) else { return };
+        let poisoned = Error::Poisoned { cause: Arc::new(cause) };
+        let queued = self.queue.shut(&poisoned);
+        drop(writer);
+        for transaction in queued {
+            transaction.promise.fail(poisoned.clone());
         }
     }
 
@@ -311,8 +313,8 @@ impl Core {
         let wall = self.around.clock.now();
         let mut writer = self.writer.lock();
         let due = match (writer.unflushed_since, writer.log.as_ref()?.wants_witness()) {
-            (Some(since), _) => since + self.options.buffered_age_max,
-            (None, true) => writer.last_active + self.options.witness_after,
+            (Some(since), _) => since.saturating_add(self.options.buffered_age_max),
+            (None, true) => writer.last_active.saturating_add(self.options.witness_after),
             (None, false) => return None,
         };
         if let Some(rest) = due.checked_sub(now).filter(|rest| !rest.is_zero()) {
@@ -345,18 +347,28 @@ impl Core {
         self.wished.notify_one();
     }
 
-    /// Prepares the segment that the log asked for.
+    /// Prepares the segment that the log asked for. If the log was reopened meanwhile, the new one
+    /// numbers its own segments, and this one goes.
     pub(crate) fn prepare(&self, number: SegmentNumber, size_bytes: u64) {
         let fs = &*self.around.fs;
-        let made: Result<PreparedSegment> =
-            prepare_segment(fs, crate::files::names::WAL, number, size_bytes);
+        let incarnation = self.writer.lock().identity.incarnation;
+        let made: Result<PreparedSegment> = prepare_segment(fs, WAL, number, size_bytes);
         if let Err(error) = &made {
             tracing::warn!(%error, "no segment could be prepared; the writer will try itself");
         }
         let mut writer = self.writer.lock();
-        let installed = writer.log().and_then(|log| log.install(made.ok()));
+        let installed = if writer.identity.incarnation == incarnation {
+            writer.log().and_then(|log| log.install(made.ok()))
+        } else if made.is_ok() {
+            remove_if_any(fs, &join(WAL, &number.file_name())).map(drop)
+        } else {
+            Ok(())
+        };
         drop(writer);
-        if let Err(error) = installed {
+        // A store that was shut down meanwhile has no use for it; the next opening removes it.
+        if let Err(error) = installed
+            && !matches!(error, Error::Closed)
+        {
             self.failed(&error);
         }
     }

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -112,6 +113,11 @@ pub(crate) struct Promise {
 }
 
 impl Promise {
+    /// Nothing of it is to be applied.
+    pub(crate) fn fail(mut self, error: Error) {
+        self.fill(Err(error), None);
+    }
+
     pub(crate) fn fulfil(mut self, outcome: Result<Lsn>, spent: Option<Spent>) {
         self.fill(outcome, spent);
     }
@@ -126,8 +132,11 @@ impl Promise {
         };
         // There is one handle, and waiting takes it.
         slot.filled.notify_one();
-        if let Some(waker) = waker {
-            waker.wake();
+        // A waker is code of the caller's: it must not stop the writer.
+        if let Some(waker) = waker
+            && catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err()
+        {
+            tracing::error!("the waker of a commit panicked");
         }
     }
 }

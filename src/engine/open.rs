@@ -193,9 +193,10 @@ impl Core {
         *self.recovery.lock() = recovery.clone();
         *writer = Writer::new(opened.log, opened.identity, self.around.clock.monotonic());
         self.set_checkpoint_at(&mut writer);
+        self.wishes.lock().segment = None;
+        self.queue.reopen();
         drop(writer);
         drop(checkpointer);
-        self.queue.reopen();
         self.loaded();
         Ok(())
     }
@@ -220,6 +221,9 @@ impl Core {
 
     /// Ends an opening: the log closed, `.walden` clean, the lock released.
     pub(crate) fn close(&self, saved: &Result<()>) -> Result<()> {
+        // No checkpoint of another thread may touch the files once the lock is released.
+        let _checkpointer = self.checkpointer.lock();
+        let lock = self.lock.lock().take();
         let mut writer = self.writer.lock();
         let Some(log) = writer.log.take() else { return Ok(()) };
         let wall: Timestamp = self.around.clock.now();
@@ -229,6 +233,7 @@ impl Core {
         if closed.is_ok() && saved.is_ok() {
             write_owner(&*self.around.fs, &identity, Stage::Clean(lsn))?;
         }
+        drop(lock);
         closed
     }
 }

@@ -79,7 +79,7 @@ impl Queue {
             if let Some(why) = &state.shut {
                 let why = why.clone();
                 drop(state);
-                transaction.promise.fulfil(Err(why.clone()), None);
+                transaction.promise.fail(why.clone());
                 return Err(why);
             }
             let fits = state.bytes.saturating_add(bytes) <= self.limits.queue_bytes
@@ -142,34 +142,34 @@ impl Queue {
         self.work.notify_one();
     }
 
-    /// Lets nothing in any more; what is queued stays to be drained.
-    pub(crate) fn shut(&self, why: Error) {
-        self.state.lock().shut.get_or_insert(why);
+    /// Lets nothing in any more, and gives back what is queued, for the caller to answer.
+    #[must_use = "somebody waits for each of them"]
+    pub(crate) fn shut(&self, why: &Error) -> Vec<Transaction> {
+        let mut state = self.state.lock();
+        state.shut.get_or_insert_with(|| why.clone());
+        state.bytes = 0;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
         self.work.notify_all();
         self.room.notify_all();
+        waiting.into_iter().map(|(_, transaction)| transaction).collect()
     }
 
     /// Shuts the queue for good: the writer takes what is queued, and stops.
     pub(crate) fn stop(&self) {
-        self.state.lock().stopped = true;
-        self.shut(Error::Closed);
-    }
-
-    /// Answers everything that is queued with the reason for which the queue was shut.
-    pub(crate) fn fail_queued(&self, why: &Error) {
-        let waiting = {
-            let mut state = self.state.lock();
-            state.bytes = 0;
-            std::mem::take(&mut state.waiting)
-        };
+        let mut state = self.state.lock();
+        state.stopped = true;
+        state.shut = Some(Error::Closed);
+        drop(state);
+        self.work.notify_all();
         self.room.notify_all();
-        for (_, transaction) in waiting {
-            transaction.promise.fulfil(Err(why.clone()), None);
-        }
     }
 
-    /// Lets transactions in again, after the log was reopened.
+    /// Lets transactions in again, after the log was reopened; not after [`Queue::stop`].
     pub(crate) fn reopen(&self) {
-        self.state.lock().shut = None;
+        let mut state = self.state.lock();
+        if !state.stopped {
+            state.shut = None;
+        }
     }
 }

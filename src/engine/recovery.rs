@@ -95,9 +95,18 @@ pub(crate) fn plan(fs: &dyn Fs) -> Result<Plan> {
     let (rung, base) = choose_base(fs, snapshot, store, &mut problems)?;
     let base_lsn = base.as_ref().map_or(Lsn::ZERO, |base| base.lsn);
     let last_saved = base.as_ref().and_then(|base| base.last_saved.clone());
-    let scan = wal::scan(fs, WAL, &hints(store, owner.as_ref(), base_lsn))?;
+    let mut reach = base_lsn;
+    let mut scan = wal::scan(fs, WAL, &hints(store, owner.as_ref(), reach))?;
+    if let Some(Owner { stage: Stage::Clean(last), .. }) = owner
+        && scan.size_bytes == 0
+        && rung == Rung::Snapshot
+    {
+        // A clean shutdown left nothing in the log that the snapshot has not: it can be deleted.
+        reach = base_lsn.max(last);
+        scan = wal::scan(fs, WAL, &hints(store, owner.as_ref(), reach))?;
+    }
     let nothing_logged = scan.size_bytes == 0 && scan.last_lsn <= base_lsn;
-    if scan.first_base > base_lsn {
+    if scan.first_base > reach {
         let (first, last) = (base_lsn.next(), scan.first_base);
         return Err(Error::Hole { dir: fs.display(""), first, last });
     }

@@ -159,13 +159,9 @@ pub fn status(path: impl AsRef<Path>) -> Result<Status> {
     Status::of_directory(&*Store::builder(path).existing_fs()?)
 }
 
-/// Holds log, snapshot, backups and mirror against each other by hash; changes nothing.
-///
-/// # Errors
-/// `NotFound` if there is no such directory; `Hole` and `Unsupported` as an opening would. Findings
-/// are no errors.
+/// [`Builder::verify`](crate::Builder::verify) of the store in `path`.
 pub fn verify(path: impl AsRef<Path>) -> Result<Verification> {
-    verify_directory(&*Store::builder(path).existing_fs()?)
+    Store::builder(path).verify()
 }
 
 pub(crate) fn verify_directory(fs: &dyn Fs) -> Result<Verification> {

@@ -15,7 +15,7 @@ use crate::engine::listeners::Listeners;
 use crate::engine::open::recover;
 use crate::engine::options::Options;
 use crate::engine::recovery::Recovery;
-use crate::engine::status::{CommitStats, Status};
+use crate::engine::status::{CommitStats, Status, Verification, verify_directory};
 use crate::engine::threads::{Threads, autosave};
 use crate::engine::view::{View, open_view};
 use crate::files::owner::{self, OwnerFile};
@@ -150,6 +150,15 @@ impl Builder {
         open_view(&*self.existing_fs()?, &*self.clock)
     }
 
+    /// Holds log, snapshot, backups and mirror against each other by hash; changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such directory; `Hole` and `Unsupported` as an opening would.
+    /// Findings are no errors.
+    pub fn verify(&self) -> Result<Verification> {
+        verify_directory(&*self.existing_fs()?)
+    }
+
     /// The disk of a directory that must be there.
     pub(crate) fn existing_fs(&self) -> Result<Arc<dyn Fs>> {
         if let Some(fs) = &self.fs {
@@ -175,7 +184,7 @@ impl Builder {
 
 fn lock(around: &Surroundings, wait: Duration) -> Result<Box<dyn Lock>> {
     let fs = &*around.fs;
-    let give_up = around.clock.monotonic() + wait.max(PROBE_PATIENCE);
+    let give_up = around.clock.monotonic().saturating_add(wait.max(PROBE_PATIENCE));
     loop {
         match fs.lock(LockMode::Exclusive) {
             Ok(Some(lock)) => return Ok(lock),
@@ -257,7 +266,7 @@ impl Store {
     }
 
     /// Calls `listener` with every event from now on, on the thread that caused it. It must be quick,
-    /// and it must not wait for a write of this store.
+    /// and it must not wait for a write of this store, nor shut it down.
     pub fn on_event(&self, listener: impl Fn(&Event) + Send + Sync + 'static) {
         self.core().listeners.add(Arc::new(listener));
     }
@@ -305,15 +314,15 @@ impl Inner {
             return Ok(());
         }
         core.queue.stop();
-        match threads.take() {
-            Some(threads) => threads.stop(core),
-            None => while core.step() {},
+        if let Some(threads) = threads.take() {
+            threads.stop(core);
         }
+        // Without a writer thread, or on it, nobody else commits what is queued.
+        while core.step() {}
         let lsn = core.writer.lock().log.as_ref().map(crate::wal::Log::durable_lsn);
         core.listeners.emit(&Event::ShutdownSave { lsn: lsn.unwrap_or_default() });
         let saved = core.checkpoint(Reason::Shutdown).map(|_| ());
         let closed = core.close(&saved);
-        core.lock.lock().take();
         if let Err(error) = &closed {
             core.listeners.emit(&Event::SaveError { error: error.clone() });
         }

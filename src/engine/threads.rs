@@ -62,15 +62,16 @@ fn run_writer(core: &Core) {
         let panicked = io::Error::other("the writer thread panicked");
         let cause = Arc::new(Error::io("commit to", "the log", panicked));
         let error = Error::Poisoned { cause };
-        core.queue.shut(error.clone());
-        core.queue.fail_queued(&error);
+        for transaction in core.queue.shut(&error) {
+            transaction.promise.fail(error.clone());
+        }
         core.listeners.emit(&Event::SaveError { error });
     }
 }
 
 fn run_maintenance(core: &Core) {
     let clock = &core.around.clock;
-    let mut next = clock.monotonic() + core.pace().1;
+    let mut next = clock.monotonic().saturating_add(core.pace().1);
     loop {
         let (segment, asked) = {
             let mut wishes = core.wishes.lock();
@@ -90,7 +91,7 @@ fn run_maintenance(core: &Core) {
         }
         if asked || clock.monotonic() >= next {
             autosave(core);
-            next = clock.monotonic() + core.pace().1;
+            next = clock.monotonic().saturating_add(core.pace().1);
         }
     }
 }

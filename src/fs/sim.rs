@@ -95,6 +95,19 @@ impl SimFs {
         SimFs::from_disk(self.stop().disk.clone())
     }
 
+    /// The disk as a power cut now would leave it; this one goes on, so that one run shows the
+    /// outcomes of a crash at each of its calls.
+    #[must_use]
+    pub fn if_crashed(&self, mode: CrashMode) -> SimFs {
+        SimFs::from_disk(self.machine.lock().disk.after_crash(mode))
+    }
+
+    /// The disk as a kill of the process now would leave it; this one goes on.
+    #[must_use]
+    pub fn if_killed(&self) -> SimFs {
+        SimFs::from_disk(self.machine.lock().disk.clone())
+    }
+
     fn stop(&self) -> MutexGuard<'_, Machine> {
         let mut machine = self.machine.lock();
         machine.gate.stopped = true;

@@ -354,7 +354,11 @@ fn leftovers(
         }
         let file = index.number.file_name();
         let is_cut = index.number < oldest && index.header.is_ok() && ends_at(index, hints.base);
-        let is_restated = index.number < head && is_intact_start(index) && ends_at(index, last_lsn);
+        let is_restated = index.number < head
+            && is_undamaged(index)
+            && ends_at(index, last_lsn)
+            && (index.header.is_ok_and(|header| header.begins_incarnation)
+                || chain.iter().any(|link| passes_over(link, index)));
         let is_worthless = index.is_whole() && (index.zero || is_cut || is_restated);
         if !is_worthless {
             let (verdict, why) = if !index.is_whole() {
@@ -378,12 +382,19 @@ fn ends_at(index: &SegmentIndex, lsn: Lsn) -> bool {
     index.groups().all(|group| !group.has_records() || group.last_lsn <= lsn)
 }
 
-/// Whether a segment begins an incarnation and is undamaged: out of the chain, it is what is left of
-/// an opening that did not come to its end, and a later one restated what it has.
-fn is_intact_start(index: &SegmentIndex) -> bool {
-    let undamaged = index.pieces.iter().all(|piece| match piece {
-        Piece::Gap(gap) => gap.zero,
-        Piece::Group(_) => true,
-    });
-    undamaged && index.header.is_ok_and(|header| header.begins_incarnation)
+/// Whether a segment is undamaged. One that begins an incarnation and is out of the chain is left of
+/// an opening that did not come to its end; a later one restated what it has.
+fn is_undamaged(index: &SegmentIndex) -> bool {
+    let is_sound = |piece: &Piece| !matches!(piece, Piece::Gap(gap) if !gap.zero);
+    index.header.is_ok() && index.pieces.iter().all(is_sound)
+}
+
+/// Whether `link` begins an incarnation that joined below a segment, which a crash had left without
+/// anything to vouch for it, and restated all its records.
+fn passes_over(link: &Link<'_>, index: &SegmentIndex) -> bool {
+    let header = &link.header;
+    header.begins_incarnation
+        && header.previous < index.number
+        && index.number < header.number
+        && ends_at(index, header.restated_lsn)
 }

@@ -1,3 +1,5 @@
+//! The mirror: it shows the state, and no person's file is ever lost to it.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

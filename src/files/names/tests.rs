@@ -1,3 +1,5 @@
+//! File names: inside the directory, unique on every system, parsed as they were built.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;

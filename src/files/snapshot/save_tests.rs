@@ -1,3 +1,5 @@
+//! Saving a snapshot: whatever crashes, fails or edits in between, nothing loses its last name.
+
 use super::super::{Contents, Snapshot, parse, render};
 use super::*;
 use crate::base::DocumentId;

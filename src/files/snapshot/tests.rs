@@ -1,3 +1,5 @@
+//! Snapshots: what is rendered is read back verbatim, and nothing else vouches for itself.
+
 use super::*;
 
 const STORE: StoreId = StoreId(7);

@@ -3,6 +3,8 @@
 //! A segment is left only once everything in it is durable, and sealed only once the first group of
 //! the next is; so a seal never promises what is not there.
 
+use std::io::ErrorKind;
+
 use super::{Active, CEILING_SLACK, Log, RESERVED_BYTES};
 use crate::base::{Error, Lsn, Result, Timestamp};
 use crate::fs::replace::remove_if_any;
@@ -14,7 +16,26 @@ use crate::wal::record::Record;
 use crate::wal::scan::Older;
 use crate::wal::segment::{PreparedSegment, prepare_segment};
 
+/// So many segments in a row may bear numbers of the log and be somebody else's.
+const ATTEMPTS_MAX: u32 = 100;
+
 impl Log {
+    /// Prepares a segment on the writer's own thread, passing over numbers that are taken by files
+    /// which are not the log's.
+    fn prepare_now(&mut self, size_bytes: u64) -> Result<PreparedSegment> {
+        let mut attempts = 0;
+        loop {
+            let number = self.next_number;
+            self.next_number = SegmentNumber(number.0.saturating_add(1));
+            attempts += 1;
+            match prepare_segment(&*self.fs, &self.dir, number, size_bytes) {
+                Err(Error::Io { source, .. })
+                    if source.kind() == ErrorKind::AlreadyExists && attempts < ATTEMPTS_MAX => {}
+                made => return made,
+            }
+        }
+    }
+
     /// The segment to be prepared now, beside the writer, with [`prepare_segment`]: its number and
     /// size. The caller owes an [`Log::install`] for it.
     pub fn begin_preparing(&mut self) -> Option<(SegmentNumber, u64)> {
@@ -106,10 +127,7 @@ impl Log {
                 if let Some(small) = small {
                     self.discard(&small)?;
                 }
-                let number = self.next_number;
-                self.next_number = SegmentNumber(number.0 + 1);
-                let size_bytes = self.next_size_bytes().max(need);
-                prepare_segment(&*self.fs, &self.dir, number, size_bytes)?
+                self.prepare_now(self.next_size_bytes().max(need))?
             }
         };
         let PreparedSegment { number, size_bytes, file } = segment;

@@ -1,0 +1,83 @@
+//! Checkpoints (G3, G7, G9): they show durable records only, do nothing when nothing changed, and cut
+//! the log only below the snapshot before the last.
+
+use walden::fs::sim::{CrashMode, SimFs};
+use walden::{Durability, Event};
+
+use crate::support::{at, documents, files, open};
+use crate::workload::snapshot_documents;
+
+#[test]
+fn a_checkpoint_shows_nothing_that_a_power_cut_could_still_take() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    let commit = store.submit(Durability::Buffered, |tx| tx.save_task_json(r#"{"id": "a"}"#));
+    commit.unwrap().wait().unwrap();
+    store.checkpoint().unwrap();
+    let cut = disk.if_crashed(CrashMode::Nothing);
+    let shown = snapshot_documents(&disk.read_now("state.json").unwrap());
+    assert_eq!(documents(&open(&cut, 2).unwrap().view()), shown);
+    assert_eq!(shown.len(), 1);
+}
+
+#[test]
+fn a_checkpoint_without_a_change_writes_nothing_and_rotates_no_backup_away() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    assert!(!store.checkpoint().unwrap().written, "there is nothing yet");
+    store.save_task_json(r#"{"id": "a"}"#).unwrap();
+    assert!(store.checkpoint().unwrap().written);
+    store.save_task_json(r#"{"id": "a", "n": 2}"#).unwrap();
+    assert!(store.checkpoint().unwrap().written);
+    let before = files(&disk);
+    for _ in 0..5 {
+        let made = store.checkpoint().unwrap();
+        assert!(!made.written && made.files_changed == 0, "{made:?}");
+    }
+    assert_eq!(files(&disk), before);
+    store.shutdown().unwrap();
+    let backups = |disk: &SimFs| {
+        disk.names().into_iter().filter(|name| name.starts_with("state.backup.")).count()
+    };
+    assert_eq!(backups(&disk), 1);
+    for opening in 2..5 {
+        open(&disk, opening).unwrap().shutdown().unwrap();
+    }
+    assert_eq!(backups(&disk), 1, "openings without a change rotate nothing either");
+}
+
+#[test]
+fn the_log_is_bounded_by_checkpoints_and_backups_by_their_number() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    let mut sizes = Vec::new();
+    for round in 0..12 {
+        for task in 0..20 {
+            let text = format!(r#"{{"id": "t{task}", "round": {round}}}"#);
+            store.save_task_json(&text).unwrap();
+        }
+        store.checkpoint().unwrap();
+        sizes.push(store.status().unwrap().wal_bytes);
+    }
+    assert!(sizes.last().unwrap() <= &(sizes[3] * 2), "{sizes:?}");
+    assert_eq!(store.status().unwrap().backup_count, 2);
+    store.shutdown().unwrap();
+    assert!(at(&disk, 2).verify().unwrap().ok);
+}
+
+#[test]
+fn a_full_log_asks_for_a_checkpoint_and_tells_of_it() {
+    let disk = SimFs::new();
+    let options = walden::Options { checkpoint_log_bytes: 64 << 10, ..crate::support::small() };
+    let store = at(&disk, 1).options(options).open().unwrap();
+    let names = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = names.clone();
+    store.on_event(move |event: &Event| heard.lock().unwrap().push(event.name()));
+    for round in 0..40 {
+        store.save_task_json(&format!(r#"{{"id": "t", "round": {round}}}"#)).unwrap();
+        store.step();
+    }
+    let names = names.lock().unwrap().clone();
+    assert!(names.contains(&"autosave:triggered") && names.contains(&"state:saved"), "{names:?}");
+    assert!(disk.read_now("state.json").is_some());
+}

@@ -1,0 +1,265 @@
+//! Failing disks (G8): each kind of call fails in each way, at many places of a whole life of a
+//! store. Nothing acknowledged is lost, nobody waits for ever, nothing panics, reads go on, later
+//! writes are answered `Poisoned` where the log failed, and `reopen()` heals.
+
+use std::io::ErrorKind;
+use std::sync::{Arc, Mutex};
+
+use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
+use walden::{Durability, Error, Result};
+
+use crate::crash::shows;
+use crate::oracle::Oracle;
+use crate::support::{PATIENCE, at, documents, open, within};
+use crate::workload::{Run, Step, put, reference};
+
+const KINDS: [CallKind; 14] = [
+    CallKind::Open,
+    CallKind::Create,
+    CallKind::CreateDir,
+    CallKind::Read,
+    CallKind::Write,
+    CallKind::Sync,
+    CallKind::WriteBack,
+    CallKind::SyncDir,
+    CallKind::SyncAll,
+    CallKind::Rename,
+    CallKind::Link,
+    CallKind::Remove,
+    CallKind::List,
+    CallKind::Stat,
+];
+
+/// What a run of the grid met.
+#[derive(Debug, Default)]
+struct Met {
+    faults: u64,
+    failures: u64,
+    poisoned: u64,
+    healed: u64,
+}
+
+/// A run in which one fault strikes, and after which the store is healed and goes on.
+struct Broken {
+    run: Run,
+    met: Met,
+    what: String,
+}
+
+impl Broken {
+    fn live(kind: CallKind, nth: u64, fault: Fault) -> Met {
+        let disk = SimFs::new();
+        let oracle = Arc::new(Mutex::new(Oracle::new()));
+        let mut run = Run::new(&disk, Arc::new(disk.clone()), oracle);
+        run.edits = false;
+        let what = format!("{kind:?} {nth}: {fault:?}");
+        let mut broken = Broken { run, met: Met::default(), what };
+        disk.fail_when(kind, nth, fault);
+        if let Err(error) = broken.run.open() {
+            broken.failed_to_open(&error);
+        }
+        for step in reference() {
+            if let Err(error) = broken.run.step(&step) {
+                broken.failed(&step, &error);
+            }
+        }
+        if let Err(error) = broken.run.shutdown() {
+            broken.failed_to_shut_down(&error);
+        }
+        broken.end()
+    }
+
+    fn disk(&self) -> &SimFs {
+        &self.run.disk
+    }
+
+    fn failed_to_open(&mut self, error: &Error) {
+        self.met.failures += 1;
+        self.typed(error);
+        self.disk().clear_faults();
+        self.run.open().unwrap_or_else(|again| panic!("{}: {error}, then {again}", self.what));
+        self.compare(true);
+    }
+
+    /// A step failed: what follows is refused until the store is healed; then it is as it must be.
+    fn failed(&mut self, step: &Step, error: &Error) {
+        self.met.failures += 1;
+        self.typed(error);
+        if self.run.store.is_none() {
+            self.disk().clear_faults();
+            // The shutdown failed, or the opening after it.
+            return self.failed_to_open(error);
+        }
+        let before = documents(&self.run.store().view());
+        let next = self.run.store().save_task_json(r#"{"id": "probe"}"#);
+        let is_poisoned = matches!(next, Err(Error::Poisoned { .. }));
+        self.met.poisoned += u64::from(is_poisoned);
+        if next.is_ok() {
+            self.run.store().delete_task("probe").unwrap();
+        }
+        assert_eq!(documents(&self.run.store().view()), before, "{}: reads go on", self.what);
+        self.disk().clear_faults();
+        self.run.store().reopen().unwrap_or_else(|again| panic!("{}: {again}", self.what));
+        self.met.healed += 1;
+        self.run.store().delete_task("probe").unwrap();
+        // A `Buffered` write may go with the flush that failed.
+        self.compare(is_poisoned);
+        if matches!(step, Step::Checkpoint) {
+            self.run.step(step).unwrap_or_else(|again| panic!("{}: {again}", self.what));
+        }
+    }
+
+    fn failed_to_shut_down(&mut self, error: &Error) {
+        self.met.failures += 1;
+        self.typed(error);
+        self.disk().clear_faults();
+        self.run.open().unwrap_or_else(|again| panic!("{}: {error}, then {again}", self.what));
+        self.compare(true);
+        self.run.shutdown().unwrap();
+    }
+
+    fn typed(&self, error: &Error) {
+        let typed = matches!(
+            error,
+            Error::Io { .. }
+                | Error::DiskFull { .. }
+                | Error::Poisoned { .. }
+                | Error::NotFound { .. }
+        );
+        assert!(typed, "{}: {error:?}", self.what);
+    }
+
+    /// What is there must be what was acknowledged, or a bit more; and the same after a power cut.
+    fn compare(&self, buffered_may_go: bool) {
+        let found = documents(&self.run.store().view());
+        let mut oracle = self.run.oracle.lock().unwrap();
+        let place = oracle
+            .place(&found, buffered_may_go)
+            .unwrap_or_else(|why| panic!("{}: {why}", self.what));
+        oracle.found(place);
+        // Where the log did not fail, nobody flushed what was `Buffered`.
+        let left = if buffered_may_go {
+            self.disk().if_crashed(CrashMode::Nothing)
+        } else {
+            self.disk().if_killed()
+        };
+        let store = open(&left, 5000).unwrap_or_else(|error| panic!("{}: {error}", self.what));
+        assert_eq!(documents(&store.view()), found, "{}: after a crash", self.what);
+    }
+
+    fn end(mut self) -> Met {
+        self.met.faults = self.disk().faults_fired();
+        self.disk().clear_faults();
+        let store = open(self.disk(), 6000).unwrap();
+        let oracle = self.run.oracle.lock().unwrap();
+        assert_eq!(&documents(&store.view()), oracle.present(), "{}", self.what);
+        store.checkpoint().unwrap();
+        store.shutdown().unwrap();
+        shows(self.disk(), oracle.present(), &[]);
+        let verified = at(self.disk(), 6001).verify().unwrap();
+        assert!(verified.ok, "{}: {:#?}", self.what, verified.problems);
+        let kept = self.disk().names();
+        let kept: Vec<_> = kept.iter().filter(|name| name.starts_with("conflicts/")).collect();
+        assert!(kept.is_empty(), "{}: nobody edited anything: {kept:?}", self.what);
+        self.met
+    }
+}
+
+/// Calls of a kind in the whole workload.
+fn calls_of(kind: CallKind) -> u64 {
+    let disk = SimFs::new();
+    // A short write would be followed by another.
+    let counts = !matches!(kind, CallKind::Read | CallKind::Write);
+    if counts {
+        (1..4000).for_each(|nth| disk.fail_when(kind, nth, Fault::Short));
+    }
+    let mut run = Run::new(&disk, Arc::new(disk.clone()), Arc::new(Mutex::new(Oracle::new())));
+    run.edits = false;
+    run.open().unwrap();
+    for step in reference() {
+        run.step(&step).unwrap();
+    }
+    run.shutdown().unwrap();
+    let verb = if kind == CallKind::Read { "read " } else { "write " };
+    let traced = disk.trace().iter().filter(|call| call.starts_with(verb)).count() as u64;
+    if counts { disk.faults_fired() } else { traced }
+}
+
+fn grid(fault: Fault, kinds: &[CallKind], places: u64) -> Met {
+    let mut all = Met::default();
+    for kind in kinds {
+        let calls = calls_of(*kind);
+        let step = (calls / places).max(1);
+        for nth in (1..=calls).step_by(usize::try_from(step).unwrap()) {
+            let met = Broken::live(*kind, nth, fault);
+            assert!(met.faults > 0 || met.failures > 0, "{kind:?} {nth} of {calls} never came");
+            all.faults += met.faults;
+            all.failures += met.failures;
+            all.poisoned += met.poisoned;
+            all.healed += met.healed;
+        }
+    }
+    println!("{fault:?}: {all:?}");
+    all
+}
+
+#[test]
+fn an_io_error_at_any_call_loses_nothing_acknowledged_and_is_healed_by_reopening() {
+    let met = within(PATIENCE, || grid(Fault::Errno(5), &KINDS, 8));
+    assert!(met.faults > 60 && met.failures > 40 && met.poisoned > 2 && met.healed > 20, "{met:?}");
+}
+
+#[test]
+fn a_disk_that_keeps_failing_loses_nothing_acknowledged() {
+    let met = within(PATIENCE, || grid(Fault::Sticky(ErrorKind::Other), &KINDS, 6));
+    assert!(met.faults > 60 && met.failures > 40 && met.poisoned > 2 && met.healed > 20, "{met:?}");
+}
+
+#[test]
+fn a_full_disk_at_any_call_loses_nothing_acknowledged() {
+    let kinds =
+        [CallKind::Create, CallKind::Write, CallKind::Sync, CallKind::Rename, CallKind::Link];
+    let met = within(PATIENCE, move || grid(Fault::Error(ErrorKind::StorageFull), &kinds, 12));
+    assert!(met.faults > 40 && met.failures > 20, "{met:?}");
+}
+
+#[test]
+fn interrupted_and_short_reads_and_writes_are_not_noticed() {
+    for fault in [Fault::Error(ErrorKind::Interrupted), Fault::Short] {
+        let kinds = [CallKind::Read, CallKind::Write];
+        let met = within(PATIENCE, move || grid(fault, &kinds, 15));
+        assert!(met.faults > 20, "{met:?}");
+        assert_eq!(met.failures, 0, "{fault:?}: {met:?}");
+    }
+}
+
+#[test]
+fn no_space_for_a_segment_only_refuses_and_heals_by_itself() -> Result<()> {
+    let disk = SimFs::new();
+    let store = open(&disk, 1)?;
+    disk.set_free_bytes(50_000);
+    let mut refused = 0;
+    let mut saved = Vec::new();
+    for round in 0..20 {
+        let change = put(&format!("t{round}"), 2000, round);
+        let saving = store
+            .submit(Durability::Sync, |tx| crate::workload::fill(tx, std::slice::from_ref(&change)))
+            .and_then(walden::Commit::wait);
+        match saving {
+            Ok(_) => saved.push(format!("t{round}")),
+            Err(Error::DiskFull { .. }) => refused += 1,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert!(refused > 5 && !saved.is_empty(), "{refused} refused, {} saved", saved.len());
+    disk.set_free_bytes(1 << 30);
+    store.save_task_json(r#"{"id": "again"}"#)?;
+    saved.push("again".to_owned());
+    let cut = disk.if_crashed(CrashMode::Nothing);
+    let found = documents(&open(&cut, 2)?.view());
+    let mut ids: Vec<String> = found.into_keys().map(|(_, id)| id).collect();
+    saved.sort();
+    ids.sort();
+    assert_eq!(ids, saved);
+    Ok(())
+}

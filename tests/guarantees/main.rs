@@ -1,0 +1,31 @@
+//! What Walden promises, tested through its public interface: one module for each guarantee.
+//!
+//! Tests on the simulated disk are single-threaded and repeatable; `WALDEN_SIM_SEEDS` sets how many
+//! random outcomes of each crash are tried (default 1). None may depend on another, on the order in
+//! which they run, or on more than a temporary directory.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::case_sensitive_file_extension_comparisons,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test that meets the unexpected is to fail, and says what it exercised"
+)]
+
+mod checkpoint;
+mod concurrency;
+mod corruption;
+mod crash;
+mod edits;
+mod faults;
+mod fidelity;
+mod ids;
+mod limits;
+mod operations;
+mod oracle;
+mod recovery;
+mod support;
+mod tidy;
+mod watched;
+mod workload;
