@@ -124,7 +124,7 @@ impl Core {
         if mirror_is_current {
             self.facts.lock().mirror_lsn = lsn;
         }
-        self.cut_log(mirror_is_current)?;
+        self.cut_log(mirror_is_current, checkpointer.snapshot_lsn)?;
         let documents = Collection::ALL.iter().map(|collection| table.len(*collection)).sum();
         let lsn = checkpointer.snapshot_lsn.unwrap_or(lsn);
         let (problems, took) = (Vec::new(), Duration::ZERO);
@@ -173,7 +173,8 @@ impl Core {
         let last = checkpointer.state_stat.as_ref();
         let saved = snapshot::save(fs, self.store, &bytes, last, now)?;
         problems.extend(saved.problems);
-        checkpointer.state_stat = saved.stat;
+        // Also of what cannot be replaced: while it stays, there is nothing to do about it.
+        checkpointer.state_stat = saved.stat.or(crate::files::stat(fs, STATE)?);
         checkpointer.snapshot_lsn = Some(lsn);
         let mut facts = self.facts.lock();
         facts.snapshot_lsn = lsn;
@@ -233,14 +234,14 @@ impl Core {
         Ok(done)
     }
 
-    /// Steps 5 and 6.
-    fn cut_log(&self, mirror_is_current: bool) -> Result<()> {
+    /// Steps 5 and 6. The present snapshot may be a backup, where `state.json` cannot be replaced: it
+    /// is not the previous one.
+    fn cut_log(&self, mirror_is_current: bool, snapshot_lsn: Option<Lsn>) -> Result<()> {
         let fs = &*self.around.fs;
         backups::prune(fs, self.store, self.options.backups)?;
-        let newest = backups::list(fs)?.into_iter().rev();
         let mut previous = None;
-        for backup in newest {
-            previous = backup.lsn(fs, self.store)?;
+        for backup in backups::list(fs)?.into_iter().rev() {
+            previous = backup.lsn(fs, self.store)?.filter(|lsn| Some(*lsn) < snapshot_lsn);
             if previous.is_some() {
                 break;
             }

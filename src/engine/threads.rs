@@ -1,7 +1,7 @@
 //! The two threads of an open store: the writer, and the one that prepares segments and saves.
 //!
-//! They are the only threads the crate makes. A panic in the writer poisons the queue, so that nobody
-//! waits for a thread that is gone.
+//! They are the only threads the crate makes, and they outlive a panic: one in the writer poisons the
+//! log, as a failed write does, so that nobody waits for ever and `reopen` can heal it.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,6 +12,7 @@ use crate::base::{Error, Event, Result};
 use crate::engine::checkpoint::Reason;
 use crate::engine::core::Core;
 use crate::engine::queue::Taken;
+use crate::files::names::WAL;
 use crate::wal::Log;
 
 #[derive(Debug)]
@@ -49,23 +50,26 @@ impl Threads {
 }
 
 fn run_writer(core: &Core) {
-    let ran = catch_unwind(AssertUnwindSafe(|| {
-        loop {
-            match core.queue.take(core.duties()) {
-                Taken::Group(group) => core.commit(group),
-                Taken::Idle => {}
-                Taken::Stopped => break,
+    loop {
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            loop {
+                match core.queue.take(core.duties()) {
+                    Taken::Group(group) => core.commit(group),
+                    Taken::Idle => {}
+                    Taken::Stopped => break,
+                }
             }
+        }));
+        if ran.is_ok() {
+            return;
         }
-    }));
-    if ran.is_err() {
+        // What it was doing is unknown, as after a failed write: nothing more may be acknowledged.
         let panicked = io::Error::other("the writer thread panicked");
-        let cause = Arc::new(Error::io("commit to", "the log", panicked));
-        let error = Error::Poisoned { cause };
-        for transaction in core.queue.shut(&error) {
-            transaction.promise.fail(error.clone());
+        let error = Error::io("commit to", core.around.fs.display(WAL), panicked);
+        if let Some(log) = core.writer.lock().log.as_mut() {
+            log.give_up(error.clone());
         }
-        core.listeners.emit(&Event::SaveError { error });
+        core.failed(&error);
     }
 }
 
@@ -86,11 +90,21 @@ fn run_maintenance(core: &Core) {
             }
             (wishes.segment.take(), std::mem::take(&mut wishes.checkpoint))
         };
-        if let Some((number, size_bytes)) = segment {
-            core.prepare(number, size_bytes);
+        let save = asked || clock.monotonic() >= next;
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            if let Some((number, size_bytes)) = segment {
+                core.prepare(number, size_bytes);
+            }
+            if save {
+                autosave(core);
+            }
+        }));
+        if ran.is_err() {
+            let panicked = io::Error::other("the keeper thread panicked");
+            let error = Error::io("save", core.around.fs.display(""), panicked);
+            core.listeners.emit(&Event::SaveError { error });
         }
-        if asked || clock.monotonic() >= next {
-            autosave(core);
+        if save {
             next = clock.monotonic().saturating_add(core.pace().1);
         }
     }

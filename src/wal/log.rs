@@ -196,6 +196,11 @@ impl Log {
         self.poison.as_ref()
     }
 
+    /// Closes the log to writes because of a failure elsewhere.
+    pub(crate) fn give_up(&mut self, why: Error) {
+        self.poison.get_or_insert(why);
+    }
+
     /// Whether a witness would vouch for something.
     pub fn wants_witness(&self) -> bool {
         self.poison.is_none() && self.unwitnessed && self.fits(RESERVED_BYTES)

@@ -139,10 +139,7 @@ impl Case {
         oracle.found(known);
         let recovery = store.recovery();
         for problem in &recovery.problems {
-            // Two crashes around the first snapshot leave it as a backup, with none in its place.
-            let unpublished = problem.kind == ProblemKind::Missing && problem.file == "state.json";
             let explained = matches!(problem.kind, ProblemKind::Torn | ProblemKind::Stale)
-                || unpublished
                 || (problem.kind == ProblemKind::Edited && !oracle.edits.is_empty());
             assert!(explained, "at {place}, {stop:?}: a crash is no damage: {problem}");
         }

@@ -219,6 +219,7 @@ fn publish_as_backup(fs: &dyn Fs, now: Timestamp, mut problems: Vec<Problem>) ->
 ///
 /// | `state.swap` is | then |
 /// |---|---|
+/// | intact, of this store, in no backup, and there is no `state.json` | made `state.json` |
 /// | intact, of this store, older than an intact `state.json`, in no backup | made a backup |
 /// | intact, of this store, and `state.json` is not | made a backup |
 /// | intact, of this store, otherwise | removed: it is a backup too, or was never published |
@@ -232,7 +233,10 @@ pub fn leftovers(fs: &dyn Fs, store: StoreId, now: Timestamp) -> Result<Vec<Prob
     match read(fs, STATE_SWAP)? {
         Some(Parsed::Intact(snapshot)) if snapshot.store == store => {
             if is_only_copy(fs, store, snapshot.lsn)? {
-                let name = backups::next_name(&backups::list(fs)?, now);
+                let name = match stat(fs, STATE)? {
+                    None => STATE.to_owned(),
+                    Some(_) => backups::next_name(&backups::list(fs)?, now),
+                };
                 rename_new(fs, STATE_SWAP, &name)?;
                 sync_dir(fs, "")?;
             } else {
