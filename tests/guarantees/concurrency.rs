@@ -13,6 +13,7 @@ use walden::fs::sim::{CallKind, Fault, SimFs};
 use walden::{Durability, Error, Event, Options, Store, Task};
 
 use crate::support::{PATIENCE, small, within};
+use crate::watched::Watched;
 
 fn tight() -> Options {
     Options { queue_entries_max: 2, queue_bytes_max: 500, group_bytes_max: 300, ..small() }
@@ -337,4 +338,23 @@ fn a_failing_disk_under_many_threads_answers_everybody_and_is_healed() {
         // A flush that fails while a segment is prepared is nobody's.
         assert!(poisonings.load(SeqCst) > 5, "{poisonings:?} of 20 failures met a commit");
     });
+}
+
+#[test]
+fn a_panic_of_the_writer_answers_everybody_and_is_healed_by_reopening() {
+    let fuse = Arc::new(AtomicBool::new(false));
+    let lit = fuse.clone();
+    let disk = Watched::new(&SimFs::new(), move |_| {
+        assert!(!lit.swap(false, SeqCst), "the disk's driver goes mad");
+    });
+    let store = Store::builder("x").fs(Arc::new(disk)).open().unwrap();
+    store.save_task_json(&task(0, 1)).unwrap();
+    fuse.store(true, SeqCst);
+    assert!(store.save_task_json(&task(0, 2)).is_err(), "nobody knows what became of it");
+    assert!(matches!(store.save_task_json(&task(0, 3)), Err(Error::Poisoned { .. })));
+    assert!(round_of(&store, 0) >= 1, "reads go on");
+    store.reopen().unwrap();
+    store.save_task_json(&task(0, 4)).unwrap();
+    assert_eq!(round_of(&store, 0), 4);
+    store.shutdown().unwrap();
 }
