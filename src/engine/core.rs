@@ -181,8 +181,9 @@ impl Core {
             .iter()
             .enumerate()
             .map(|(index, op)| {
-                let (kind, payload) = op.encode();
-                let record = Record::new(kind, Origin::Api, payload);
+                let (kind, head, text) = op.encode_parts();
+                let body = text.map(<Arc<[u8]>>::from);
+                let record = Record::with_body(kind, Origin::Api, head, body);
                 if index < last { record.continued() } else { record }
             })
             .collect();

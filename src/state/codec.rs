@@ -34,6 +34,14 @@ struct TextRecord<'a> {
     text: &'a str,
 }
 
+/// The same without the text itself: what comes before it.
+#[derive(Encode)]
+struct TextHead<'a> {
+    collection: u8,
+    id: &'a str,
+    text_bytes: u64,
+}
+
 #[derive(Encode, BorrowDecode)]
 struct AppendLogRecord<'a> {
     id: &'a str,
@@ -60,12 +68,13 @@ struct RemovedRecord<'a> {
     lsn: u64,
 }
 
-/// The kind and the payload of a record.
-pub(super) fn encode(op: &Op) -> (u8, Vec<u8>) {
-    match op {
+/// The kind and the payload of a record; a document's text, which would end it, beside it.
+pub(super) fn encode(op: &Op) -> (u8, Vec<u8>, Option<Arc<str>>) {
+    let (kind, payload) = match op {
         Op::Put { collection, id, document } => {
-            let text = document.text();
-            (PUT, bytes(TextRecord { collection: number(*collection), id: id.as_str(), text }))
+            let (collection, text) = (number(*collection), document.text().clone());
+            let head = TextHead { collection, id: id.as_str(), text_bytes: text.len() as u64 };
+            return (PUT, bytes(head), Some(text));
         }
         Op::Patch { collection, id, patch: text } => {
             (PATCH, bytes(TextRecord { collection: number(*collection), id: id.as_str(), text }))
@@ -80,7 +89,8 @@ pub(super) fn encode(op: &Op) -> (u8, Vec<u8>) {
             (WROTE, bytes(WroteRecord { file, hash: hash.0, length: *length, lsn: lsn.0 }))
         }
         Op::Removed { file, lsn } => (REMOVED, bytes(RemovedRecord { file, lsn: lsn.0 })),
-    }
+    };
+    (kind, payload, None)
 }
 
 /// The mutation that a record holds, or why these bytes are none.
@@ -203,7 +213,7 @@ mod tests {
     #[test]
     fn the_bytes_of_every_kind_never_change() {
         for (op, kind, payload) in golden() {
-            assert_eq!(encode(&op), (kind, payload.to_vec()), "{op:?}");
+            assert_eq!(op.encode(), (kind, payload.to_vec()), "{op:?}");
             assert_eq!(decode(kind, payload).unwrap(), op);
         }
     }
@@ -244,7 +254,7 @@ mod tests {
             kind in 0..9_u8, payload in prop::collection::vec(any::<u8>(), 0..64),
         ) {
             if let Ok(op) = decode(kind, &payload) {
-                prop_assert_eq!(encode(&op), (kind, payload));
+                prop_assert_eq!(op.encode(), (kind, payload));
             }
         }
     }

@@ -15,7 +15,7 @@ mod edit;
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::base::Error;
@@ -160,7 +160,19 @@ fn decode(raw: &str) -> Result<Cow<'_, str>, serde_json::Error> {
 /// assert_eq!(error.to_string(), r#"line 2, column 2: the key "a" appears twice in one object"#);
 /// ```
 pub fn check_object(text: &str) -> Result<(), JsonError> {
-    check_grammar(text)?;
+    parse_checked(text).map(|_| ())
+}
+
+/// Splits an object after checking it as [`check_object`] does.
+pub(super) fn parse_checked(text: &str) -> Result<Object<'_>, JsonError> {
+    check_start(text)?;
+    let object = Object::parse(text)?;
+    check_tokens(text)?;
+    Ok(object)
+}
+
+/// Checks depth, keys and strings of a text whose grammar was checked.
+fn check_tokens(text: &str) -> Result<(), JsonError> {
     let mut keys: Vec<(Cow<'_, str>, usize)> = Vec::new();
     // Of each open bracket: where its keys begin, or nothing for an array.
     let mut open: Vec<Option<usize>> = Vec::new();
@@ -218,7 +230,7 @@ fn too_deep(text: &str, at: usize, levels: usize) -> JsonError {
     JsonError::at(text, at, format!("nested more than {levels} levels deep"))
 }
 
-fn check_grammar(text: &str) -> Result<(), JsonError> {
+fn check_start(text: &str) -> Result<(), JsonError> {
     if text.starts_with('\u{feff}') {
         let why = "the text begins with a byte order mark; save it as UTF-8 without one";
         return Err(JsonError::at(text, 0, why));
@@ -229,9 +241,7 @@ fn check_grammar(text: &str) -> Result<(), JsonError> {
         let why = format!("expected a JSON object, found {}", name_of(object));
         return Err(JsonError::at(text, offset, why));
     }
-    serde_json::from_str::<IgnoredAny>(text)
-        .map(|_| ())
-        .map_err(|error| JsonError::from_serde(text, 0, text, &error))
+    Ok(())
 }
 
 /// What kind of value a text seems to be, for messages.

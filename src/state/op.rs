@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::base::{ContentHash, DocumentId, Error, Lsn, Result};
-use crate::state::json::{self, DEPTH_MAX, JsonError, Object, check_object};
+use crate::state::json::{self, DEPTH_MAX, JsonError, Object};
 use crate::state::{Document, codec};
 
 /// The two kinds of documents; ids are unique within each.
@@ -188,6 +188,13 @@ impl Op {
 
     /// The record's kind and its bytes in the log.
     pub fn encode(&self) -> (u8, Vec<u8>) {
+        let (kind, mut bytes, text) = self.encode_parts();
+        bytes.extend_from_slice(text.unwrap_or_default().as_bytes());
+        (kind, bytes)
+    }
+
+    /// As [`Op::encode`], with a document's text, which ends the record, left where it is.
+    pub fn encode_parts(&self) -> (u8, Vec<u8>, Option<Arc<str>>) {
         codec::encode(self)
     }
 
@@ -203,7 +210,7 @@ fn checked<'a>(what: &str, text: &'a str, document_bytes_max: usize) -> Result<O
         let why = format!("it has {} bytes, at most {document_bytes_max} are taken", text.len());
         return Err(Error::invalid(what, why));
     }
-    check_object(text).and_then(|()| Object::parse(text)).map_err(|error| error.into_error(what))
+    json::parse_checked(text).map_err(|error| error.into_error(what))
 }
 
 #[cfg(test)]
@@ -268,7 +275,7 @@ mod tests {
             panic!("no log entry")
         };
         let task = Document::new("{\"id\":\"t\"}").with_log(&entry).unwrap();
-        check_object(task.text()).unwrap();
+        json::check_object(task.text()).unwrap();
         assert!(refusal(Op::append_log("t", &nested(DEPTH_MAX - 1), MAX)).contains("levels deep"));
         refusal(Op::append_log("t", "\"text\"", MAX));
     }

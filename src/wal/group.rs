@@ -46,7 +46,7 @@ impl Draft<'_> {
         let crc_of = |covered: &[u8]| group_crc(identity, number, offset, covered);
         let crc = encode_group_head(&header, &table, crc_of, bytes);
         for record in self.records {
-            bytes.extend_from_slice(&record.payload);
+            record.parts().for_each(|part| bytes.extend_from_slice(part));
         }
         bytes.resize(begin + usize_of(padded(header.length)), 0);
         crc

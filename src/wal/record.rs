@@ -1,5 +1,7 @@
 //! A record: one mutation as the log sees it, bytes with a checksum made on the caller's thread.
 
+use std::sync::Arc;
+
 use crate::base::Lsn;
 use crate::wal::format::{FLAG_CONTINUES, FLAG_CRITICAL};
 
@@ -23,14 +25,37 @@ pub struct Record {
     pub(crate) flags: u8,
     pub(crate) origin: u8,
     pub(crate) crc: u32,
-    pub(crate) payload: Vec<u8>,
+    head: Vec<u8>,
+    /// What follows the head: shared, so that a large value need not be copied to be logged.
+    body: Option<Arc<[u8]>>,
 }
 
 impl Record {
     /// A record of the caller's `kind`. Readers that do not know the kind refuse the log.
     pub fn new(kind: u8, origin: Origin, payload: Vec<u8>) -> Self {
-        let crc = crc32fast::hash(&payload);
-        Record { kind, flags: FLAG_CRITICAL, origin: origin as u8, crc, payload }
+        Self::with_body(kind, origin, payload, None)
+    }
+
+    /// A record whose bytes are `head` and then `body`.
+    pub fn with_body(kind: u8, origin: Origin, head: Vec<u8>, body: Option<Arc<[u8]>>) -> Self {
+        let mut record =
+            Record { kind, flags: FLAG_CRITICAL, origin: origin as u8, crc: 0, head, body };
+        let mut crc = crc32fast::Hasher::new();
+        record.parts().for_each(|part| crc.update(part));
+        record.crc = crc.finalize();
+        record
+    }
+
+    /// A record as it was read.
+    pub(crate) fn of_view(view: &RecordView<'_>) -> Self {
+        let RecordView { kind, flags, origin, payload, .. } = *view;
+        let crc = crc32fast::hash(payload);
+        Record { kind, flags, origin, crc, head: payload.to_vec(), body: None }
+    }
+
+    /// Its bytes, in order.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        [Some(&*self.head), self.body.as_deref()].into_iter().flatten()
     }
 
     /// Says that the next record belongs to the same transaction.
@@ -42,12 +67,12 @@ impl Record {
 
     /// Bytes of the record itself.
     pub fn len(&self) -> usize {
-        self.payload.len()
+        self.parts().map(<[u8]>::len).sum()
     }
 
     /// Whether it has no bytes.
     pub fn is_empty(&self) -> bool {
-        self.payload.is_empty()
+        self.len() == 0
     }
 }
 

@@ -227,13 +227,7 @@ impl Scan {
                     let why = format!("LSN {} does not follow the one before", record.lsn);
                     return Err(Error::corrupt(fs.display(dir), 0, why));
                 }
-                tail.push(Record {
-                    kind: record.kind,
-                    flags: record.flags,
-                    origin: record.origin,
-                    crc: crc32fast::hash(record.payload),
-                    payload: record.payload.to_vec(),
-                });
+                tail.push(Record::of_view(record));
             }
             Ok(())
         })?;
