@@ -7,9 +7,12 @@
 //! 2. `state.json` is replaced; the former one becomes a backup before that (`files::snapshot::save`).
 //! 3. What the mirror pass will write or remove is logged and flushed; then the files are changed, one
 //!    by one. So the engine's own half-done work is never taken for a person's.
+//!    A checkpoint that only the log's growth asked for leaves the mirror alone while the last pass is
+//!    not long enough ago: under load, writing files may take a quarter of a core, not a whole one.
 //! 4. The names in the mirror's directories are made durable.
 //! 5. Surplus backups are removed.
-//! 6. The log is cut below the *previous* snapshot, so that `state.json` alone can be lost.
+//! 6. What the mirror files that lag behind hold is logged again, since the next step would forget it.
+//! 7. The log is cut below the *previous* snapshot, so that `state.json` alone can be lost.
 //!
 //! A crash between any two leaves the log long enough for both snapshots, and records of every file
 //! that may have been touched. A failure leaves what is still to be done for the next checkpoint.
@@ -27,13 +30,16 @@ use crate::state::{Collection, Doc, Op, Table};
 
 /// Most bytes of mirror files that are laid out at once.
 const MIRROR_BATCH_BYTES: u64 = 64 << 20;
-/// The log may grow to this many times its checkpoint size while the mirror cannot follow.
-const LOG_PATIENCE: u64 = 4;
+/// After a pass over the mirror, the growth of the log asks for none for this many times its duration.
+const MIRROR_REST: u32 = 3;
 
 /// Why a checkpoint is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
-    Autosave,
+    /// The log has grown.
+    Growth,
+    /// The interval is over.
+    Interval,
     Request,
     Shutdown,
 }
@@ -63,6 +69,8 @@ pub(crate) struct Checkpointer {
     pub(crate) snapshot_lsn: Option<Lsn>,
     /// `state.json` as this opening left it.
     pub(crate) state_stat: Option<Stat>,
+    /// Until then the growth of the log alone is no reason to bring the mirror up to date.
+    pub(crate) mirror_rests_until: Duration,
 }
 
 /// A consistent copy of the durable state.
@@ -79,7 +87,8 @@ impl Core {
         let changed = self.table.read().last_changed();
         let saved = checkpointer.snapshot_lsn;
         let unsaved = saved.map_or(changed > Lsn::ZERO, |saved| changed > saved);
-        unsaved || checkpointer.mirror.behind() > 0
+        let unshown = !self.writer.lock().dirty.is_empty() || checkpointer.mirror.behind() > 0;
+        unsaved || unshown
     }
 
     /// Makes a checkpoint; two at once follow one another. Listeners are told when it is over, with
@@ -107,7 +116,9 @@ impl Core {
 
     fn make_checkpoint(&self, reason: Reason, problems: &mut Vec<Problem>) -> Result<Checkpoint> {
         let mut checkpointer = self.checkpointer.lock();
-        let Cut { table, lsn, dirty } = self.take_cut()?;
+        let begun = self.around.clock.monotonic();
+        let with_mirror = reason != Reason::Growth || begun >= checkpointer.mirror_rests_until;
+        let Cut { table, lsn, dirty } = self.take_cut(with_mirror)?;
         let written = match self.save_snapshot(&mut checkpointer, &table, lsn, problems) {
             Ok(written) => written,
             Err(error) => {
@@ -115,24 +126,22 @@ impl Core {
                 return Err(error);
             }
         };
-        let mirror = &mut checkpointer.mirror;
-        let files_changed = self.mirror_pass(mirror, dirty, &table, lsn, problems)?;
-        if reason == Reason::Shutdown {
-            mirror.sync(&*self.around.fs)?;
+        let mut passed = Ok(0);
+        if with_mirror {
+            passed = self.show(&mut checkpointer, dirty, &table, lsn, reason, problems);
         }
-        let mirror_is_current = mirror.behind() == 0;
-        if mirror_is_current {
-            self.facts.lock().mirror_lsn = lsn;
-        }
-        self.cut_log(mirror_is_current, checkpointer.snapshot_lsn)?;
+        // Files that cannot be written must not let the log grow for ever.
+        backups::prune(&*self.around.fs, self.store, self.options.backups)?;
+        self.cut_log(&checkpointer)?;
+        let files_changed = passed?;
         let documents = Collection::ALL.iter().map(|collection| table.len(*collection)).sum();
         let lsn = checkpointer.snapshot_lsn.unwrap_or(lsn);
         let (problems, took) = (Vec::new(), Duration::ZERO);
         Ok(Checkpoint { lsn, documents, written, files_changed, problems, took })
     }
 
-    /// Step 1.
-    fn take_cut(&self) -> Result<Cut> {
+    /// Step 1. The changed documents are left where they are if nobody will look at them.
+    fn take_cut(&self, with_dirty: bool) -> Result<Cut> {
         let (growth, _) = self.pace();
         let mut writer = self.writer.lock();
         let lsn = match writer.sync() {
@@ -144,7 +153,10 @@ impl Core {
             }
         };
         writer.checkpoint_at_bytes = writer.log()?.stats().bytes.saturating_add(growth);
-        let dirty = std::mem::take(&mut writer.dirty);
+        let mut dirty = DirtySet::default();
+        if with_dirty {
+            dirty = std::mem::take(&mut writer.dirty);
+        }
         let table = self.table.read().clone();
         Ok(Cut { table, lsn, dirty })
     }
@@ -197,6 +209,31 @@ impl Core {
         })
     }
 
+    /// Brings the mirror up to the state at `lsn`, at shutdown durably.
+    fn show(
+        &self,
+        checkpointer: &mut Checkpointer,
+        dirty: DirtySet,
+        table: &Table,
+        lsn: Lsn,
+        reason: Reason,
+        problems: &mut Vec<Problem>,
+    ) -> Result<usize> {
+        let begun = self.around.clock.monotonic();
+        let mirror = &mut checkpointer.mirror;
+        let passed = self.mirror_pass(mirror, dirty, table, lsn, problems);
+        if reason == Reason::Shutdown && passed.is_ok() {
+            mirror.sync(&*self.around.fs)?;
+        }
+        if mirror.behind() == 0 {
+            self.facts.lock().mirror_lsn = lsn;
+        }
+        let now = self.around.clock.monotonic();
+        let rest = now.saturating_sub(begun).saturating_mul(MIRROR_REST);
+        checkpointer.mirror_rests_until = now.saturating_add(rest);
+        passed
+    }
+
     /// Steps 3 and 4; gives the number of files changed. A file that cannot be changed stays for the
     /// next pass and does not keep the others from being changed; the first failure is returned.
     fn mirror_pass(
@@ -234,25 +271,33 @@ impl Core {
         Ok(done)
     }
 
-    /// Steps 5 and 6. The present snapshot may be a backup, where `state.json` cannot be replaced: it
+    /// Steps 6 and 7. The present snapshot may be a backup, where `state.json` cannot be replaced: it
     /// is not the previous one.
-    fn cut_log(&self, mirror_is_current: bool, snapshot_lsn: Option<Lsn>) -> Result<()> {
+    fn cut_log(&self, checkpointer: &Checkpointer) -> Result<()> {
         let fs = &*self.around.fs;
-        backups::prune(fs, self.store, self.options.backups)?;
         let mut previous = None;
         for backup in backups::list(fs)?.into_iter().rev() {
-            previous = backup.lsn(fs, self.store)?.filter(|lsn| Some(*lsn) < snapshot_lsn);
+            let lsn = backup.lsn(fs, self.store)?;
+            previous = lsn.filter(|lsn| Some(*lsn) < checkpointer.snapshot_lsn);
             if previous.is_some() {
                 break;
             }
         }
         let Some(previous) = previous else { return Ok(()) };
-        let mut writer = self.writer.lock();
-        let log = writer.log()?;
-        let patience = self.options.checkpoint_log_bytes.saturating_mul(LOG_PATIENCE);
-        if mirror_is_current || log.size_bytes() > patience {
-            log.remove_below(previous)?;
+        let lagging = {
+            let mut writer = self.writer.lock();
+            if !writer.log()?.can_remove_below(previous) {
+                return Ok(());
+            }
+            checkpointer.mirror.lagging(writer.dirty.iter())
+        };
+        let lsn = self.facts.lock().mirror_lsn;
+        let again = |(file, hash, length)| Op::Wrote { file, hash, length, lsn };
+        let records: Vec<Op> = lagging.into_iter().map(again).collect();
+        if !records.is_empty() {
+            self.log_own(&records)?;
         }
+        self.writer.lock().log()?.remove_below(previous)?;
         Ok(())
     }
 }

@@ -34,6 +34,15 @@ pub(crate) struct DirtySet {
 }
 
 impl DirtySet {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.sessions.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Collection, &DocumentId)> {
+        let tasks = self.tasks.iter().map(|id| (Collection::Task, id));
+        tasks.chain(self.sessions.iter().map(|id| (Collection::Session, id)))
+    }
+
     /// Takes back what a failed checkpoint had taken.
     pub(crate) fn extend(&mut self, other: DirtySet) {
         self.tasks.extend(other.tasks);

@@ -90,7 +90,12 @@ fn act(
         identity,
         log,
         table,
-        checkpointer: Checkpointer { mirror, snapshot_lsn, state_stat },
+        checkpointer: Checkpointer {
+            mirror,
+            snapshot_lsn,
+            state_stat,
+            mirror_rests_until: Duration::ZERO,
+        },
         facts,
         needs_checkpoint: lacks_snapshot || has_hole,
         recovery,

@@ -131,7 +131,7 @@ impl Builder {
         let (core, needs_checkpoint) = opened.into_core(around, options, listeners, lock);
         core.loaded();
         if needs_checkpoint {
-            autosave(&core);
+            autosave(&core, Reason::Interval);
         }
         let threads = if threads { Some(Threads::start(&core)?) } else { None };
         if core.wants_checkpoint() && core.checkpointer.lock().mirror.behind() > 0 {
@@ -291,7 +291,7 @@ impl Store {
             core.prepare(number, size_bytes);
         }
         if checkpoint {
-            autosave(core);
+            autosave(core, Reason::Growth);
         }
     }
 

@@ -96,7 +96,7 @@ fn run_maintenance(core: &Core) {
                 core.prepare(number, size_bytes);
             }
             if save {
-                autosave(core);
+                autosave(core, if asked { Reason::Growth } else { Reason::Interval });
             }
         }));
         if ran.is_err() {
@@ -104,20 +104,20 @@ fn run_maintenance(core: &Core) {
             let error = Error::io("save", core.around.fs.display(""), panicked);
             core.listeners.emit(&Event::SaveError { error });
         }
-        if save {
+        if save && !asked {
             next = clock.monotonic().saturating_add(core.pace().1);
         }
     }
 }
 
 /// A checkpoint if something changed; listeners are told of a failure, and it is tried again.
-pub(crate) fn autosave(core: &Core) {
+pub(crate) fn autosave(core: &Core, reason: Reason) {
     if !core.wants_checkpoint() {
         return;
     }
     let lsn = core.writer.lock().log.as_ref().map(Log::durable_lsn).unwrap_or_default();
     core.listeners.emit(&Event::AutosaveTriggered { lsn });
-    if let Err(error) = core.checkpoint(Reason::Autosave) {
+    if let Err(error) = core.checkpoint(reason) {
         tracing::debug!(%error, "the next interval tries again");
     }
 }

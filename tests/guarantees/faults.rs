@@ -94,10 +94,10 @@ impl Broken {
         let next = self.run.store().save_task_json(r#"{"id": "probe"}"#);
         let is_poisoned = matches!(next, Err(Error::Poisoned { .. }));
         self.met.poisoned += u64::from(is_poisoned);
-        if next.is_ok() {
-            self.run.store().delete_task("probe").unwrap();
-        }
-        assert_eq!(documents(&self.run.store().view()), before, "{}: reads go on", self.what);
+        // The fault may strike the log in its turn, and then the probe stays.
+        let stays = next.is_ok() && self.run.store().delete_task("probe").is_err();
+        let after = documents(&self.run.store().view());
+        assert!(stays || after == before, "{}: reads go on", self.what);
         self.disk().clear_faults();
         self.run.store().reopen().unwrap_or_else(|again| panic!("{}: {again}", self.what));
         self.met.healed += 1;

@@ -56,7 +56,8 @@ impl Mirror {
         // What came out of an attempt that failed, while its contents are still told apart.
         problems.extend(settle(fs, file, &ours)?);
         if change.write.is_some() {
-            self.attempts.entry(file.to_owned()).or_default().push(change.hash);
+            let attempt = Placed { hash: change.hash, length: change.length };
+            self.attempts.entry(file.to_owned()).or_default().push(attempt);
             ours.push(change.hash);
             ensure_dir(fs, dir_of(file))?;
         }
@@ -132,7 +133,7 @@ impl Mirror {
     /// The hashes of contents that the engine put, or tried to put, into a file.
     fn ours(&self, file: &str) -> Vec<ContentHash> {
         let placed = self.placed.get(file).map(|placed| placed.hash);
-        let attempts = self.attempts.get(file).into_iter().flatten().copied();
+        let attempts = self.attempts.get(file).into_iter().flatten().map(|attempt| attempt.hash);
         placed.into_iter().chain(attempts).collect()
     }
 

@@ -38,9 +38,9 @@ pub struct Mirror {
     placed: HashMap<String, Placed>,
     /// What must still be done to which file.
     pending: BTreeMap<String, Target>,
-    /// Hashes of contents that are the engine's too: of changes that failed half-way, and of
+    /// Contents that are the engine's too: of changes that failed half-way, and of
     /// leftovers.
-    attempts: HashMap<String, Vec<ContentHash>>,
+    attempts: HashMap<String, Vec<Placed>>,
     /// Pending files whose place is taken by something that is no regular file.
     blocked: BTreeSet<String>,
     /// Files whose flush failed: their contents must be written anew, into another inode.
@@ -127,6 +127,24 @@ impl Mirror {
         }
         removals.append(&mut writes);
         Ok(removals)
+    }
+
+    /// What the engine is known to have put into the files of the documents `changed`, and into those
+    /// that the last plan could not change: by file, hash and length. A cut of the log would forget
+    /// it, so the engine records it again before one.
+    pub fn lagging<'a>(
+        &self,
+        changed: impl IntoIterator<Item = (Collection, &'a DocumentId)>,
+    ) -> Vec<(String, ContentHash, u64)> {
+        let of = changed.into_iter().map(|(of, id)| join(of.dir(), &self.names(of).file_name(id)));
+        let files: BTreeSet<String> = of.chain(self.pending.keys().cloned()).collect();
+        let mut lagging = Vec::new();
+        for file in files {
+            let attempts = self.attempts.get(&file).into_iter().flatten();
+            let known: Vec<_> = self.placed.get(&file).into_iter().chain(attempts).collect();
+            lagging.extend(known.iter().map(|known| (file.clone(), known.hash, known.length)));
+        }
+        lagging
     }
 
     /// How many files are not yet as the last plan wanted them, as far as is known without looking.

@@ -226,7 +226,7 @@ impl Mirror {
             match (found, judge.stop) {
                 (Some(Contents::Earlier(found)), _)
                 | (Some(Contents::Torn(found)), Stop::Unclean) => {
-                    self.attempts.entry(file.clone()).or_default().push(found.hash);
+                    self.attempts.entry(file.clone()).or_default().push(found);
                 }
                 _ => {
                     let detail = format!(

@@ -65,6 +65,11 @@ impl Log {
         }
     }
 
+    /// Whether [`Log::remove_below`] would remove anything.
+    pub fn can_remove_below(&self, lsn: Lsn) -> bool {
+        self.older.front().is_some_and(|oldest| oldest.last_lsn <= lsn)
+    }
+
     /// Removes the segments all of whose records are at or below `lsn`, oldest first, but never the
     /// active one. Gives the number of bytes freed.
     pub fn remove_below(&mut self, lsn: Lsn) -> Result<u64> {
