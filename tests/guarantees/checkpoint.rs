@@ -1,10 +1,15 @@
 //! Checkpoints (G3, G7, G9): they show durable records only, do nothing when nothing changed, and cut
 //! the log only below the snapshot before the last.
 
-use walden::fs::sim::{CrashMode, SimFs};
-use walden::{Durability, Event};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
 
-use crate::support::{at, documents, files, open};
+use walden::fs::sim::{CrashMode, SimFs};
+use walden::{Durability, Event, Options};
+
+use crate::support::{TestClock, at, builder, documents, files, open, small};
+use crate::watched::Watched;
 use crate::workload::snapshot_documents;
 
 #[test]
@@ -80,4 +85,39 @@ fn a_full_log_asks_for_a_checkpoint_and_tells_of_it() {
     let names = names.lock().unwrap().clone();
     assert!(names.contains(&"autosave:triggered") && names.contains(&"state:saved"), "{names:?}");
     assert!(disk.read_now("state.json").is_some());
+}
+
+#[test]
+fn a_mirror_that_lags_behind_a_cut_log_is_still_known_as_the_engines_own() {
+    let disk = SimFs::new();
+    let clock = Arc::new(TestClock::default());
+    let ticking = clock.clone();
+    // Calls take time here, so that a pass over the mirror is followed by a rest.
+    let slow = Watched::new(&disk, move |_| ticking.advance(Duration::from_millis(1)));
+    let saved = Arc::new(AtomicU64::new(0));
+    let count = saved.clone();
+    let store = builder(Arc::new(slow), clock, 1)
+        .options(Options { checkpoint_log_bytes: 64 << 10, ..small() })
+        .on_event(move |event| {
+            count.fetch_add(u64::from(matches!(event, Event::StateSaved { .. })), SeqCst);
+        })
+        .open()
+        .unwrap();
+    let (mut shown, mut saved_since_shown, mut lagged_most) = (None, 0, 0);
+    for round in 0..400 {
+        let text = format!(r#"{{"id": "t{}", "round": {round}}}"#, round % 20);
+        store.save_task_json(&text).unwrap();
+        store.step();
+        let now = disk.read_now("tasks/t3.json");
+        if now != shown {
+            (shown, saved_since_shown) = (now, saved.load(SeqCst));
+        }
+        let lagged = saved.load(SeqCst) - saved_since_shown;
+        lagged_most = lagged_most.max(lagged);
+        if lagged >= 3 && shown.is_some() {
+            let killed = open(&disk.if_killed(), 2).unwrap();
+            assert_eq!(killed.recovery().problems, [], "after round {round}");
+        }
+    }
+    assert!(lagged_most >= 3, "the log was not cut below what a file shows: {lagged_most}");
 }
