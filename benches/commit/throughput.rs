@@ -32,8 +32,8 @@ impl Plan {
             let turn = Duration::from_millis(50);
             Plan { rounds: 1, turn, documents: 200, raw_bytes: 8 << 20 }
         } else {
-            let turn = Duration::from_secs(1);
-            Plan { rounds: 9, turn, documents: 10_000, raw_bytes: 256 << 20 }
+            let turn = Duration::from_secs(5);
+            Plan { rounds: 7, turn, documents: 10_000, raw_bytes: 256 << 20 }
         }
     }
 }
