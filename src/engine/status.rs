@@ -10,9 +10,8 @@ use crate::engine::recovery::{Plan, Recovery, Rung};
 use crate::engine::store::{Store, owner_pid};
 use crate::engine::view::{read_plan, writer_is_alive};
 use crate::files::backups;
-use crate::files::names::{self, STATE, WAL};
-use crate::files::snapshot::{self, Parsed};
-use crate::fs::{Fs, Kind};
+use crate::files::names::{self, WAL};
+use crate::fs::Fs;
 use crate::state::{Collection, Metrics};
 use crate::wal::{LogStats, SegmentNumber};
 
@@ -172,8 +171,10 @@ pub(crate) fn verify_directory(fs: &dyn Fs) -> Result<Verification> {
         let (_, found) = plan.mirror(fs)?;
         problems.extend(found);
     }
-    problems.extend(verify_backups(fs, &plan)?);
-    problems.extend(foreign_files(fs, &plan)?);
+    if let Some(store) = plan.store {
+        problems.extend(backups::verify(fs, store)?);
+    }
+    problems.extend(foreign_files(&plan));
     if plan.recovery.rung != Rung::Empty && plan.owner.is_none() {
         let seen = problems.iter().any(|problem| problem.file == names::OWNER);
         if !seen {
@@ -187,27 +188,8 @@ pub(crate) fn verify_directory(fs: &dyn Fs) -> Result<Verification> {
     Ok(Verification { ok, problems })
 }
 
-fn verify_backups(fs: &dyn Fs, plan: &Plan) -> Result<Vec<Problem>> {
-    let mut problems = Vec::new();
-    for backup in backups::list(fs)? {
-        let name = backup.name;
-        match snapshot::read(fs, &name)? {
-            Some(Parsed::Intact(snapshot)) if Some(snapshot.store) == plan.store => {}
-            Some(Parsed::Intact(snapshot)) => {
-                let detail = format!("it is of another store, {}", snapshot.store);
-                problems.push(Problem::new(ProblemKind::Foreign, name, 0, detail));
-            }
-            Some(Parsed::NotIntact(defect)) => {
-                problems.push(Problem::new(defect.kind(), name, 0, defect.to_string()));
-            }
-            None => {}
-        }
-    }
-    Ok(problems)
-}
-
 /// Names in `wal/` and segments that belong to nobody.
-fn foreign_files(fs: &dyn Fs, plan: &Plan) -> Result<Vec<Problem>> {
+fn foreign_files(plan: &Plan) -> Vec<Problem> {
     let mut problems = Vec::new();
     for file in &plan.scan.other_files {
         if names::is_engine_temporary(file) || SegmentNumber::parse_temporary(file).is_some() {
@@ -217,13 +199,5 @@ fn foreign_files(fs: &dyn Fs, plan: &Plan) -> Result<Vec<Problem>> {
         let file = crate::fs::join(WAL, file);
         problems.push(Problem::new(ProblemKind::Foreign, file, 0, detail));
     }
-    let state = fs.stat(STATE).map_err(|source| Error::io("look at", fs.display(STATE), source))?;
-    if state.is_none() && plan.snapshot_lsn.is_none() && plan.recovery.rung == Rung::Backup {
-        tracing::debug!("state.json is missing; the plan says so already");
-    }
-    if state.is_some_and(|stat| stat.kind != Kind::File) {
-        let detail = "it is not a regular file; snapshots are saved as backups meanwhile";
-        problems.push(Problem::new(ProblemKind::Unreadable, STATE, 0, detail));
-    }
-    Ok(problems)
+    problems
 }

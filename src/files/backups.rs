@@ -69,12 +69,9 @@ pub fn prune(fs: &dyn Fs, store: StoreId, keep: usize) -> Result<Vec<String>> {
         if counted <= keep.max(1) {
             continue;
         }
-        match snapshot::read(fs, &backup.name)? {
-            Some(Parsed::Intact(snapshot)) if snapshot.store == store => {
-                remove_if_any(fs, &backup.name)?;
-                removed.push(backup.name);
-            }
-            Some(_) | None => {}
+        if let Some(Ok(_)) = read(fs, store, &backup.name)? {
+            remove_if_any(fs, &backup.name)?;
+            removed.push(backup.name);
         }
     }
     if !removed.is_empty() {
@@ -96,22 +93,38 @@ pub struct Fallback {
 pub fn newest_intact(fs: &dyn Fs, store: StoreId) -> Result<Fallback> {
     let mut problems = Vec::new();
     for backup in list(fs)?.into_iter().rev() {
-        let name = backup.name;
-        match snapshot::read(fs, &name)? {
-            Some(Parsed::Intact(snapshot)) if snapshot.store == store => {
-                return Ok(Fallback { newest: Some((name, snapshot)), problems });
+        match read(fs, store, &backup.name)? {
+            Some(Ok(snapshot)) => {
+                return Ok(Fallback { newest: Some((backup.name, snapshot)), problems });
             }
-            Some(Parsed::Intact(snapshot)) => {
-                let detail = format!("it is of another store, {}", snapshot.store);
-                problems.push(Problem::new(ProblemKind::Foreign, name, 0, detail));
-            }
-            Some(Parsed::NotIntact(defect)) => {
-                problems.push(Problem::new(defect.kind(), name, 0, defect.to_string()));
-            }
+            Some(Err(problem)) => problems.push(problem),
             None => {}
         }
     }
     Ok(Fallback { newest: None, problems })
+}
+
+/// Reads every backup, and says which are not intact snapshots of this store.
+pub fn verify(fs: &dyn Fs, store: StoreId) -> Result<Vec<Problem>> {
+    let mut problems = Vec::new();
+    for backup in list(fs)? {
+        problems.extend(read(fs, store, &backup.name)?.and_then(Result::err));
+    }
+    Ok(problems)
+}
+
+/// A backup, or what is wrong with it; `None` if it is gone.
+fn read(fs: &dyn Fs, store: StoreId, name: &str) -> Result<Option<Result<Snapshot, Problem>>> {
+    Ok(snapshot::read(fs, name)?.map(|parsed| match parsed {
+        Parsed::Intact(snapshot) if snapshot.store == store => Ok(snapshot),
+        Parsed::Intact(snapshot) => {
+            let detail = format!("it is of another store, {}", snapshot.store);
+            Err(Problem::new(ProblemKind::Foreign, name, 0, detail))
+        }
+        Parsed::NotIntact(defect) => {
+            Err(Problem::new(defect.kind(), name, 0, defect.to_string()))
+        }
+    }))
 }
 
 #[cfg(test)]

@@ -175,7 +175,10 @@ impl Report {
             lines.extend(problems.map(|problem| format!("  {problem}")));
         }
         if let (true, Some(id)) = (self.is_whole(), &self.example) {
-            lines.extend(LOOK.lines().map(|line| line.replace("{id}", id)));
+            // As it was called: it may not be on the PATH.
+            let called = std::env::args().next().unwrap_or_else(|| "walden".to_owned());
+            let fill = |line: &str| line.replace("{id}", id).replace("{walden}", &called);
+            lines.extend(LOOK.lines().map(fill));
         }
         lines
     }
@@ -187,5 +190,5 @@ Look around:
   cat walden-demo/store/tasks/{id}.json
   jq .metrics walden-demo/store/state.json
   jq -r '.tasks[] | select(.status == \"failed\") | .error' walden-demo/store/state.json | sort | uniq -c
-  walden --dir walden-demo/store list --status in_progress
-  walden --dir walden-demo/store verify";
+  {walden} --dir walden-demo/store list --status in_progress
+  {walden} --dir walden-demo/store verify";
