@@ -121,9 +121,7 @@ fn read(fs: &dyn Fs, store: StoreId, name: &str) -> Result<Option<Result<Snapsho
             let detail = format!("it is of another store, {}", snapshot.store);
             Err(Problem::new(ProblemKind::Foreign, name, 0, detail))
         }
-        Parsed::NotIntact(defect) => {
-            Err(Problem::new(defect.kind(), name, 0, defect.to_string()))
-        }
+        Parsed::NotIntact(defect) => Err(Problem::new(defect.kind(), name, 0, defect.to_string())),
     }))
 }
 

@@ -15,7 +15,7 @@ mod edit;
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::base::Error;
@@ -163,22 +163,33 @@ pub fn check_object(text: &str) -> Result<(), JsonError> {
     parse_checked(text).map(|_| ())
 }
 
-/// Splits an object after checking it as [`check_object`] does.
+/// Splits an object after checking it as [`check_object`] does: the grammar by the library, then
+/// depth, keys and strings in one walk over the tokens, which finds the members too.
 pub(super) fn parse_checked(text: &str) -> Result<Object<'_>, JsonError> {
     check_start(text)?;
-    let object = Object::parse(text)?;
-    check_tokens(text)?;
-    Ok(object)
-}
-
-/// Checks depth, keys and strings of a text whose grammar was checked.
-fn check_tokens(text: &str) -> Result<(), JsonError> {
+    serde_json::from_str::<IgnoredAny>(text)
+        .map_err(|error| JsonError::from_serde(text, 0, text, &error))?;
+    let mut members = Vec::with_capacity(16);
+    // Of the outermost object: the last key, where its value begins, where the last token ended.
+    let mut member: Option<(Cow<'_, str>, &str)> = None;
+    let (mut value_at, mut end) = (0, 0);
     let mut keys: Vec<(Cow<'_, str>, usize)> = Vec::new();
     // Of each open bracket: where its keys begin, or nothing for an array.
     let mut open: Vec<Option<usize>> = Vec::new();
     let mut previous = b' ';
     for token in Tokens::new(text) {
         let kind = token.kind();
+        let is_outermost = open.len() == 1;
+        if is_outermost && previous == b':' {
+            value_at = token.at;
+        }
+        if is_outermost
+            && matches!(kind, b',' | b'}')
+            && let Some((key, raw_key)) = member.take()
+        {
+            let value = text.get(value_at..end).unwrap_or_default();
+            members.push(Member { key, raw_key, value });
+        }
         match kind {
             b'{' | b'[' if open.len() >= DEPTH_MAX => {
                 return Err(too_deep(text, token.at, DEPTH_MAX));
@@ -198,6 +209,9 @@ fn check_tokens(text: &str) -> Result<(), JsonError> {
                     let said = decode(token.text).map_err(|error| {
                         JsonError::from_serde(text, token.at, token.text, &error)
                     })?;
+                    if is_key && is_outermost {
+                        member = Some((said.clone(), token.text));
+                    }
                     if is_key {
                         keys.push((said, token.at));
                     }
@@ -206,8 +220,9 @@ fn check_tokens(text: &str) -> Result<(), JsonError> {
             _ => {}
         }
         previous = kind;
+        end = token.at.saturating_add(token.text.len());
     }
-    Ok(())
+    Ok(Object { members })
 }
 
 /// Refuses nesting beyond `levels` in text whose grammar was checked.

@@ -6,7 +6,9 @@ use std::borrow::Cow;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{DEPTH_MAX, Object, append_to_array, check_object, compact, merge_patch, pretty};
+use super::{
+    DEPTH_MAX, Object, append_to_array, check_object, compact, merge_patch, parse_checked, pretty,
+};
 
 /// Any value without floats: those are compared as text elsewhere.
 fn value() -> impl Strategy<Value = Value> {
@@ -84,8 +86,12 @@ proptest! {
     }
 
     #[test]
-    fn what_serde_json_writes_is_accepted(value in object(), style in 0..3_u8) {
-        prop_assert!(check_object(&written(&value, style)).is_ok());
+    fn what_serde_json_writes_is_accepted_and_split_as_by_the_library(
+        value in object(), style in 0..3_u8,
+    ) {
+        let text = written(&value, style);
+        let (walked, read) = (parse_checked(&text).unwrap(), Object::parse(&text).unwrap());
+        prop_assert_eq!(walked.iter().collect::<Vec<_>>(), read.iter().collect::<Vec<_>>());
     }
 
     #[test]
