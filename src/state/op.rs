@@ -102,7 +102,7 @@ impl Op {
     /// A whole document, with the id that its text holds.
     ///
     /// [`Invalid`](Error::Invalid) if the text is no acceptable JSON object (see
-    /// [`check_object`]), has no valid id as its member `id`, or more than `document_bytes_max`
+    /// [`check_object`](json::check_object)), has no valid id as its member `id`, or more than `document_bytes_max`
     /// bytes.
     ///
     /// ```
