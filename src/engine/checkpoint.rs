@@ -7,8 +7,8 @@
 //! 2. `state.json` is replaced; the former one becomes a backup before that (`files::snapshot::save`).
 //! 3. What the mirror pass will write or remove is logged and flushed; then the files are changed, one
 //!    by one. So the engine's own half-done work is never taken for a person's.
-//!    A checkpoint that only the log's growth asked for leaves the mirror alone while the last pass is
-//!    not long enough ago: under load, writing files may take a quarter of a core, not a whole one.
+//!    A checkpoint that only the log's growth asked for leaves the mirror to the next interval: under
+//!    load, writing the same files over and over would take a whole core.
 //! 4. The names in the mirror's directories are made durable.
 //! 5. Surplus backups are removed.
 //! 6. What the mirror files that lag behind hold is logged again, since the next step would forget it.
@@ -30,8 +30,6 @@ use crate::state::{Collection, Doc, Op, Table};
 
 /// Most bytes of mirror files that are laid out at once.
 const MIRROR_BATCH_BYTES: u64 = 64 << 20;
-/// After a pass over the mirror, the growth of the log asks for none for this many times its duration.
-const MIRROR_REST: u32 = 3;
 
 /// Why a checkpoint is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +67,6 @@ pub(crate) struct Checkpointer {
     pub(crate) snapshot_lsn: Option<Lsn>,
     /// `state.json` as this opening left it.
     pub(crate) state_stat: Option<Stat>,
-    /// Until then the growth of the log alone is no reason to bring the mirror up to date.
-    pub(crate) mirror_rests_until: Duration,
 }
 
 /// A consistent copy of the durable state.
@@ -116,8 +112,7 @@ impl Core {
 
     fn make_checkpoint(&self, reason: Reason, problems: &mut Vec<Problem>) -> Result<Checkpoint> {
         let mut checkpointer = self.checkpointer.lock();
-        let begun = self.around.clock.monotonic();
-        let with_mirror = reason != Reason::Growth || begun >= checkpointer.mirror_rests_until;
+        let with_mirror = reason != Reason::Growth;
         let Cut { table, lsn, dirty } = self.take_cut(with_mirror)?;
         let written = match self.save_snapshot(&mut checkpointer, &table, lsn, problems) {
             Ok(written) => written,
@@ -219,7 +214,6 @@ impl Core {
         reason: Reason,
         problems: &mut Vec<Problem>,
     ) -> Result<usize> {
-        let begun = self.around.clock.monotonic();
         let mirror = &mut checkpointer.mirror;
         let passed = self.mirror_pass(mirror, dirty, table, lsn, problems);
         if reason == Reason::Shutdown && passed.is_ok() {
@@ -228,9 +222,6 @@ impl Core {
         if mirror.behind() == 0 {
             self.facts.lock().mirror_lsn = lsn;
         }
-        let now = self.around.clock.monotonic();
-        let rest = now.saturating_sub(begun).saturating_mul(MIRROR_REST);
-        checkpointer.mirror_rests_until = now.saturating_add(rest);
         passed
     }
 

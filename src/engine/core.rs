@@ -14,7 +14,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::base::{Clock, DocumentId, Entropy, Error, Event, Lsn, Problem, Result, StoreId};
-use crate::engine::checkpoint::Checkpointer;
+use crate::engine::checkpoint::{Checkpointer, Reason};
 use crate::engine::handle::{Commit, Drive, Promise, Spent, promise};
 use crate::engine::listeners::Listeners;
 use crate::engine::options::{Durability, Options};
@@ -95,7 +95,7 @@ pub(crate) struct Facts {
 #[derive(Default)]
 pub(crate) struct Wishes {
     pub(crate) segment: Option<(SegmentNumber, u64)>,
-    pub(crate) checkpoint: bool,
+    pub(crate) checkpoint: Option<Reason>,
     pub(crate) stop: bool,
 }
 
@@ -352,7 +352,9 @@ impl Core {
         }
         let mut wishes = self.wishes.lock();
         wishes.segment = segment.or(wishes.segment.take());
-        wishes.checkpoint |= full;
+        if full {
+            wishes.checkpoint.get_or_insert(Reason::Growth);
+        }
         drop(wishes);
         self.wished.notify_one();
     }

@@ -90,12 +90,7 @@ fn act(
         identity,
         log,
         table,
-        checkpointer: Checkpointer {
-            mirror,
-            snapshot_lsn,
-            state_stat,
-            mirror_rests_until: Duration::ZERO,
-        },
+        checkpointer: Checkpointer { mirror, snapshot_lsn, state_stat },
         facts,
         needs_checkpoint: lacks_snapshot || has_hole,
         recovery,

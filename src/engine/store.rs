@@ -135,7 +135,7 @@ impl Builder {
         }
         let threads = if threads { Some(Threads::start(&core)?) } else { None };
         if core.wants_checkpoint() && core.checkpointer.lock().mirror.behind() > 0 {
-            core.wishes.lock().checkpoint = true;
+            core.wishes.lock().checkpoint = Some(Reason::Interval);
             core.wished.notify_one();
         }
         Ok(Store { inner: Arc::new(Inner { core, threads: Mutex::new(threads) }) })
@@ -285,13 +285,13 @@ impl Store {
         core.step();
         let (segment, checkpoint) = {
             let mut wishes = core.wishes.lock();
-            (wishes.segment.take(), std::mem::take(&mut wishes.checkpoint))
+            (wishes.segment.take(), wishes.checkpoint.take())
         };
         if let Some((number, size_bytes)) = segment {
             core.prepare(number, size_bytes);
         }
-        if checkpoint {
-            autosave(core, Reason::Growth);
+        if let Some(reason) = checkpoint {
+            autosave(core, reason);
         }
     }
 

@@ -77,9 +77,9 @@ fn run_maintenance(core: &Core) {
     let clock = &core.around.clock;
     let mut next = clock.monotonic().saturating_add(core.pace().1);
     loop {
-        let (segment, asked) = {
+        let (segment, mut reason) = {
             let mut wishes = core.wishes.lock();
-            while !wishes.stop && wishes.segment.is_none() && !wishes.checkpoint {
+            while !wishes.stop && wishes.segment.is_none() && wishes.checkpoint.is_none() {
                 let patience = next.saturating_sub(clock.monotonic());
                 if patience.is_zero() || core.wished.wait_for(&mut wishes, patience).timed_out() {
                     break;
@@ -88,15 +88,17 @@ fn run_maintenance(core: &Core) {
             if wishes.stop {
                 return;
             }
-            (wishes.segment.take(), std::mem::take(&mut wishes.checkpoint))
+            (wishes.segment.take(), wishes.checkpoint.take())
         };
-        let save = asked || clock.monotonic() >= next;
+        if clock.monotonic() >= next {
+            reason = Some(Reason::Interval);
+        }
         let ran = catch_unwind(AssertUnwindSafe(|| {
             if let Some((number, size_bytes)) = segment {
                 core.prepare(number, size_bytes);
             }
-            if save {
-                autosave(core, if asked { Reason::Growth } else { Reason::Interval });
+            if let Some(reason) = reason {
+                autosave(core, reason);
             }
         }));
         if ran.is_err() {
@@ -104,7 +106,7 @@ fn run_maintenance(core: &Core) {
             let error = Error::io("save", core.around.fs.display(""), panicked);
             core.listeners.emit(&Event::SaveError { error });
         }
-        if save && !asked {
+        if reason == Some(Reason::Interval) {
             next = clock.monotonic().saturating_add(core.pace().1);
         }
     }

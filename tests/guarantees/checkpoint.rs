@@ -3,13 +3,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::time::Duration;
 
 use walden::fs::sim::{CrashMode, SimFs};
 use walden::{Durability, Event, Options};
 
-use crate::support::{TestClock, at, builder, documents, files, open, small};
-use crate::watched::Watched;
+use crate::support::{at, documents, files, open, small};
 use crate::workload::snapshot_documents;
 
 #[test]
@@ -90,13 +88,9 @@ fn a_full_log_asks_for_a_checkpoint_and_tells_of_it() {
 #[test]
 fn a_mirror_that_lags_behind_a_cut_log_is_still_known_as_the_engines_own() {
     let disk = SimFs::new();
-    let clock = Arc::new(TestClock::default());
-    let ticking = clock.clone();
-    // Calls take time here, so that a pass over the mirror is followed by a rest.
-    let slow = Watched::new(&disk, move |_| ticking.advance(Duration::from_millis(1)));
     let saved = Arc::new(AtomicU64::new(0));
     let count = saved.clone();
-    let store = builder(Arc::new(slow), clock, 1)
+    let store = at(&disk, 1)
         .options(Options { checkpoint_log_bytes: 64 << 10, ..small() })
         .on_event(move |event| {
             count.fetch_add(u64::from(matches!(event, Event::StateSaved { .. })), SeqCst);
@@ -108,6 +102,9 @@ fn a_mirror_that_lags_behind_a_cut_log_is_still_known_as_the_engines_own() {
         let text = format!(r#"{{"id": "t{}", "round": {round}}}"#, round % 20);
         store.save_task_json(&text).unwrap();
         store.step();
+        if round == 40 {
+            store.checkpoint().unwrap();
+        }
         let now = disk.read_now("tasks/t3.json");
         if now != shown {
             (shown, saved_since_shown) = (now, saved.load(SeqCst));
