@@ -23,26 +23,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::Random;
+use support::merge::merge;
 
 /// A task's states, after each operation on it; and the line of each.
 type History = Vec<(usize, Value)>;
-
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
-    }
-    for (key, value) in patch {
-        if value.is_null() {
-            target.as_object_mut().unwrap().remove(key);
-        } else {
-            merge(target.as_object_mut().unwrap().entry(key.clone()).or_insert(Value::Null), value);
-        }
-    }
-}
 
 /// Every state that every task goes through.
 fn histories(lines: &[String]) -> HashMap<String, History> {

@@ -22,6 +22,8 @@ mod faults;
 mod fidelity;
 mod ids;
 mod limits;
+#[path = "../support/merge.rs"]
+mod merge;
 mod operations;
 mod oracle;
 mod recovery;

@@ -106,7 +106,7 @@ fn apply(documents: &mut Documents, change: &Change) {
         }
         Change::Patch(dir, id, patch) => {
             let document = documents.get_mut(&(*dir, id.clone())).expect("a document to patch");
-            merge(document, patch);
+            crate::merge::merge(document, patch);
         }
         Change::Append(id, entry) => {
             let task = documents.get_mut(&("tasks", id.clone())).expect("a task to append to");
@@ -119,24 +119,6 @@ fn apply(documents: &mut Documents, change: &Change) {
         }
         Change::Delete(dir, id) => {
             documents.remove(&(*dir, id.clone()));
-        }
-    }
-}
-
-/// RFC 7396.
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
-    }
-    for (key, value) in patch {
-        if value.is_null() {
-            target.as_object_mut().unwrap().remove(key);
-        } else {
-            merge(&mut target[key.as_str()], value);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! A generator of traces of the shapes that coding agents make: the same operations, ids with dots and
 //! dashes, text that is not ASCII, nanosecond timestamps, nested metadata, results of many sizes.
 
+pub(crate) mod merge;
+
 use serde_json::{Value, json};
 
 /// A small deterministic generator (`SplitMix64`, Steele, Lea and Flood 2014).
