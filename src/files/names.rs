@@ -46,6 +46,11 @@ pub const OWNER_PART: &str = "wal/owner.part";
 /// A mirror file being written: always the engine's own.
 pub const MIRROR_PART: &str = "wal/mirror.part";
 
+/// Where each document lies in `state.json`, and what the engine knows of the mirror's files.
+pub const STATE_INDEX: &str = "wal/state.index";
+/// The same being written: always the engine's own.
+pub const INDEX_PART: &str = "wal/index.part";
+
 /// A copy of a person's file being made for `conflicts/`: always the engine's own.
 pub const CONFLICT_PART: &str = "wal/conflict.part";
 
@@ -115,7 +120,7 @@ pub fn parse_swap(name: &str) -> Option<String> {
 /// Whether a name in `wal/` is one of the engine's temporary files.
 pub fn is_engine_temporary(name: &str) -> bool {
     let path = format!("{WAL}/{name}");
-    let fixed = [STATE_PART, STATE_SWAP, OWNER_PART, MIRROR_PART, CONFLICT_PART];
+    let fixed = [STATE_PART, STATE_SWAP, OWNER_PART, MIRROR_PART, CONFLICT_PART, INDEX_PART];
     fixed.contains(&path.as_str()) || parse_swap(name).is_some()
 }
 

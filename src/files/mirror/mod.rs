@@ -16,10 +16,10 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::ErrorKind;
 
-use crate::base::{ContentHash, DocumentId, Error, Problem, Result};
+use crate::base::{ContentHash, DocumentId, Error, Lsn, Problem, Result};
 use crate::files::conflicts::sync_dir;
 use crate::files::names::{self, Names};
-use crate::fs::{Fs, Kind, Mode, join};
+use crate::fs::{Fs, Kind, Mode, Stat, join};
 use crate::state::json::pretty;
 use crate::state::{Collection, Table};
 
@@ -53,6 +53,21 @@ pub struct Mirror {
     leftovers: Vec<String>,
     /// What was found by a change that failed afterwards: reported with the next one.
     unreported: Vec<Problem>,
+}
+
+/// What the engine knows of a mirror file that it wrote, kept from one opening to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The file, as in `tasks/a.json`.
+    pub file: String,
+    /// The hash of what was written.
+    pub hash: ContentHash,
+    /// Its length in bytes.
+    pub length: u64,
+    /// It shows its document as of this LSN.
+    pub lsn: Lsn,
+    /// The file's `stat`, taken after the engine's last change of it; `None` if it is not known.
+    pub stat: Option<Stat>,
 }
 
 #[derive(Clone, Copy, Debug)]
