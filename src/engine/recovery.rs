@@ -20,10 +20,10 @@ use crate::files::backups::Fallback;
 use crate::files::mirror::{Known, Mirror};
 use crate::files::names::{STATE, WAL};
 use crate::files::owner::{self, Owner, OwnerFile, Stage};
-use crate::files::snapshot::{self, Defect, Parsed, Snapshot};
+use crate::files::snapshot::{self, Defect, Index, Loaded, Parsed, Snapshot};
 use crate::files::{self, backups, names};
 use crate::fs::{Fs, Stat, join};
-use crate::state::{Collection, Doc, Document, Op, Table};
+use crate::state::{Collection, Op, Table};
 use crate::wal::{self, Finding, Hints, Identity, RecordView, Replayed, Scan, Verdict};
 
 /// What recovery built the state on.
@@ -50,6 +50,8 @@ pub struct Recovery {
     pub rung: Rung,
     /// LSN of that base.
     pub base_lsn: Lsn,
+    /// Whether `state.json` was loaded by its index, without parsing it.
+    pub snapshot_indexed: bool,
     /// Records of the log that were applied to it.
     pub records_replayed: u64,
     /// Bytes of a torn end of the log, which no acknowledged write was in.
@@ -74,6 +76,9 @@ pub(crate) struct Plan {
     /// Its stat, if nobody changed it while it was read.
     pub(crate) state_stat: Option<Stat>,
     pub(crate) last_saved: Option<String>,
+    /// The index of some snapshot of this store, with what it knows of the mirror.
+    #[expect(dead_code, reason = "it is kept for what the mirror's entries are needed for")]
+    pub(crate) index: Option<Index>,
     pub(crate) recovery: Recovery,
     /// Whether records are missing, so that a snapshot should cover the hole soon.
     pub(crate) has_hole: bool,
@@ -87,7 +92,8 @@ pub(crate) fn plan(fs: &dyn Fs) -> Result<Plan> {
     let mut problems = Vec::new();
     let owner = read_owner(fs, &mut problems)?;
     let stat_before = files::stat(fs, STATE)?;
-    let state = snapshot::read(fs, STATE)?;
+    let Loaded { state, is_indexed, index, problem } = snapshot::load(fs)?;
+    problems.extend(problem);
     let state_stat = stat_before.filter(|_| files::stat(fs, STATE).is_ok_and(|s| s == stat_before));
     let (store, owner) = whose(fs, owner, state.as_ref(), &mut problems)?;
     let snapshot = usable_snapshot(fs, state, store, owner.is_some(), &mut problems)?;
@@ -123,10 +129,12 @@ pub(crate) fn plan(fs: &dyn Fs) -> Result<Plan> {
         snapshot_lsn,
         state_stat: state_stat.filter(|_| snapshot_lsn.is_some()),
         last_saved,
+        index: index.filter(|index| Some(index.head.store) == store.or(scan.store)),
         recovery: Recovery {
             clean: is_clean(owner.as_ref(), &scan),
             rung,
             base_lsn,
+            snapshot_indexed: is_indexed,
             records_replayed: 0,
             torn_bytes: torn_bytes(&scan),
             lsn: scan.last_lsn.max(base_lsn),
@@ -147,7 +155,7 @@ impl Plan {
     /// Loads the base and applies the log to it.
     fn replay(&mut self, fs: &dyn Fs, base: Option<Snapshot>) -> Result<()> {
         if let Some(base) = base {
-            self.base = table_of(base);
+            self.base = base.into_table();
         }
         self.table = self.base.clone();
         let Plan { scan, table, recovery, versions, has_hole, .. } = self;
@@ -217,7 +225,7 @@ impl Plan {
     fn previous(&self, fs: &dyn Fs) -> Table {
         let Some(store) = self.store else { return Table::new() };
         match backups::newest_intact(fs, store) {
-            Ok(Fallback { newest: Some((_, snapshot)), .. }) => table_of(snapshot),
+            Ok(Fallback { newest: Some((_, snapshot)), .. }) => snapshot.into_table(),
             Ok(Fallback { newest: None, .. }) => Table::new(),
             Err(error) => {
                 tracing::warn!(%error, "no backup can be read to know older mirror files by");
@@ -368,17 +376,6 @@ pub(crate) fn problem_of(finding: &Finding) -> Problem {
         Verdict::Clean => ProblemKind::Foreign,
     };
     Problem::new(kind, join(WAL, &finding.file), finding.offset, finding.to_string())
-}
-
-fn table_of(snapshot: Snapshot) -> Table {
-    let Snapshot { lsn, tasks, sessions, .. } = snapshot;
-    let mut table = Table::new();
-    for (collection, documents) in [(Collection::Task, tasks), (Collection::Session, sessions)] {
-        for (id, text) in documents {
-            table.load(collection, &id, Doc::new(Document::new(text), lsn, false));
-        }
-    }
-    table
 }
 
 fn decode(fs: &dyn Fs, transaction: &[RecordView<'_>]) -> Result<Vec<(Lsn, Op)>> {

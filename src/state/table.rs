@@ -34,6 +34,11 @@ impl Doc {
         Doc { document, lsn, suspect }
     }
 
+    /// Its text, and what is indexed of it.
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
     /// The text, as it was saved or last changed.
     pub fn text(&self) -> &Arc<str> {
         self.document.text()
@@ -157,6 +162,12 @@ impl Table {
     /// The counts over all tasks.
     pub fn metrics(&self) -> Metrics {
         self.sums.metrics()
+    }
+
+    /// Says that the table is as of `lsn` at least, whatever the last change to a document that is
+    /// still there: a snapshot's last change may have been a deletion.
+    pub fn advance(&mut self, lsn: Lsn) {
+        self.last_changed = self.last_changed.max(lsn);
     }
 
     /// Puts a document from a snapshot or a mirror file in its place, whatever was there.
