@@ -213,7 +213,7 @@ impl Core {
     fn save_index(&self, index: Option<Index>, mirror: &Mirror, mirror_changed: bool) {
         let fs = &*self.around.fs;
         let saved = match index {
-            Some(index) => index.save(fs, mirror.entries()),
+            Some(index) => index.with_mirror(mirror.entries()).save(fs),
             None if mirror_changed => index::renew(fs, self.store, mirror.entries()),
             None => Ok(()),
         };

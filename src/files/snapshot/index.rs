@@ -89,12 +89,18 @@ impl Index {
         Index { head: rendered.head, documents: documents.collect(), mirror: Vec::new() }
     }
 
-    /// Writes the index with these entries of the mirror, durably. On failure the former one stands,
-    /// which is harmless, whatever snapshot it is of.
-    pub fn save(mut self, fs: &dyn Fs, mut mirror: Vec<Entry>) -> Result<()> {
+    /// The index with these entries of the mirror.
+    #[must_use]
+    pub fn with_mirror(mut self, mut mirror: Vec<Entry>) -> Self {
         mirror.sort_unstable_by(|a, b| a.file.cmp(&b.file));
         self.mirror = mirror;
-        replace(fs, STATE_INDEX, INDEX_PART, &format::encode(&self))
+        self
+    }
+
+    /// Writes the index, durably. On failure the former one stands, which is harmless, whatever
+    /// snapshot it is of.
+    pub fn save(&self, fs: &dyn Fs) -> Result<()> {
+        replace(fs, STATE_INDEX, INDEX_PART, &format::encode(self))
     }
 
     /// The snapshot that `bytes` are, if they are the very ones that this is the index of.
@@ -153,11 +159,14 @@ pub fn load(fs: &dyn Fs) -> Result<Loaded> {
     Ok(Loaded { state, is_indexed, index, problem })
 }
 
-/// Writes the entries of the mirror into the index that is there, if one of this store is, and
-/// leaves its documents as they are.
+/// Writes the entries of the mirror into the index that is there, if one of this store is and they
+/// are not in it, durably; its documents stay as they are.
 pub fn renew(fs: &dyn Fs, store: StoreId, mirror: Vec<Entry>) -> Result<()> {
     match read(fs) {
-        Ok(Some(index)) if index.head.store == store => index.save(fs, mirror),
+        Ok(Some(former)) if former.head.store == store => {
+            let index = former.clone().with_mirror(mirror);
+            if index == former { Ok(()) } else { index.save(fs) }
+        }
         Ok(_) => Ok(()),
         Err(problem) => Err(Error::corrupt(fs.display(STATE_INDEX), 0, problem.detail)),
     }
