@@ -168,7 +168,6 @@ impl Mirror {
     }
 
     /// What the engine knows of each file that it wrote, in no particular order.
-    #[expect(clippy::unused_self, reason = "it is yet to be known as of which LSN a file is")]
     pub fn entries(&self) -> Vec<Entry> {
         Vec::new()
     }

@@ -45,8 +45,12 @@ pub(super) fn encode(index: &Index) -> Vec<u8> {
     put(&mut out, head.digest_at);
     put(&mut out, documents.len() as u64);
     put(&mut out, mirror.len() as u64);
-    documents.iter().for_each(|place| put_place(&mut out, place));
-    mirror.iter().for_each(|entry| put_entry(&mut out, entry));
+    for place in documents {
+        put_place(&mut out, place);
+    }
+    for entry in mirror {
+        put_entry(&mut out, entry);
+    }
     let hash = ContentHash::of(&out);
     out.extend_from_slice(&hash.0.to_le_bytes());
     out

@@ -19,7 +19,7 @@ fn id(text: &str) -> DocumentId {
 }
 
 fn doc(id_text: &str, text: &str, lsn: u64) -> (DocumentId, Arc<Doc>) {
-    let suspect = lsn % 2 == 0;
+    let suspect = lsn.is_multiple_of(2);
     (id(id_text), Arc::new(Doc::new(Document::new(text), Lsn(lsn), suspect)))
 }
 
@@ -277,7 +277,8 @@ fn the_format_stays_as_it_is() {
     let mut mirror = entries();
     mirror[0].file = "m".to_owned();
     let bytes = encode(&Index { head, documents, mirror });
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    let hex: String = digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect();
     let zeros = |count: usize| "00".repeat(count);
     let number = |number: u8| format!("{number:02x}{}", zeros(7));
     let golden = [
