@@ -96,6 +96,11 @@ pub enum Op {
         /// Its document was gone as of this LSN.
         lsn: Lsn,
     },
+    /// `state.json` is durable and holds the snapshot of this LSN.
+    Saved {
+        /// The snapshot's LSN.
+        lsn: Lsn,
+    },
 }
 
 impl Op {
@@ -182,7 +187,7 @@ impl Op {
             | Op::Patch { collection, id, .. }
             | Op::Delete { collection, id } => Some((*collection, id)),
             Op::AppendLog { id, .. } => Some((Collection::Task, id)),
-            Op::Wrote { .. } | Op::Removed { .. } => None,
+            Op::Wrote { .. } | Op::Removed { .. } | Op::Saved { .. } => None,
         }
     }
 

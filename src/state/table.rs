@@ -176,6 +176,11 @@ impl Table {
         self.set(collection, id, Some(Arc::new(doc)));
     }
 
+    /// Takes a document away that recovery found to be deleted.
+    pub fn unload(&mut self, collection: Collection, id: &DocumentId) {
+        self.set(collection, id, None);
+    }
+
     /// Applies one transaction, whole or not at all. Later mutations see the earlier ones.
     ///
     /// A put always applies, and a delete too, if only by finding nothing. A patch or log entry for
@@ -214,8 +219,8 @@ impl Table {
     /// Applies what can be applied of a transaction that lies behind missing records, the last of
     /// them being `hole`.
     ///
-    /// Puts and deletes apply. A patch or log entry applies only to a document that was changed
-    /// since the hole; any other stays as it is and becomes suspect, until it is put again.
+    /// Puts and deletes apply. A patch or log entry applies only to a document that is known as of
+    /// the hole's end; any other stays as it is and becomes suspect, until it is put again.
     pub fn apply_after_hole(&mut self, changes: &[(Lsn, Op)], hole: Lsn) -> AfterHole {
         let mut left = AfterHole::default();
         for change in changes {
@@ -223,7 +228,7 @@ impl Table {
             let Some((collection, id)) = op.target() else { continue };
             let is_delta = matches!(op, Op::Patch { .. } | Op::AppendLog { .. });
             let base = self.get(collection, id.as_str()).cloned();
-            let base_is_known = base.as_ref().is_some_and(|doc| doc.lsn > hole);
+            let base_is_known = base.as_ref().is_some_and(|doc| doc.lsn >= hole);
             if (!is_delta || base_is_known) && self.apply(std::slice::from_ref(change)).is_ok() {
                 continue;
             }
@@ -266,7 +271,9 @@ impl Table {
                     .map_err(|error| Error::invalid(format!("{collection} {id}"), error.why))?;
                 Doc::new(document, lsn, doc.suspect)
             }
-            Op::Delete { .. } | Op::Wrote { .. } | Op::Removed { .. } => return Ok(None),
+            Op::Delete { .. } | Op::Wrote { .. } | Op::Removed { .. } | Op::Saved { .. } => {
+                return Ok(None);
+            }
         };
         Ok(Some(Arc::new(next)))
     }

@@ -25,11 +25,11 @@ mod tests;
 use std::ops::Range;
 
 use crate::base::{ContentHash, DocumentId, Lsn, StoreId, Timestamp};
-use crate::state::{Collection, Doc, Table};
+use crate::state::Doc;
 
 pub use index::{Index, Loaded, load};
 pub use parse::{Defect, Parsed, parse, peek, read};
-pub use save::{Saved, leftovers, save};
+pub use save::{Saved, leftovers, save, save_as_backup};
 
 /// The version of the format that is written.
 pub const VERSION: &str = "2.0.0";
@@ -53,21 +53,6 @@ pub struct Snapshot {
     pub sessions: Vec<(DocumentId, Doc)>,
     /// When it was saved, as it stands in the file.
     pub last_saved: Option<String>,
-}
-
-impl Snapshot {
-    /// The state that it holds.
-    pub fn into_table(self) -> Table {
-        let mut table = Table::new();
-        let all = [(Collection::Task, self.tasks), (Collection::Session, self.sessions)];
-        for (collection, documents) in all {
-            for (id, doc) in documents {
-                table.load(collection, &id, doc);
-            }
-        }
-        table.advance(self.lsn);
-        table
-    }
 }
 
 /// What goes into a snapshot.
