@@ -330,7 +330,7 @@ proptest! {
         let (_, index) = rendered(9, &documents());
         let mut changed = encode(&index.with_mirror(entries()));
         changed.truncate(changed.len() - 16);
-        let head = changed[..96].to_vec();
+        let head = changed[..92].to_vec();
         for (at, byte) in &flips {
             let at = at.index(changed.len());
             changed[at] ^= byte;
