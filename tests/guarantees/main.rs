@@ -21,12 +21,14 @@ mod edits;
 mod faults;
 mod fidelity;
 mod ids;
+mod ladder;
 mod limits;
 #[path = "../support/merge.rs"]
 mod merge;
 mod operations;
 mod oracle;
 mod recovery;
+mod restore;
 mod support;
 mod tidy;
 mod watched;

@@ -104,9 +104,9 @@ impl Doubt {
     /// Brings `table`, which is as of the hole's beginning, to its end as far as that can be.
     pub(super) fn cross(&mut self, hole: Hole, table: &mut Table) -> Vec<Problem> {
         let mut problems = Vec::new();
-        for key in self.absent(hole, table) {
+        for (key, are_few) in self.absent(table) {
             let (collection, id) = &key;
-            if let Some(lsn) = self.deletion(hole, &key) {
+            if let Some(lsn) = self.deletion(hole, &key, are_few) {
                 table.unload(*collection, id);
                 self.known.insert(key, lsn);
             }
@@ -118,8 +118,9 @@ impl Doubt {
         problems
     }
 
-    /// The documents of the table that no mirror file shows.
-    fn absent(&self, hole: Hole, table: &Table) -> Vec<Key> {
+    /// The documents of the table that no mirror file shows, each with whether they are so few that the
+    /// files were removed rather than lost.
+    fn absent(&self, table: &Table) -> Vec<(Key, bool)> {
         let mut absent = Vec::new();
         for collection in Collection::ALL {
             let of_it: Vec<Key> = table
@@ -130,22 +131,21 @@ impl Doubt {
             let all = table.len(collection);
             let shown = self.shown.keys().filter(|(of, _)| *of == collection).count();
             let are_few = shown > 0 && of_it.len() <= (all / 10).max(100).min(shown);
-            if !hole.log_is_gone || self.clean.is_some() && are_few || self.listed.is_some() {
-                absent.extend(of_it);
-            }
+            absent.extend(of_it.into_iter().map(|key| (key, are_few)));
         }
         absent
     }
 
     /// As of which LSN a document without a file is gone, if anything says so.
-    fn deletion(&self, hole: Hole, key: &Key) -> Option<Lsn> {
+    fn deletion(&self, hole: Hole, key: &Key, are_few: bool) -> Option<Lsn> {
         let recorded = self.as_of.gone(key.0, &key.1).filter(|lsn| *lsn > hole.after);
         let unlisted = self
             .listed
             .as_ref()
             .filter(|(lsn, listed)| *lsn > hole.after && !listed.contains(key))
             .map(|(lsn, _)| *lsn);
-        let unshown = self.clean.filter(|lsn| hole.log_is_gone && *lsn > hole.after);
+        // The mirror was whole at a clean stop. What the log says later goes before.
+        let unshown = self.clean.filter(|lsn| are_few && *lsn >= hole.last).map(|_| hole.last);
         recorded.max(unlisted).max(unshown)
     }
 
@@ -155,8 +155,7 @@ impl Doubt {
         if self.knows((*collection, id), hole.last) {
             return None;
         }
-        let clean = self.clean.filter(|_| hole.log_is_gone);
-        let as_of = self.as_of.of(&shown).max(clean);
+        let as_of = self.as_of.of(&shown).or(self.clean);
         if as_of.is_none_or(|lsn| lsn <= hole.after)
             && self.as_of.gone(*collection, id).is_some_and(|gone| as_of <= Some(gone))
         {
