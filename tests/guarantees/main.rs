@@ -25,6 +25,7 @@ mod ladder;
 mod limits;
 #[path = "../support/merge.rs"]
 mod merge;
+mod migrate;
 mod operations;
 mod oracle;
 mod recovery;
