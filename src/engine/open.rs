@@ -278,7 +278,10 @@ impl Core {
         let identity = writer.identity;
         let closed = log.close(wall);
         if closed.is_ok() && saved.is_ok() {
-            write_owner(&*self.around.fs, &identity, Stage::Clean(lsn))?;
+            let table = self.table.read();
+            let [tasks, sessions] = Collection::ALL.map(|each| table.len(each) as u64);
+            let stage = Stage::Clean { lsn, documents: Some((tasks, sessions)) };
+            write_owner(&*self.around.fs, &identity, stage)?;
         }
         drop(lock);
         closed

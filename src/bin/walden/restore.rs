@@ -3,7 +3,6 @@
 //! Where another process has it open, this does what a person would do with `cp`: it puts the backup in
 //! the place of `state.json`, and waits until the owner has taken it in.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;

@@ -10,6 +10,7 @@ use crate::base::{ContentHash, DocumentId, Lsn, Problem};
 use crate::engine::recovery::replay::suspect;
 use crate::files::mirror::Shown;
 use crate::files::names;
+use crate::files::owner::Stage;
 use crate::fs::join;
 use crate::state::{Collection, Doc, Document, Table};
 
@@ -66,8 +67,10 @@ type Key = (Collection, DocumentId);
 pub(super) struct Doubt {
     shown: HashMap<Key, Shown>,
     as_of: AsOf,
-    /// The last clean stop: up to there the mirror is known to have shown everything.
+    /// The last clean stop: the mirror showed everything up to there.
     clean: Option<Lsn>,
+    /// The collections of which it still has as many files as then.
+    whole: Vec<Collection>,
     /// The documents that a snapshot held which is lost itself, and its LSN.
     listed: Option<(Lsn, HashSet<Key>)>,
     /// Documents that are known as of an LSN, by their files.
@@ -82,7 +85,7 @@ impl Doubt {
     pub(super) fn new(
         shown: Vec<Shown>,
         as_of: AsOf,
-        clean: Option<Lsn>,
+        stage: Option<Stage>,
         listed: Option<(Lsn, HashSet<Key>)>,
     ) -> Self {
         let mut by_id: HashMap<Key, Shown> = HashMap::with_capacity(shown.len());
@@ -93,7 +96,17 @@ impl Doubt {
                 by_id.insert(key, shown);
             }
         }
-        Doubt { shown: by_id, as_of, clean, listed, ..Doubt::default() }
+        let mut doubt = Doubt { shown: by_id, as_of, listed, ..Doubt::default() };
+        if let Some(Stage::Clean { lsn, documents }) = stage {
+            doubt.clean = Some(lsn);
+            let counts = documents.map(|(tasks, sessions)| [tasks, sessions]).into_iter().flatten();
+            for (collection, count) in Collection::ALL.into_iter().zip(counts) {
+                if doubt.shown.keys().filter(|(of, _)| *of == collection).count() as u64 == count {
+                    doubt.whole.push(collection);
+                }
+            }
+        }
+        doubt
     }
 
     /// Whether a document was found to be as of `lsn` or later.
@@ -104,9 +117,9 @@ impl Doubt {
     /// Brings `table`, which is as of the hole's beginning, to its end as far as that can be.
     pub(super) fn cross(&mut self, hole: Hole, table: &mut Table) -> Vec<Problem> {
         let mut problems = Vec::new();
-        for (key, are_few) in self.absent(table) {
+        for key in self.absent(table) {
             let (collection, id) = &key;
-            if let Some(lsn) = self.deletion(hole, &key, are_few) {
+            if let Some(lsn) = self.deletion(hole, &key) {
                 table.unload(*collection, id);
                 self.known.insert(key, lsn);
             }
@@ -118,34 +131,25 @@ impl Doubt {
         problems
     }
 
-    /// The documents of the table that no mirror file shows, each with whether they are so few that the
-    /// files were removed rather than lost.
-    fn absent(&self, table: &Table) -> Vec<(Key, bool)> {
-        let mut absent = Vec::new();
-        for collection in Collection::ALL {
-            let of_it: Vec<Key> = table
-                .iter(collection)
-                .map(|(id, _)| (collection, id.clone()))
-                .filter(|key| !self.shown.contains_key(key))
-                .collect();
-            let all = table.len(collection);
-            let shown = self.shown.keys().filter(|(of, _)| *of == collection).count();
-            let are_few = shown > 0 && of_it.len() <= (all / 10).max(100).min(shown);
-            absent.extend(of_it.into_iter().map(|key| (key, are_few)));
-        }
-        absent
+    /// The documents of the table that no mirror file shows.
+    fn absent(&self, table: &Table) -> Vec<Key> {
+        let all = Collection::ALL.into_iter().flat_map(|collection| {
+            table.iter(collection).map(move |(id, _)| (collection, id.clone()))
+        });
+        all.filter(|key| !self.shown.contains_key(key)).collect()
     }
 
     /// As of which LSN a document without a file is gone, if anything says so.
-    fn deletion(&self, hole: Hole, key: &Key, are_few: bool) -> Option<Lsn> {
+    fn deletion(&self, hole: Hole, key: &Key) -> Option<Lsn> {
         let recorded = self.as_of.gone(key.0, &key.1).filter(|lsn| *lsn > hole.after);
         let unlisted = self
             .listed
             .as_ref()
             .filter(|(lsn, listed)| *lsn > hole.after && !listed.contains(key))
             .map(|(lsn, _)| *lsn);
-        // The mirror was whole at a clean stop. What the log says later goes before.
-        let unshown = self.clean.filter(|lsn| are_few && *lsn >= hole.last).map(|_| hole.last);
+        // What the log says later goes before.
+        let is_whole = self.whole.contains(&key.0);
+        let unshown = self.clean.filter(|lsn| is_whole && *lsn >= hole.last).map(|_| hole.last);
         recorded.max(unlisted).max(unshown)
     }
 

@@ -140,7 +140,7 @@ impl Plan {
         let tail = Tail::read(fs, owner.as_ref(), store, (base_lsn, rung, state_is_a_backup))?;
         problems.extend(tail.problems());
         let Tail { scan, gap, clean, is_gone, .. } = tail;
-        let doubt = || doubt(fs, &scan, clean);
+        let doubt = || doubt(fs, &scan, owner.as_ref());
         let outcome = replay::replay(fs, &scan, base.clone(), base_lsn, gap, doubt)?;
         let Outcome { table, records, problems: found, versions, saved, doubt } = outcome;
         problems.extend(found);
@@ -264,10 +264,10 @@ impl Plan {
 }
 
 /// What is left beside log and base.
-fn doubt(fs: &dyn Fs, scan: &Scan, clean: Option<Lsn>) -> Result<Doubt> {
+fn doubt(fs: &dyn Fs, scan: &Scan, owner: Option<&Owner>) -> Result<Doubt> {
     let mut as_of = AsOf::default();
     replay::evidence(fs, scan, &mut as_of)?;
-    Ok(Doubt::new(mirror::read_shown(fs)?, as_of, clean, None))
+    Ok(Doubt::new(mirror::read_shown(fs)?, as_of, owner.map(|owner| owner.stage), None))
 }
 
 fn hints(store: Option<StoreId>, owner: Option<&Owner>, base: Lsn) -> Hints {
@@ -283,7 +283,7 @@ fn hints(store: Option<StoreId>, owner: Option<&Owner>, base: Lsn) -> Hints {
             }));
         }
         Stage::Open => hints.begun = Some(owner.incarnation),
-        Stage::Clean(lsn) => {
+        Stage::Clean { lsn, .. } => {
             hints.durable = hints.durable.max(lsn);
             hints.clean = Some((owner.incarnation, lsn));
         }
@@ -298,7 +298,7 @@ fn identity_of(owner: &Owner) -> Identity {
 
 fn is_clean(owner: Option<&Owner>, scan: &Scan) -> bool {
     let shut_down = match owner.map(|owner| owner.stage) {
-        Some(Stage::Clean(lsn)) => lsn == scan.last_lsn,
+        Some(Stage::Clean { lsn, .. }) => lsn == scan.last_lsn,
         // Nothing was ever written here.
         None => scan.size_bytes == 0 && scan.last_lsn == Lsn::ZERO,
         Some(Stage::Open | Stage::Opening { .. }) => false,
