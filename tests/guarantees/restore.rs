@@ -196,3 +196,28 @@ fn an_older_snapshot_that_the_engine_itself_left_is_no_restore() {
     assert!(again.recovery().problems.is_empty(), "{:#?}", again.recovery());
     assert!(files(&left).len() > 3);
 }
+
+#[test]
+fn a_backup_of_a_copy_of_the_store_that_went_another_way_is_not_taken_for_a_newer_state() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    for round in 0..3 {
+        store.save_task_json(&format!(r#"{{"id": "a", "round": {round}}}"#)).unwrap();
+        store.checkpoint().unwrap();
+    }
+    store.shutdown().unwrap();
+    let copy = disk.if_killed();
+    let other = open(&copy, 2).unwrap();
+    for _ in 0..50 {
+        other.save_task_json(r#"{"id": "a", "round": "another way"}"#).unwrap();
+    }
+    other.checkpoint().unwrap();
+    let foreign = copy.read_now("state.json").unwrap();
+    let store = open(&disk, 3).unwrap();
+    store.save_task_json(r#"{"id": "b"}"#).unwrap();
+    let wanted = documents(&store.view());
+    store.shutdown().unwrap();
+    disk.write_now("state.backup.20990101T000000.000000000Z.json", &foreign).unwrap();
+    let again = open(&disk, 4).unwrap();
+    assert_eq!(documents(&again.view()), wanted, "{:#?}", again.recovery());
+}

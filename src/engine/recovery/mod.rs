@@ -34,7 +34,7 @@ use replay::Outcome;
 use tail::Tail;
 
 /// What recovery built the state on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Rung {
@@ -45,6 +45,7 @@ pub enum Rung {
     /// The newest intact backup, and the log from there on.
     Backup,
     /// The log alone, from the first record.
+    #[default]
     Log,
     /// The files in `tasks/` and `sessions/`, where no snapshot is left and the log was cut.
     Mirror,
@@ -94,6 +95,8 @@ pub(crate) struct Plan {
     pub(crate) intake: Option<Intake>,
     /// Versions that were displaced without proof of being older.
     pub(crate) losers: Vec<(Collection, DocumentId, String)>,
+    /// What the log says of `state.json`: the LSN of its last `saved` record.
+    pub(crate) saved: Option<Lsn>,
     base: Table,
     /// Hashes that the log records as written to each mirror file.
     versions: HashMap<String, Vec<ContentHash>>,
@@ -184,6 +187,7 @@ impl Plan {
             has_hole,
             intake,
             losers,
+            saved,
             base,
             versions,
             owner,
@@ -214,6 +218,7 @@ impl Plan {
             has_hole: false,
             intake: Some(intake),
             losers: Vec::new(),
+            saved: None,
             base: Table::new(),
             versions: HashMap::new(),
             scan,
