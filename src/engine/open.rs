@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
-use crate::base::{Error, Event, Problem, ProblemKind, Result, StoreId, Timestamp};
+use crate::base::{Error, Event, Lsn, Problem, ProblemKind, Result, StoreId, Timestamp};
 use crate::engine::checkpoint::{Checkpointer, Reason};
 use crate::engine::core::{Core, Facts, Surroundings, Wishes, Writer};
 use crate::engine::listeners::Listeners;
@@ -22,7 +22,7 @@ use crate::files::names::{self, QUARANTINE, WAL};
 use crate::files::owner::{self, Owner, Stage};
 use crate::files::{conflicts, migration, snapshot};
 use crate::fs::{Fs, Lock, join};
-use crate::state::{Collection, Table};
+use crate::state::{Collection, Op, Table};
 use crate::wal::{self, Identity, Log};
 
 /// What an opening made of a directory.
@@ -34,9 +34,15 @@ pub(crate) struct Opened {
     table: Table,
     checkpointer: Checkpointer,
     facts: Facts,
+    unsettled: Unsettled,
+}
+
+/// What an opening still has to do once the log takes records.
+pub(crate) struct Unsettled {
     needs_checkpoint: bool,
-    /// What is to be taken in once the store is open.
-    pub(crate) intake: Option<Intake>,
+    intake: Option<Intake>,
+    /// The LSN that the log's last `saved` record names.
+    saved: Option<Lsn>,
 }
 
 /// Recovers the directory for writing. The lock is held.
@@ -84,7 +90,9 @@ fn act(
     let found = snapshot::leftovers(fs, store, now)?;
     plan.recovery.problems.extend(found);
     plan.recovery.problems.extend(mirror.settle_leftovers(fs)?);
-    let Plan { table, snapshot_lsn, state_stat, last_saved, recovery, has_hole, intake, .. } = plan;
+    let Plan {
+        table, snapshot_lsn, state_stat, last_saved, recovery, has_hole, intake, saved, ..
+    } = plan;
     let has_snapshot = matches!(recovery.rung, Rung::Snapshot | Rung::Empty);
     let saved_lsn = snapshot_lsn.unwrap_or_default();
     let facts = Facts {
@@ -100,8 +108,11 @@ fn act(
         table,
         checkpointer: Checkpointer { mirror, snapshot_lsn, state_stat, looked_at: None },
         facts,
-        needs_checkpoint: !has_snapshot || has_hole || intake.is_some(),
-        intake,
+        unsettled: Unsettled {
+            needs_checkpoint: !has_snapshot || has_hole || intake.is_some(),
+            intake,
+            saved,
+        },
         recovery,
     })
 }
@@ -176,15 +187,14 @@ fn keep_aside(fs: &dyn Fs, plan: &Plan) -> Result<()> {
 }
 
 impl Opened {
-    /// The shared core of an open store; whether it needs a checkpoint at once, and what it must take
-    /// in before.
+    /// The shared core of an open store, and what is to be done before it serves.
     pub(crate) fn into_core(
         self,
         around: Surroundings,
         options: Options,
         listeners: Listeners,
         lock: Box<dyn Lock>,
-    ) -> (Arc<Core>, bool, Option<Intake>) {
+    ) -> (Arc<Core>, Unsettled) {
         let now = around.clock.monotonic();
         let core = Core {
             store: self.store,
@@ -203,7 +213,7 @@ impl Opened {
             options,
         };
         core.set_checkpoint_at(&mut core.writer.lock());
-        (Arc::new(core), self.needs_checkpoint, self.intake)
+        (Arc::new(core), self.unsettled)
     }
 }
 
@@ -229,7 +239,7 @@ impl Core {
         self.queue.reopen();
         drop(writer);
         drop(checkpointer);
-        self.begin_serving(opened.intake, opened.needs_checkpoint)
+        self.begin_serving(opened.unsettled)
     }
 
     /// What earlier openings left in the log counts too.
@@ -240,12 +250,18 @@ impl Core {
 
     /// Ends an opening: takes in what is to be taken in, tells what was found, saves what no snapshot
     /// holds.
-    pub(crate) fn begin_serving(&self, intake: Option<Intake>, save: bool) -> Result<()> {
+    pub(crate) fn begin_serving(&self, unsettled: Unsettled) -> Result<()> {
+        let Unsettled { needs_checkpoint, intake, saved } = unsettled;
+        let snapshot_lsn = self.checkpointer.lock().snapshot_lsn;
         if let Some(intake) = intake {
             self.take_in(intake)?;
+        } else if let Some(lsn) = snapshot_lsn.filter(|_| snapshot_lsn != saved) {
+            // The crash came before its record, or the log is gone: without one, it might be taken
+            // for something that was put back.
+            self.log_own(&[Op::Saved { lsn }])?;
         }
         self.loaded();
-        if save {
+        if needs_checkpoint {
             autosave(self, Reason::Interval);
         }
         if self.checkpointer.lock().snapshot_lsn.is_some() {
@@ -278,7 +294,10 @@ impl Core {
         let identity = writer.identity;
         let closed = log.close(wall);
         if closed.is_ok() && saved.is_ok() {
-            write_owner(&*self.around.fs, &identity, Stage::Clean(lsn))?;
+            let table = self.table.read();
+            let [tasks, sessions] = Collection::ALL.map(|each| table.len(each) as u64);
+            let stage = Stage::Clean { lsn, documents: Some((tasks, sessions)) };
+            write_owner(&*self.around.fs, &identity, stage)?;
         }
         drop(lock);
         closed

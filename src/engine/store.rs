@@ -129,8 +129,8 @@ impl Builder {
         let around = Surroundings { fs, clock, entropy, threads };
         let lock = lock(&around, options.lock_wait)?;
         let opened = recover(&around, &options)?;
-        let (core, save, intake) = opened.into_core(around, options, listeners, lock);
-        core.begin_serving(intake, save)?;
+        let (core, unsettled) = opened.into_core(around, options, listeners, lock);
+        core.begin_serving(unsettled)?;
         let threads = if threads { Some(Threads::start(&core)?) } else { None };
         if core.wants_checkpoint() && core.checkpointer.lock().mirror.behind() > 0 {
             core.wishes.lock().checkpoint = Some(Reason::Interval);

@@ -22,12 +22,15 @@ mod faults;
 mod fidelity;
 mod ids;
 mod index;
+mod ladder;
 mod limits;
 #[path = "../support/merge.rs"]
 mod merge;
+mod migrate;
 mod operations;
 mod oracle;
 mod recovery;
+mod restore;
 mod support;
 mod tidy;
 mod watched;

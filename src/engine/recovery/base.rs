@@ -11,6 +11,7 @@ use crate::fs::Fs;
 use crate::wal::{self, Hints};
 
 /// The snapshot that the log is applied to, and what else was seen on the way to it.
+#[derive(Default)]
 pub(super) struct Base {
     pub(super) rung: Rung,
     /// None: the log from its first record.
@@ -105,21 +106,16 @@ pub(super) fn usable_snapshot(
     Ok(None)
 }
 
-/// The intact snapshot with the highest LSN. Backups are read only if they may be that one.
+/// The snapshot to apply the log to: `state.json`, if it is intact and the log reaches back to it; else
+/// the intact backup with the highest LSN, which may have been made after `state.json` was put back.
+/// Backups are read only where there are some above `state.json`.
 pub(super) fn choose(
     fs: &dyn Fs,
     state: Option<Snapshot>,
     store: Option<StoreId>,
     problems: &mut Vec<Problem>,
 ) -> Result<Base> {
-    let none = Base {
-        rung: Rung::Log,
-        snapshot: None,
-        older_state: None,
-        backup_lsn: None,
-        state_is_a_backup: false,
-    };
-    let Some(store) = store else { return Ok(none) };
+    let Some(store) = store else { return Ok(Base::default()) };
     let mut backup_lsns = Vec::new();
     for backup in backups::list(fs)? {
         backup_lsns.extend(backup.lsn(fs, store)?);
@@ -127,21 +123,36 @@ pub(super) fn choose(
     let backup_lsn = backup_lsns.iter().max().copied();
     let state_lsn = state.as_ref().map(|state| state.lsn);
     let state_is_a_backup = state_lsn.is_some_and(|lsn| backup_lsns.contains(&lsn));
-    let none = Base { backup_lsn, state_is_a_backup, ..none };
-    if state_lsn.is_some() && backup_lsn <= state_lsn {
-        return Ok(Base { rung: Rung::Snapshot, snapshot: state, ..none });
+    let base = Base { backup_lsn, state_is_a_backup, ..Base::default() };
+    if let Some(state) = state {
+        return above(fs, store, state, base, problems);
     }
     let found = backups::newest_intact(fs, store)?;
     problems.extend(found.problems);
-    match (found.newest, state) {
-        (Some((name, backup)), state) if state_lsn.is_none_or(|lsn| lsn < backup.lsn) => {
-            if state.is_none() {
-                let detail = format!("there is no usable snapshot; {name} and the log were used");
-                problems.push(Problem::new(ProblemKind::Missing, STATE, 0, detail));
+    let Some((name, backup)) = found.newest else { return Ok(base) };
+    let detail = format!("there is no usable snapshot; {name} and the log were used instead");
+    problems.push(Problem::new(ProblemKind::Missing, STATE, 0, detail));
+    Ok(Base { rung: Rung::Backup, snapshot: Some(backup), ..base })
+}
+
+/// The base where `state.json` is intact.
+fn above(
+    fs: &dyn Fs,
+    store: StoreId,
+    state: Snapshot,
+    base: Base,
+    problems: &mut Vec<Problem>,
+) -> Result<Base> {
+    if base.backup_lsn > Some(state.lsn) {
+        let log = wal::scan(fs, names::WAL, &Hints { store: Some(store), ..Hints::default() })?;
+        if log.size_bytes == 0 || log.first_base > state.lsn {
+            let found = backups::newest_intact(fs, store)?;
+            problems.extend(found.problems);
+            if let Some((_, backup)) = found.newest.filter(|(_, backup)| backup.lsn > state.lsn) {
+                let (snapshot, older_state) = (Some(backup), Some(state));
+                return Ok(Base { rung: Rung::Backup, snapshot, older_state, ..base });
             }
-            Ok(Base { rung: Rung::Backup, snapshot: Some(backup), older_state: state, ..none })
         }
-        (_, Some(state)) => Ok(Base { rung: Rung::Snapshot, snapshot: Some(state), ..none }),
-        (_, None) => Ok(none),
     }
+    Ok(Base { rung: Rung::Snapshot, snapshot: Some(state), ..base })
 }

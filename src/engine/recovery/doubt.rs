@@ -10,6 +10,8 @@ use crate::base::{ContentHash, DocumentId, Lsn, Problem};
 use crate::engine::recovery::replay::suspect;
 use crate::files::mirror::Shown;
 use crate::files::names;
+use crate::files::owner::Stage;
+use crate::files::snapshot::Index;
 use crate::fs::join;
 use crate::state::{Collection, Doc, Document, Table};
 
@@ -41,6 +43,28 @@ impl AsOf {
         *last = lsn.max(*last);
     }
 
+    /// Takes in what an index says of the mirror; gives the documents that its snapshot held. A file
+    /// that shows the last change before the snapshot shows the document as of the snapshot.
+    pub(super) fn read(&mut self, index: &Index) -> Listed {
+        let at = index.head.lsn;
+        let mut changed = HashMap::new();
+        for place in &index.documents {
+            for form in names::forms(&place.id) {
+                changed.insert(join(place.collection.dir(), &form), place.lsn);
+            }
+        }
+        for entry in &index.mirror {
+            let is_current = changed.get(&entry.file).is_some_and(|lsn| *lsn <= entry.lsn);
+            self.wrote(
+                &entry.file,
+                entry.hash,
+                if is_current { at.max(entry.lsn) } else { entry.lsn },
+            );
+        }
+        let keys = index.documents.iter().map(|place| (place.collection, place.id.clone()));
+        (at, keys.collect())
+    }
+
     /// As of which LSN these contents of the file show the document: if they were written more than
     /// once, the last time, since the document was so again then.
     fn of(&self, shown: &Shown) -> Option<Lsn> {
@@ -60,16 +84,20 @@ impl AsOf {
 }
 
 type Key = (Collection, DocumentId);
+/// The documents that a snapshot held, and its LSN.
+type Listed = (Lsn, HashSet<Key>);
 
 /// What there is beside log and base.
 #[derive(Debug, Default)]
 pub(super) struct Doubt {
     shown: HashMap<Key, Shown>,
     as_of: AsOf,
-    /// The last clean stop: up to there the mirror is known to have shown everything.
+    /// The last clean stop: the mirror showed everything up to there.
     clean: Option<Lsn>,
+    /// The collections of which it still has as many files as then.
+    whole: Vec<Collection>,
     /// The documents that a snapshot held which is lost itself, and its LSN.
-    listed: Option<(Lsn, HashSet<Key>)>,
+    listed: Option<Listed>,
     /// Documents that are known as of an LSN, by their files.
     known: HashMap<Key, Lsn>,
     /// Versions that were displaced without proof of being older.
@@ -82,8 +110,8 @@ impl Doubt {
     pub(super) fn new(
         shown: Vec<Shown>,
         as_of: AsOf,
-        clean: Option<Lsn>,
-        listed: Option<(Lsn, HashSet<Key>)>,
+        stage: Option<Stage>,
+        listed: Option<Listed>,
     ) -> Self {
         let mut by_id: HashMap<Key, Shown> = HashMap::with_capacity(shown.len());
         for shown in shown {
@@ -93,7 +121,17 @@ impl Doubt {
                 by_id.insert(key, shown);
             }
         }
-        Doubt { shown: by_id, as_of, clean, listed, ..Doubt::default() }
+        let mut doubt = Doubt { shown: by_id, as_of, listed, ..Doubt::default() };
+        if let Some(Stage::Clean { lsn, documents }) = stage {
+            doubt.clean = Some(lsn);
+            let counts = documents.map(|(tasks, sessions)| [tasks, sessions]).into_iter().flatten();
+            for (collection, count) in Collection::ALL.into_iter().zip(counts) {
+                if doubt.shown.keys().filter(|(of, _)| *of == collection).count() as u64 == count {
+                    doubt.whole.push(collection);
+                }
+            }
+        }
+        doubt
     }
 
     /// Whether a document was found to be as of `lsn` or later.
@@ -104,7 +142,7 @@ impl Doubt {
     /// Brings `table`, which is as of the hole's beginning, to its end as far as that can be.
     pub(super) fn cross(&mut self, hole: Hole, table: &mut Table) -> Vec<Problem> {
         let mut problems = Vec::new();
-        for key in self.absent(hole, table) {
+        for key in self.absent(table) {
             let (collection, id) = &key;
             if let Some(lsn) = self.deletion(hole, &key) {
                 table.unload(*collection, id);
@@ -119,22 +157,11 @@ impl Doubt {
     }
 
     /// The documents of the table that no mirror file shows.
-    fn absent(&self, hole: Hole, table: &Table) -> Vec<Key> {
-        let mut absent = Vec::new();
-        for collection in Collection::ALL {
-            let of_it: Vec<Key> = table
-                .iter(collection)
-                .map(|(id, _)| (collection, id.clone()))
-                .filter(|key| !self.shown.contains_key(key))
-                .collect();
-            let all = table.len(collection);
-            let shown = self.shown.keys().filter(|(of, _)| *of == collection).count();
-            let are_few = shown > 0 && of_it.len() <= (all / 10).max(100).min(shown);
-            if !hole.log_is_gone || self.clean.is_some() && are_few || self.listed.is_some() {
-                absent.extend(of_it);
-            }
-        }
-        absent
+    fn absent(&self, table: &Table) -> Vec<Key> {
+        let all = Collection::ALL.into_iter().flat_map(|collection| {
+            table.iter(collection).map(move |(id, _)| (collection, id.clone()))
+        });
+        all.filter(|key| !self.shown.contains_key(key)).collect()
     }
 
     /// As of which LSN a document without a file is gone, if anything says so.
@@ -145,7 +172,9 @@ impl Doubt {
             .as_ref()
             .filter(|(lsn, listed)| *lsn > hole.after && !listed.contains(key))
             .map(|(lsn, _)| *lsn);
-        let unshown = self.clean.filter(|lsn| hole.log_is_gone && *lsn > hole.after);
+        // What the log says later goes before.
+        let is_whole = self.whole.contains(&key.0);
+        let unshown = self.clean.filter(|lsn| is_whole && *lsn >= hole.last).map(|_| hole.last);
         recorded.max(unlisted).max(unshown)
     }
 
@@ -155,8 +184,7 @@ impl Doubt {
         if self.knows((*collection, id), hole.last) {
             return None;
         }
-        let clean = self.clean.filter(|_| hole.log_is_gone);
-        let as_of = self.as_of.of(&shown).max(clean);
+        let as_of = self.as_of.of(&shown).or(self.clean);
         if as_of.is_none_or(|lsn| lsn <= hole.after)
             && self.as_of.gone(*collection, id).is_some_and(|gone| as_of <= Some(gone))
         {

@@ -34,7 +34,7 @@ use replay::Outcome;
 use tail::Tail;
 
 /// What recovery built the state on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Rung {
@@ -45,6 +45,7 @@ pub enum Rung {
     /// The newest intact backup, and the log from there on.
     Backup,
     /// The log alone, from the first record.
+    #[default]
     Log,
     /// The files in `tasks/` and `sessions/`, where no snapshot is left and the log was cut.
     Mirror,
@@ -90,7 +91,6 @@ pub(crate) struct Plan {
     pub(crate) state_stat: Option<Stat>,
     pub(crate) last_saved: Option<String>,
     /// The index of some snapshot of this store, with what it knows of the mirror.
-    #[expect(dead_code, reason = "it is kept for what the mirror's entries are needed for")]
     pub(crate) index: Option<Index>,
     pub(crate) recovery: Recovery,
     /// Whether records are missing, so that a snapshot should cover the hole soon.
@@ -99,6 +99,8 @@ pub(crate) struct Plan {
     pub(crate) intake: Option<Intake>,
     /// Versions that were displaced without proof of being older.
     pub(crate) losers: Vec<(Collection, DocumentId, String)>,
+    /// What the log says of `state.json`: the LSN of its last `saved` record.
+    pub(crate) saved: Option<Lsn>,
     base: Table,
     /// Hashes that the log records as written to each mirror file.
     versions: HashMap<String, Vec<ContentHash>>,
@@ -150,7 +152,8 @@ impl Plan {
         let tail = Tail::read(fs, owner.as_ref(), store, (base_lsn, rung, state_is_a_backup))?;
         problems.extend(tail.problems());
         let Tail { scan, gap, clean, is_gone, .. } = tail;
-        let doubt = || doubt(fs, &scan, clean);
+        let index = index.filter(|index| Some(index.head.store) == store.or(scan.store));
+        let doubt = || doubt(fs, &scan, owner.as_ref(), index.as_ref());
         let outcome = replay::replay(fs, &scan, base.clone(), base_lsn, gap, doubt)?;
         let Outcome { table, records, problems: found, versions, saved, doubt } = outcome;
         problems.extend(found);
@@ -191,11 +194,12 @@ impl Plan {
             snapshot_lsn,
             state_stat: state_stat.filter(|_| snapshot_lsn.is_some()),
             last_saved,
-            index: index.filter(|index| Some(index.head.store) == store.or(scan.store)),
+            index,
             recovery,
             has_hole,
             intake,
             losers,
+            saved,
             base,
             versions,
             owner,
@@ -228,6 +232,7 @@ impl Plan {
             has_hole: false,
             intake: Some(intake),
             losers: Vec::new(),
+            saved: None,
             base: Table::new(),
             versions: HashMap::new(),
             scan,
@@ -278,10 +283,11 @@ impl Plan {
 }
 
 /// What is left beside log and base.
-fn doubt(fs: &dyn Fs, scan: &Scan, clean: Option<Lsn>) -> Result<Doubt> {
+fn doubt(fs: &dyn Fs, scan: &Scan, owner: Option<&Owner>, index: Option<&Index>) -> Result<Doubt> {
     let mut as_of = AsOf::default();
     replay::evidence(fs, scan, &mut as_of)?;
-    Ok(Doubt::new(mirror::read_shown(fs)?, as_of, clean, None))
+    let listed = index.map(|index| as_of.read(index));
+    Ok(Doubt::new(mirror::read_shown(fs)?, as_of, owner.map(|owner| owner.stage), listed))
 }
 
 fn hints(store: Option<StoreId>, owner: Option<&Owner>, base: Lsn) -> Hints {
@@ -297,7 +303,7 @@ fn hints(store: Option<StoreId>, owner: Option<&Owner>, base: Lsn) -> Hints {
             }));
         }
         Stage::Open => hints.begun = Some(owner.incarnation),
-        Stage::Clean(lsn) => {
+        Stage::Clean { lsn, .. } => {
             hints.durable = hints.durable.max(lsn);
             hints.clean = Some((owner.incarnation, lsn));
         }
@@ -312,7 +318,7 @@ fn identity_of(owner: &Owner) -> Identity {
 
 fn is_clean(owner: Option<&Owner>, scan: &Scan) -> bool {
     let shut_down = match owner.map(|owner| owner.stage) {
-        Some(Stage::Clean(lsn)) => lsn == scan.last_lsn,
+        Some(Stage::Clean { lsn, .. }) => lsn == scan.last_lsn,
         // Nothing was ever written here.
         None => scan.size_bytes == 0 && scan.last_lsn == Lsn::ZERO,
         Some(Stage::Open | Stage::Opening { .. }) => false,

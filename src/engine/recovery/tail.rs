@@ -32,7 +32,7 @@ impl Tail {
     ) -> Result<Tail> {
         let scan = wal::scan(fs, WAL, &hints(store, owner, base_lsn))?;
         let clean = match owner.map(|owner| owner.stage) {
-            Some(Stage::Clean(lsn)) => Some(lsn),
+            Some(Stage::Clean { lsn, .. }) => Some(lsn),
             _ => None,
         };
         let is_gone = scan.size_bytes == 0;
@@ -85,7 +85,7 @@ impl Tail {
 fn had_log(owner: Option<&Owner>, store: Option<StoreId>) -> bool {
     match owner.map(|owner| owner.stage) {
         Some(Stage::Opening { former }) => former.is_some(),
-        Some(Stage::Open | Stage::Clean(_)) => true,
+        Some(Stage::Open | Stage::Clean { .. }) => true,
         None => store.is_some(),
     }
 }
