@@ -21,7 +21,7 @@ use crate::files::mirror::{Known, Mirror};
 use crate::files::names::{STATE, WAL};
 use crate::files::owner::{self, Owner, OwnerFile, Stage};
 use crate::files::snapshot::{self, Defect, Parsed, Snapshot};
-use crate::files::{self, backups, names};
+use crate::files::{self, backups, names, outputs::Logged};
 use crate::fs::{Fs, Stat, join};
 use crate::state::{Collection, Doc, Document, Op, Table};
 use crate::wal::{self, Finding, Hints, Identity, RecordView, Replayed, Scan, Verdict};
@@ -77,6 +77,7 @@ pub(crate) struct Plan {
     pub(crate) recovery: Recovery,
     /// Whether records are missing, so that a snapshot should cover the hole soon.
     pub(crate) has_hole: bool,
+    pub(crate) outputs: Logged,
     base: Table,
     /// Hashes that the log records as written to each mirror file.
     versions: HashMap<String, Vec<ContentHash>>,
@@ -107,8 +108,8 @@ pub(crate) fn plan(fs: &dyn Fs) -> Result<Plan> {
     }
     let nothing_logged = scan.size_bytes == 0 && scan.last_lsn <= base_lsn;
     if scan.first_base > reach {
-        let (first, last) = (base_lsn.next(), scan.first_base);
-        return Err(Error::Hole { dir: fs.display(""), first, last });
+        let (dir, first, last) = (fs.display(""), base_lsn.next(), scan.first_base);
+        return Err(Error::Hole { dir, first, last });
     }
     let rung = if rung == Rung::Log && nothing_logged { Rung::Empty } else { rung };
     if owner.is_some_and(|owner| owner.stage == Stage::Open) && scan.size_bytes == 0 {
@@ -134,6 +135,7 @@ pub(crate) fn plan(fs: &dyn Fs) -> Result<Plan> {
             problems,
         },
         has_hole: false,
+        outputs: Logged::default(),
         base: Table::new(),
         versions: HashMap::new(),
         scan,
@@ -150,7 +152,7 @@ impl Plan {
             self.base = table_of(base);
         }
         self.table = self.base.clone();
-        let Plan { scan, table, recovery, versions, has_hole, .. } = self;
+        let Plan { scan, table, recovery, versions, has_hole, outputs, .. } = self;
         let base_lsn = recovery.base_lsn;
         let mut hole = None;
         scan.replay(fs, WAL, Lsn::ZERO, &mut |replayed| {
@@ -167,12 +169,12 @@ impl Plan {
             for transaction in records.chunk_by(|record, _| record.continues()) {
                 let changes = decode(fs, transaction)?;
                 for (_, op) in &changes {
+                    outputs.note(op);
                     if let Op::Wrote { file, hash, .. } = op {
                         versions.entry(file.clone()).or_default().push(*hash);
                     }
                 }
-                let is_new = changes.last().is_some_and(|(lsn, _)| *lsn > base_lsn);
-                if !is_new {
+                if changes.last().is_none_or(|(lsn, _)| *lsn <= base_lsn) {
                     continue;
                 }
                 let applied = changes.iter().filter(|(_, op)| op.is_document_change());
@@ -190,8 +192,8 @@ impl Plan {
                             let file = format!("{}/{id}", collection.dir());
                             let detail = "a change to it could not be applied, since records before \
                                           that change are missing";
-                            let kind = ProblemKind::Suspect;
-                            recovery.problems.push(Problem::new(kind, file, 0, detail));
+                            let problem = Problem::new(ProblemKind::Suspect, file, 0, detail);
+                            recovery.problems.push(problem);
                         }
                     }
                 }
@@ -349,7 +351,6 @@ fn identity_of(owner: &Owner) -> Identity {
 fn is_clean(owner: Option<&Owner>, scan: &Scan) -> bool {
     let shut_down = match owner.map(|owner| owner.stage) {
         Some(Stage::Clean(lsn)) => lsn == scan.last_lsn,
-        // Nothing was ever written here.
         None => scan.size_bytes == 0 && scan.last_lsn == Lsn::ZERO,
         Some(Stage::Open | Stage::Opening { .. }) => false,
     };

@@ -84,14 +84,19 @@ pub(crate) fn keep(fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
         Err(Error::Io { source, .. }) if cannot_link(source.kind()) => {
             let bytes = read_file(fs, path, COPY_BYTES_MAX)
                 .map_err(|error| Error::io("read", fs.display(path), error))?;
-            write_temporary(fs, CONFLICT_PART, &bytes, true)?;
-            let hash = ContentHash::of(&bytes);
-            let kept = place(fs, of, hash, |target| fs.rename_new(CONFLICT_PART, target))?;
-            remove_if_any(fs, CONFLICT_PART)?;
-            Ok(kept)
+            keep_bytes(fs, CONFLICT_PART, of, &bytes)
         }
         Err(error) => Err(error),
     }
+}
+
+/// Gives `bytes` a durable name in `conflicts/`, made from the name of `of`, by way of `temporary`, and
+/// says which.
+pub(crate) fn keep_bytes(fs: &dyn Fs, temporary: &str, of: &str, bytes: &[u8]) -> Result<String> {
+    write_temporary(fs, temporary, bytes, true)?;
+    let kept = place(fs, of, ContentHash::of(bytes), |target| fs.rename_new(temporary, target))?;
+    remove_if_any(fs, temporary)?;
+    Ok(kept)
 }
 
 /// Moves what lies at `path` into `conflicts/`, under a name made from the name of `of`, and says

@@ -11,6 +11,7 @@ mod conflicts;
 mod meddler;
 pub mod mirror;
 pub mod names;
+pub(crate) mod outputs;
 pub mod owner;
 pub mod snapshot;
 

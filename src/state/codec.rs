@@ -25,6 +25,8 @@ const APPEND_LOG: u8 = 3;
 const DELETE: u8 = 4;
 const WROTE: u8 = 5;
 const REMOVED: u8 = 6;
+const WRITE_OUTPUT: u8 = 8;
+const APPEND_OUTPUT: u8 = 9;
 
 /// Put and patch: a document concerned, and JSON text.
 #[derive(Encode, BorrowDecode)]
@@ -68,6 +70,21 @@ struct RemovedRecord<'a> {
     lsn: u64,
 }
 
+#[derive(Encode, BorrowDecode)]
+struct WriteOutputRecord<'a> {
+    file: &'a str,
+    generation: u64,
+    bytes: &'a [u8],
+}
+
+#[derive(Encode, BorrowDecode)]
+struct AppendOutputRecord<'a> {
+    file: &'a str,
+    generation: u64,
+    offset: u64,
+    bytes: &'a [u8],
+}
+
 /// The kind and the payload of a record; a document's text, which would end it, beside it.
 pub(super) fn encode(op: &Op) -> (u8, Vec<u8>, Option<Arc<str>>) {
     let (kind, payload) = match op {
@@ -89,6 +106,15 @@ pub(super) fn encode(op: &Op) -> (u8, Vec<u8>, Option<Arc<str>>) {
             (WROTE, bytes(WroteRecord { file, hash: hash.0, length: *length, lsn: lsn.0 }))
         }
         Op::Removed { file, lsn } => (REMOVED, bytes(RemovedRecord { file, lsn: lsn.0 })),
+        Op::WriteOutput { file, generation, bytes: contents } => {
+            let generation = *generation;
+            (WRITE_OUTPUT, bytes(WriteOutputRecord { file, generation, bytes: contents }))
+        }
+        Op::AppendOutput { file, generation, offset, bytes: added } => {
+            let (generation, offset) = (*generation, *offset);
+            let record = AppendOutputRecord { file, generation, offset, bytes: added };
+            (APPEND_OUTPUT, bytes(record))
+        }
     };
     (kind, payload, None)
 }
@@ -121,6 +147,15 @@ pub(super) fn decode(kind: u8, payload: &[u8]) -> Result<Op, String> {
         REMOVED => {
             let RemovedRecord { file, lsn } = record(payload)?;
             Op::Removed { file: file.to_owned(), lsn: Lsn(lsn) }
+        }
+        WRITE_OUTPUT => {
+            let WriteOutputRecord { file, generation, bytes } = record(payload)?;
+            Op::WriteOutput { file: file.to_owned(), generation, bytes: Arc::from(bytes) }
+        }
+        APPEND_OUTPUT => {
+            let AppendOutputRecord { file, generation, offset, bytes } = record(payload)?;
+            let (file, bytes) = (file.to_owned(), Arc::from(bytes));
+            Op::AppendOutput { file, generation, offset, bytes }
         }
         other => return Err(format!("a record of the unknown kind {other}")),
     })
@@ -207,6 +242,25 @@ mod tests {
                 6,
                 b"\x07\0\0\0\0\0\0\0tasks/a\x04\0\0\0\0\0\0\0",
             ),
+            (
+                Op::WriteOutput {
+                    file: "reports/a".into(),
+                    generation: 5,
+                    bytes: b"{}\xff"[..].into(),
+                },
+                8,
+                b"\x09\0\0\0\0\0\0\0reports/a\x05\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0{}\xff",
+            ),
+            (
+                Op::AppendOutput {
+                    file: "logs/a".into(),
+                    generation: 6,
+                    offset: 256,
+                    bytes: b"x\n"[..].into(),
+                },
+                9,
+                b"\x06\0\0\0\0\0\0\0logs/a\x06\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x02\0\0\0\0\0\0\0x\n",
+            ),
         ]
     }
 
@@ -241,7 +295,7 @@ mod tests {
     #[test]
     fn unknown_kinds_collections_and_impossible_ids_are_refused() {
         assert!(decode(0, b"").is_err());
-        assert!(decode(7, b"").is_err());
+        assert!(decode(10, b"").is_err());
         assert!(decode(DELETE, b"\x02\x02\0\0\0\0\0\0\0t1").unwrap_err().contains("collection 2"));
         assert!(decode(DELETE, b"\0\0\0\0\0\0\0\0\0").unwrap_err().contains("empty"));
         assert!(decode(DELETE, b"\0\x01\0\0\0\0\0\0\0\n").unwrap_err().contains("control"));
@@ -251,7 +305,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_decoding_panic(
-            kind in 0..9_u8, payload in prop::collection::vec(any::<u8>(), 0..64),
+            kind in 0..11_u8, payload in prop::collection::vec(any::<u8>(), 0..64),
         ) {
             if let Ok(op) = decode(kind, &payload) {
                 prop_assert_eq!(op.encode(), (kind, payload));

@@ -255,7 +255,11 @@ impl Table {
                     .map_err(|error| Error::invalid(format!("{collection} {id}"), error.why))?;
                 Doc::new(document, lsn, doc.suspect)
             }
-            Op::Delete { .. } | Op::Wrote { .. } | Op::Removed { .. } => return Ok(None),
+            Op::Delete { .. }
+            | Op::Wrote { .. }
+            | Op::Removed { .. }
+            | Op::WriteOutput { .. }
+            | Op::AppendOutput { .. } => return Ok(None),
         };
         Ok(Some(Arc::new(next)))
     }
