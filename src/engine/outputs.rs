@@ -105,7 +105,9 @@ fn flush<'a>(
     }
     for dir in dirs {
         if let Err(error) = fs.sync_dir(&dir) {
-            named.iter().for_each(|entry| entry.lock().distrust());
+            for entry in &named {
+                entry.lock().distrust();
+            }
             flushed = flushed.and(Err(Error::io("flush", fs.display(&dir), error)));
         }
     }
@@ -164,9 +166,10 @@ impl Outputs {
         let mut known = self.known.lock();
         if known.names.is_none() {
             let mut names = OutputNames::default();
-            known.files.keys().for_each(|file| names.insert(file));
             for kind in OutputKind::ALL {
-                files(fs, kind)?.iter().for_each(|file| names.insert(file));
+                for file in files(fs, kind)?.iter().chain(known.files.keys()) {
+                    names.insert(file);
+                }
             }
             known.names = Some(names);
         }
@@ -206,7 +209,9 @@ impl Core {
             }
             done
         };
-        told.iter().for_each(|event| self.listeners.emit(event));
+        for event in &told {
+            self.listeners.emit(event);
+        }
         done
     }
 

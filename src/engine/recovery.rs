@@ -16,7 +16,6 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use crate::base::{ContentHash, DocumentId, Error, Lsn, Problem, ProblemKind, Result, StoreId};
-use crate::files::backups::Fallback;
 use crate::files::mirror::{Known, Mirror};
 use crate::files::names::{STATE, WAL};
 use crate::files::owner::{self, Owner, OwnerFile, Stage};
@@ -219,8 +218,7 @@ impl Plan {
     fn previous(&self, fs: &dyn Fs) -> Table {
         let Some(store) = self.store else { return Table::new() };
         match backups::newest_intact(fs, store) {
-            Ok(Fallback { newest: Some((_, snapshot)), .. }) => table_of(snapshot),
-            Ok(Fallback { newest: None, .. }) => Table::new(),
+            Ok(found) => found.newest.map_or_else(Table::new, |(_, snapshot)| table_of(snapshot)),
             Err(error) => {
                 tracing::warn!(%error, "no backup can be read to know older mirror files by");
                 Table::new()
@@ -351,6 +349,7 @@ fn identity_of(owner: &Owner) -> Identity {
 fn is_clean(owner: Option<&Owner>, scan: &Scan) -> bool {
     let shut_down = match owner.map(|owner| owner.stage) {
         Some(Stage::Clean(lsn)) => lsn == scan.last_lsn,
+        // Nothing was ever written here.
         None => scan.size_bytes == 0 && scan.last_lsn == Lsn::ZERO,
         Some(Stage::Open | Stage::Opening { .. }) => false,
     };

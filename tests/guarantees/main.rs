@@ -26,6 +26,7 @@ mod limits;
 mod merge;
 mod operations;
 mod oracle;
+mod outputs;
 mod recovery;
 mod support;
 mod tidy;
