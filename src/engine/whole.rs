@@ -76,10 +76,11 @@ impl Store {
         self.view().load_state_json()
     }
 
-    /// What is wanted, given as text: a document is as it was only if its text is.
+    /// What is wanted, given as text: a document is as it was only if its text is, but for white space
+    /// around it, which an array's member has not.
     fn text_puts(&self, state: &str) -> Result<Wanted> {
         let is_same = |doc: &Doc, put: &Op| match put {
-            Op::Put { document, .. } => document.text() == doc.text(),
+            Op::Put { document, .. } => **document.text() == *doc.text().trim_ascii(),
             _ => false,
         };
         let puts = whole::puts(state, self.core().options.document_bytes_max)?;

@@ -1,18 +1,14 @@
-//! Session logs and reports (G1, G2, G5, G8, G11): what was acknowledged is in the file once, in order
-//! and whole, after a crash at any call, a failure of any call, among many threads, and beside people
-//! who rotate, cut, continue and edit the files.
+//! Session logs and reports (G1, G2, G5, G8): what was acknowledged is in the file once, in order and
+//! whole, after a crash at any call, also of the recovery, and after a failure of any call.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use serde_json::json;
-use walden::fs::Kind;
 use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
-use walden::{Error, Event, Options, ProblemKind, Result, Store};
+use walden::{ProblemKind, Result, Store};
 
-use crate::support::{PATIENCE, TestClock, at, builder, files, open, seeds, small, within};
+use crate::support::{PATIENCE, TestClock, builder, open, seeds, within};
 use crate::watched::Watched;
 
 /// What a file must hold: what was acknowledged, or what the call under way would make of it.
