@@ -92,14 +92,14 @@ impl Run {
     /// Makes a call that changes a file, with the promises told before and after.
     fn promise<T>(
         &self,
-        file: String,
+        file: &str,
         next: Vec<u8>,
         call: impl FnOnce() -> Result<T>,
     ) -> Result<()> {
-        self.promises.lock().unwrap().entry(file.clone()).or_default().under_way = Some(next);
+        self.promises.lock().unwrap().entry(file.to_owned()).or_default().under_way = Some(next);
         call()?;
         let mut promises = self.promises.lock().unwrap();
-        let promise = promises.get_mut(&file).unwrap();
+        let promise = promises.get_mut(file).unwrap();
         promise.acked = promise.under_way.take();
         Ok(())
     }
@@ -116,7 +116,7 @@ impl Run {
         match step {
             Step::Append(id, length) => {
                 let next = [self.present(&log(id)), new(length)].concat();
-                self.promise(log(id), next, || self.store().append_session_log(id, new(length)))
+                self.promise(&log(id), next, || self.store().append_session_log(id, new(length)))
             }
             Step::Save(id, length) => self
                 .promise(log(id), new(length), || self.store().save_session_log(id, new(length))),
@@ -124,7 +124,7 @@ impl Run {
                 let text = format!("{{\"n\":{},\"x\":\"{}\"}}", self.count, "x".repeat(length));
                 let next = walden::state::json::pretty(&text).into_bytes();
                 let file = format!("reports/report_{id}.json");
-                self.promise(file, next, || self.store().save_report_json(id, &text))
+                self.promise(&file, next, || self.store().save_report_json(id, &text))
             }
             Step::Task(id) => {
                 let text = format!("{{\"id\": \"{id}\", \"round\": {}}}", self.count);
@@ -211,9 +211,10 @@ fn crash_everywhere(power_cut: bool) -> Arc<Tally> {
         let promises = shared.lock().unwrap().clone();
         let modes = (0..=seeds()).map(|seed| CrashMode::Random(place + seed));
         let modes = modes.chain([CrashMode::Nothing, CrashMode::Everything]);
-        let outcomes: Vec<SimFs> = match power_cut {
-            true => modes.map(|mode| disk.if_crashed(mode)).collect(),
-            false => vec![disk.if_killed()],
+        let outcomes: Vec<SimFs> = if power_cut {
+            modes.map(|mode| disk.if_crashed(mode)).collect()
+        } else {
+            vec![disk.if_killed()]
         };
         for (number, left) in outcomes.into_iter().enumerate() {
             check(&left, &promises, place, &noted);
@@ -240,7 +241,11 @@ fn crash_the_recovery(left: &SimFs, promises: &Promises, place: u64, tally: &Arc
     let fs = Watched::new(&disk, move |disk| {
         let call = calls.fetch_add(1, Relaxed);
         tally.nested.fetch_add(1, Relaxed);
-        let mode = if call % 3 == 0 { CrashMode::Nothing } else { CrashMode::Random(place + call) };
+        let mode = if call.is_multiple_of(3) {
+            CrashMode::Nothing
+        } else {
+            CrashMode::Random(place + call)
+        };
         recover(&disk.if_crashed(mode), &promises, place + call, &tally);
     });
     drop(builder(Arc::new(fs), Arc::default(), place + 7).open().unwrap());

@@ -302,6 +302,47 @@ fn the_log_is_not_cut_before_outputs_are_flushed_and_a_failed_flush_is_not_belie
 }
 
 #[test]
+fn what_a_failed_flush_lost_is_written_again_by_an_opening_in_the_same_boot() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    store.append_session_log("a", "one\n").unwrap();
+    let sync = |disk: &SimFs| {
+        let file = walden::fs::Fs::open(disk, A, walden::fs::Mode::Write).unwrap();
+        file.sync_data()
+    };
+    disk.fail_when(CallKind::Sync, 1, Fault::Errno(5));
+    sync(&disk).unwrap_err();
+    let killed = disk.kill();
+    drop(store);
+    let store = open(&killed, 2).unwrap();
+    for round in 0..4 {
+        let grow = format!("{{\"id\": \"t\", \"n\": \"{round}{}\"}}", "y".repeat(30_000));
+        store.save_task_json(&grow).unwrap();
+        store.checkpoint().unwrap();
+    }
+    let left = killed.if_crashed(CrashMode::Nothing);
+    open(&left, 3).unwrap();
+    assert_eq!(text(&left, A), "one\n");
+}
+
+#[test]
+fn the_interval_flushes_outputs_also_if_no_document_changed() {
+    within(PATIENCE, || {
+        let disk = SimFs::new();
+        let options =
+            Options { checkpoint_interval: std::time::Duration::from_millis(10), ..small() };
+        let builder = Store::builder("sim").options(options).fs(Arc::new(disk.clone()));
+        let store = builder.open().unwrap();
+        store.append_session_log("a", "one\n").unwrap();
+        let flush = format!("sync {A}");
+        while !disk.trace().contains(&flush) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        store.shutdown().unwrap();
+    });
+}
+
+#[test]
 fn a_write_that_fails_behind_its_record_is_told_and_made_good() {
     let disk = SimFs::new();
     let store = open(&disk, 1).unwrap();
