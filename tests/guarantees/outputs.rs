@@ -119,7 +119,7 @@ impl Run {
                 self.promise(&log(id), next, || self.store().append_session_log(id, new(length)))
             }
             Step::Save(id, length) => self
-                .promise(log(id), new(length), || self.store().save_session_log(id, new(length))),
+                .promise(&log(id), new(length), || self.store().save_session_log(id, new(length))),
             Step::Report(id, length) => {
                 let text = format!("{{\"n\":{},\"x\":\"{}\"}}", self.count, "x".repeat(length));
                 let next = walden::state::json::pretty(&text).into_bytes();
