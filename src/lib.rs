@@ -16,8 +16,8 @@ pub use base::{
     Result, StoreId, SystemClock, Timestamp, sanitize_id,
 };
 pub use engine::{
-    Builder, Checkpoint, Commit, CommitStats, Durability, Options, Recovery, Rung, Status, Store,
-    Tx, Verification, View, status, verify,
+    Builder, Checkpoint, Commit, CommitStats, Durability, Options, Recovery, Restored, Rung,
+    Status, Store, Tx, Verification, View, status, verify,
 };
 pub use state::{Collection, Doc, LogEntry, Metrics, Session, State, Status as TaskStatus, Task};
 

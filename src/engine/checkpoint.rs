@@ -67,6 +67,8 @@ pub(crate) struct Checkpointer {
     pub(crate) snapshot_lsn: Option<Lsn>,
     /// `state.json` as this opening left it.
     pub(crate) state_stat: Option<Stat>,
+    /// `state.json` as it was when it was last looked at for a restore.
+    pub(crate) looked_at: Option<Stat>,
 }
 
 /// A consistent copy of the durable state.
@@ -119,6 +121,7 @@ impl Core {
 
     fn make_checkpoint(&self, reason: Reason, problems: &mut Vec<Problem>) -> Result<Checkpoint> {
         let mut checkpointer = self.checkpointer.lock();
+        let restored = self.look_for_restore(&mut checkpointer)?;
         let with_mirror = reason != Reason::Growth;
         let Cut { table, lsn, dirty, has_grown } = self.take_cut(with_mirror)?;
         let written = match self.save_snapshot(&mut checkpointer, &table, lsn, has_grown, problems)
@@ -141,6 +144,8 @@ impl Core {
         let documents = Collection::ALL.iter().map(|collection| table.len(*collection)).sum();
         let lsn = checkpointer.snapshot_lsn.unwrap_or(lsn);
         let (problems, took) = (Vec::new(), Duration::ZERO);
+        drop(checkpointer);
+        restored.iter().for_each(|restored| self.tell_restored(restored));
         Ok(Checkpoint { lsn, documents, written, files_changed, problems, took })
     }
 
@@ -196,6 +201,9 @@ impl Core {
         // Also of what cannot be replaced: while it stays, there is nothing to do about it.
         checkpointer.state_stat = saved.stat.or(crate::files::stat(fs, STATE)?);
         checkpointer.snapshot_lsn = Some(lsn);
+        if saved.file == STATE {
+            self.log_own(&[Op::Saved { lsn }])?;
+        }
         let mut facts = self.facts.lock();
         facts.snapshot_lsn = lsn;
         facts.snapshot_bytes = bytes.len() as u64;
@@ -203,7 +211,7 @@ impl Core {
         Ok(true)
     }
 
-    fn render(&self, table: &Table, lsn: Lsn, now: Timestamp) -> Vec<u8> {
+    pub(crate) fn render(&self, table: &Table, lsn: Lsn, now: Timestamp) -> Vec<u8> {
         let docs = Collection::ALL.map(|collection| table.sorted(collection));
         let [tasks, sessions] = &docs;
         let metrics = serde_json::to_string(&table.metrics()).unwrap_or_else(|_| "{}".to_owned());

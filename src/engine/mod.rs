@@ -7,6 +7,7 @@ mod checkpoint;
 mod core;
 mod documents;
 mod handle;
+mod intake;
 mod listeners;
 mod open;
 mod options;
@@ -23,6 +24,7 @@ mod whole;
 
 pub use checkpoint::Checkpoint;
 pub use handle::Commit;
+pub use intake::Restored;
 pub use options::{Durability, Options};
 pub use recovery::{Recovery, Rung};
 pub use status::{CommitStats, Status, Verification, status, verify};

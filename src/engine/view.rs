@@ -101,8 +101,8 @@ pub(crate) fn open_view(fs: &dyn Fs, clock: &dyn Clock) -> Result<View> {
     let (mut plan, _) = read_plan(fs)?;
     let took = clock.monotonic().saturating_sub(begun);
     plan.recovery.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    let Plan { table, recovery, last_saved, .. } = plan;
-    Ok(View::new(table, recovery.lsn, last_saved, Arc::new(recovery)))
+    let (table, last_saved) = (plan.state(), plan.last_saved.take());
+    Ok(View::new(table, plan.recovery.lsn, last_saved, Arc::new(plan.recovery)))
 }
 
 /// Whether a writer is alive, by a probe of the lock that holds nothing.

@@ -90,8 +90,13 @@ pub(crate) fn keep(fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
     }
 }
 
-/// Gives `bytes` a durable name in `conflicts/`, made from the name of `of`, by way of `temporary`, and
-/// says which.
+/// Keeps a text that has no file of its own in `conflicts/`, durably, under a name made from that of
+/// `of`, and says which.
+pub(crate) fn keep_text(fs: &dyn Fs, of: &str, text: &str) -> Result<String> {
+    keep_bytes(fs, CONFLICT_PART, of, text.as_bytes())
+}
+
+/// The same for any bytes, by way of `temporary`.
 pub(crate) fn keep_bytes(fs: &dyn Fs, temporary: &str, of: &str, bytes: &[u8]) -> Result<String> {
     write_temporary(fs, temporary, bytes, true)?;
     let kept = place(fs, of, ContentHash::of(bytes), |target| fs.rename_new(temporary, target))?;

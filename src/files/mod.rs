@@ -6,9 +6,10 @@
 //! calls.
 
 pub mod backups;
-mod conflicts;
+pub(crate) mod conflicts;
 #[cfg(test)]
 mod meddler;
+pub mod migration;
 pub mod mirror;
 pub mod names;
 pub(crate) mod outputs;

@@ -25,6 +25,7 @@ const APPEND_LOG: u8 = 3;
 const DELETE: u8 = 4;
 const WROTE: u8 = 5;
 const REMOVED: u8 = 6;
+const SAVED: u8 = 7;
 const WRITE_OUTPUT: u8 = 8;
 const APPEND_OUTPUT: u8 = 9;
 
@@ -71,6 +72,11 @@ struct RemovedRecord<'a> {
 }
 
 #[derive(Encode, BorrowDecode)]
+struct SavedRecord {
+    lsn: u64,
+}
+
+#[derive(Encode, BorrowDecode)]
 struct WriteOutputRecord<'a> {
     file: &'a str,
     generation: u64,
@@ -106,6 +112,7 @@ pub(super) fn encode(op: &Op) -> (u8, Vec<u8>, Option<Arc<str>>) {
             (WROTE, bytes(WroteRecord { file, hash: hash.0, length: *length, lsn: lsn.0 }))
         }
         Op::Removed { file, lsn } => (REMOVED, bytes(RemovedRecord { file, lsn: lsn.0 })),
+        Op::Saved { lsn } => (SAVED, bytes(SavedRecord { lsn: lsn.0 })),
         Op::WriteOutput { file, generation, bytes: contents } => {
             let generation = *generation;
             (WRITE_OUTPUT, bytes(WriteOutputRecord { file, generation, bytes: contents }))
@@ -147,6 +154,10 @@ pub(super) fn decode(kind: u8, payload: &[u8]) -> Result<Op, String> {
         REMOVED => {
             let RemovedRecord { file, lsn } = record(payload)?;
             Op::Removed { file: file.to_owned(), lsn: Lsn(lsn) }
+        }
+        SAVED => {
+            let SavedRecord { lsn } = record(payload)?;
+            Op::Saved { lsn: Lsn(lsn) }
         }
         WRITE_OUTPUT => {
             let WriteOutputRecord { file, generation, bytes } = record(payload)?;
@@ -242,6 +253,7 @@ mod tests {
                 6,
                 b"\x07\0\0\0\0\0\0\0tasks/a\x04\0\0\0\0\0\0\0",
             ),
+            (Op::Saved { lsn: Lsn(5) }, 7, b"\x05\0\0\0\0\0\0\0"),
             (
                 Op::WriteOutput {
                     file: "reports/a".into(),
@@ -295,7 +307,7 @@ mod tests {
     #[test]
     fn unknown_kinds_collections_and_impossible_ids_are_refused() {
         assert!(decode(0, b"").is_err());
-        assert!(decode(10, b"").is_err());
+        assert!(decode(100, b"").is_err());
         assert!(decode(DELETE, b"\x02\x02\0\0\0\0\0\0\0t1").unwrap_err().contains("collection 2"));
         assert!(decode(DELETE, b"\0\0\0\0\0\0\0\0\0").unwrap_err().contains("empty"));
         assert!(decode(DELETE, b"\0\x01\0\0\0\0\0\0\0\n").unwrap_err().contains("control"));
@@ -305,7 +317,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_decoding_panic(
-            kind in 0..11_u8, payload in prop::collection::vec(any::<u8>(), 0..64),
+            kind in 0..12_u8, payload in prop::collection::vec(any::<u8>(), 0..64),
         ) {
             if let Ok(op) = decode(kind, &payload) {
                 prop_assert_eq!(op.encode(), (kind, payload));

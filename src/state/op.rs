@@ -96,6 +96,11 @@ pub enum Op {
         /// Its document was gone as of this LSN.
         lsn: Lsn,
     },
+    /// `state.json` is durable and holds the snapshot of this LSN.
+    Saved {
+        /// The snapshot's LSN.
+        lsn: Lsn,
+    },
     /// An output file (a session's log, a report) now has these contents.
     WriteOutput {
         /// The file, relative to the store's directory.
@@ -204,6 +209,7 @@ impl Op {
             Op::AppendLog { id, .. } => Some((Collection::Task, id)),
             Op::Wrote { .. }
             | Op::Removed { .. }
+            | Op::Saved { .. }
             | Op::WriteOutput { .. }
             | Op::AppendOutput { .. } => None,
         }

@@ -34,6 +34,11 @@ impl Doc {
         Doc { document, lsn, suspect }
     }
 
+    /// The document.
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
     /// The text, as it was saved or last changed.
     pub fn text(&self) -> &Arc<str> {
         self.document.text()
@@ -165,6 +170,11 @@ impl Table {
         self.set(collection, id, Some(Arc::new(doc)));
     }
 
+    /// Takes a document away that recovery found to be deleted.
+    pub fn unload(&mut self, collection: Collection, id: &DocumentId) {
+        self.set(collection, id, None);
+    }
+
     /// Applies one transaction, whole or not at all. Later mutations see the earlier ones.
     ///
     /// A put always applies, and a delete too, if only by finding nothing. A patch or log entry for
@@ -203,8 +213,8 @@ impl Table {
     /// Applies what can be applied of a transaction that lies behind missing records, the last of
     /// them being `hole`.
     ///
-    /// Puts and deletes apply. A patch or log entry applies only to a document that was changed
-    /// since the hole; any other stays as it is and becomes suspect, until it is put again.
+    /// Puts and deletes apply. A patch or log entry applies only to a document that is known as of
+    /// the hole's end; any other stays as it is and becomes suspect, until it is put again.
     pub fn apply_after_hole(&mut self, changes: &[(Lsn, Op)], hole: Lsn) -> AfterHole {
         let mut left = AfterHole::default();
         for change in changes {
@@ -212,7 +222,7 @@ impl Table {
             let Some((collection, id)) = op.target() else { continue };
             let is_delta = matches!(op, Op::Patch { .. } | Op::AppendLog { .. });
             let base = self.get(collection, id.as_str()).cloned();
-            let base_is_known = base.as_ref().is_some_and(|doc| doc.lsn > hole);
+            let base_is_known = base.as_ref().is_some_and(|doc| doc.lsn >= hole);
             if (!is_delta || base_is_known) && self.apply(std::slice::from_ref(change)).is_ok() {
                 continue;
             }
@@ -258,6 +268,7 @@ impl Table {
             Op::Delete { .. }
             | Op::Wrote { .. }
             | Op::Removed { .. }
+            | Op::Saved { .. }
             | Op::WriteOutput { .. }
             | Op::AppendOutput { .. } => return Ok(None),
         };

@@ -21,14 +21,17 @@ mod edits;
 mod faults;
 mod fidelity;
 mod ids;
+mod ladder;
 mod limits;
 #[path = "../support/merge.rs"]
 mod merge;
+mod migrate;
 mod operations;
 mod oracle;
 mod outputs;
 mod outputs_shared;
 mod recovery;
+mod restore;
 mod support;
 mod tidy;
 mod watched;

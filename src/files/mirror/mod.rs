@@ -10,6 +10,7 @@
 
 mod apply;
 mod open;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use crate::state::json::pretty;
 use crate::state::{Collection, Table};
 
 pub use open::Known;
+pub use shown::{Shown, read_shown};
 
 /// Above so many files one flush of the whole file system is cheaper than one each.
 const SYNC_EACH_MAX: usize = 64;

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use crate::base::{ContentHash, DocumentId, Lsn, StoreId, Timestamp};
 
 pub use parse::{Defect, Parsed, parse, peek, read};
-pub use save::{Saved, leftovers, save};
+pub use save::{Saved, leftovers, save, save_as_backup};
 
 /// The version of the format that is written.
 pub const VERSION: &str = "2.0.0";
