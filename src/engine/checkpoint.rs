@@ -10,9 +10,11 @@
 //!    A checkpoint that only the log's growth asked for leaves the mirror to the next interval: under
 //!    load, writing the same files over and over would take a whole core.
 //! 4. The names in the mirror's directories are made durable.
-//! 5. Surplus backups are removed.
-//! 6. Session logs and reports are flushed. What the mirror files that lag behind hold is logged again, since the next step would forget it.
-//! 7. The log is cut below the *previous* snapshot, so that `state.json` alone can be lost.
+//! 5. The index of `state.json` is written, with what is now known of the mirror.
+//! 6. Surplus backups are removed.
+//! 7. Session logs and reports are flushed. What the mirror files that lag behind hold is logged
+//!    again, since the next step would forget it.
+//! 8. The log is cut below the *previous* snapshot, so that `state.json` alone can be lost.
 //!
 //! A crash between any two leaves the log long enough for both snapshots, and records of every file
 //! that may have been touched. A failure leaves what is still to be done for the next checkpoint.
@@ -24,7 +26,7 @@ use crate::engine::core::{Core, DirtySet};
 use crate::files::backups;
 use crate::files::mirror::{Change, Mirror};
 use crate::files::names::STATE;
-use crate::files::snapshot::{self, Contents};
+use crate::files::snapshot::{self, Contents, Index, Rendered, index};
 use crate::fs::Stat;
 use crate::state::{Collection, Doc, Op, Table};
 
@@ -124,9 +126,9 @@ impl Core {
         let restored = self.look_for_restore(&mut checkpointer)?;
         let with_mirror = reason != Reason::Growth;
         let Cut { table, lsn, dirty, has_grown } = self.take_cut(with_mirror)?;
-        let written = match self.save_snapshot(&mut checkpointer, &table, lsn, has_grown, problems)
-        {
-            Ok(written) => written,
+        let saved = self.save_snapshot(&mut checkpointer, &table, lsn, has_grown, problems);
+        let index = match saved {
+            Ok(index) => index,
             Err(error) => {
                 self.writer.lock().dirty.extend(dirty);
                 return Err(error);
@@ -136,6 +138,8 @@ impl Core {
         if with_mirror {
             passed = self.show(&mut checkpointer, dirty, &table, lsn, reason, problems);
         }
+        let written = index.is_some();
+        self.save_index(index, &checkpointer.mirror, !matches!(passed, Ok(0)));
         // Files that cannot be written must not let the log grow for ever.
         backups::prune(&*self.around.fs, self.store, self.options.backups)?;
         self.outputs.flush(&*self.around.fs, problems)?;
@@ -171,7 +175,7 @@ impl Core {
         Ok(Cut { table, lsn, dirty, has_grown })
     }
 
-    /// Step 2; says whether there was anything to save.
+    /// Step 2; gives the new snapshot's index, if there was anything to save.
     fn save_snapshot(
         &self,
         checkpointer: &mut Checkpointer,
@@ -179,24 +183,24 @@ impl Core {
         lsn: Lsn,
         has_grown: bool,
         problems: &mut Vec<Problem>,
-    ) -> Result<bool> {
+    ) -> Result<Option<Index>> {
         let fs = &*self.around.fs;
         let untouched = checkpointer.state_stat.is_some()
             && crate::files::stat(fs, STATE)? == checkpointer.state_stat;
         let saved = checkpointer.snapshot_lsn.filter(|_| untouched);
         let is_new_store = table.is_empty() && table.last_changed() == Lsn::ZERO;
         if is_new_store && checkpointer.snapshot_lsn.is_none() && !has_grown {
-            return Ok(false);
+            return Ok(None);
         }
         // A log that has grown by outputs alone can only be cut below a newer snapshot.
         let is_same = |saved| table.last_changed() <= saved && !(has_grown && lsn > saved);
         if saved.is_some_and(is_same) {
-            return Ok(false);
+            return Ok(None);
         }
         let now = self.around.clock.now();
-        let bytes = self.render(table, lsn, now);
+        let (rendered, index) = self.render(table, lsn, now);
         let last = checkpointer.state_stat.as_ref();
-        let saved = snapshot::save(fs, self.store, &bytes, last, now)?;
+        let saved = snapshot::save(fs, self.store, &rendered.bytes, last, now)?;
         problems.extend(saved.problems);
         // Also of what cannot be replaced: while it stays, there is nothing to do about it.
         checkpointer.state_stat = saved.stat.or(crate::files::stat(fs, STATE)?);
@@ -206,23 +210,38 @@ impl Core {
         }
         let mut facts = self.facts.lock();
         facts.snapshot_lsn = lsn;
-        facts.snapshot_bytes = bytes.len() as u64;
+        facts.snapshot_bytes = rendered.head.length;
         facts.last_saved = Some(now.to_string());
-        Ok(true)
+        Ok(Some(index))
     }
 
-    pub(crate) fn render(&self, table: &Table, lsn: Lsn, now: Timestamp) -> Vec<u8> {
+    pub(crate) fn render(&self, table: &Table, lsn: Lsn, now: Timestamp) -> (Rendered, Index) {
         let docs = Collection::ALL.map(|collection| table.sorted(collection));
         let [tasks, sessions] = &docs;
         let metrics = serde_json::to_string(&table.metrics()).unwrap_or_else(|_| "{}".to_owned());
-        snapshot::render(Contents {
+        let rendered = snapshot::render(Contents {
             store: self.store,
             lsn,
             tasks: texts(tasks),
             sessions: texts(sessions),
             metrics: &metrics,
             last_saved: now,
-        })
+        });
+        let index = Index::new(&rendered, tasks, sessions);
+        (rendered, index)
+    }
+
+    /// Step 5. The store does without the index if it must, so a failure fails nothing.
+    fn save_index(&self, index: Option<Index>, mirror: &Mirror, mirror_changed: bool) {
+        let fs = &*self.around.fs;
+        let saved = match index {
+            Some(index) => index.with_mirror(mirror.entries()).save(fs),
+            None if mirror_changed => index::renew(fs, self.store, mirror.entries()),
+            None => Ok(()),
+        };
+        if let Err(error) = saved {
+            tracing::warn!(%error, "the index of state.json is not up to date; it is done without");
+        }
     }
 
     /// Brings the mirror up to the state at `lsn`, at shutdown durably.
@@ -283,7 +302,7 @@ impl Core {
         Ok(done)
     }
 
-    /// Steps 6 and 7. The present snapshot may be a backup, where `state.json` cannot be replaced: it
+    /// Steps 7 and 8. The present snapshot may be a backup, where `state.json` cannot be replaced: it
     /// is not the previous one.
     fn cut_log(&self, checkpointer: &Checkpointer) -> Result<()> {
         let fs = &*self.around.fs;

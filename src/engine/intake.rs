@@ -71,8 +71,8 @@ impl Core {
         let mut saved_as = None;
         if documents_changed > 0 {
             let now = self.around.clock.now();
-            let bytes = self.render(&present, before, now);
-            saved_as = Some(snapshot::save_as_backup(fs, &bytes, now)?);
+            let (rendered, _) = self.render(&present, before, now);
+            saved_as = Some(snapshot::save_as_backup(fs, &rendered.bytes, now)?);
         }
         ops.extend(in_place.map(|lsn| Op::Saved { lsn }));
         let lsn = self.commit_own(&mut writer, ops, Origin::Restore)?;

@@ -205,8 +205,11 @@ fn foreign_files(plan: &Plan) -> Vec<Problem> {
         if names::is_engine_temporary(file) || SegmentNumber::parse_temporary(file).is_some() {
             continue;
         }
-        let detail = "it is no file of the log and is left alone";
         let file = crate::fs::join(WAL, file);
+        if file == names::STATE_INDEX {
+            continue;
+        }
+        let detail = "it is no file of the log and is left alone";
         problems.push(Problem::new(ProblemKind::Foreign, file, 0, detail));
     }
     problems

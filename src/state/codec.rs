@@ -126,6 +126,11 @@ pub(super) fn encode(op: &Op) -> (u8, Vec<u8>, Option<Arc<str>>) {
     (kind, payload, None)
 }
 
+/// Whether records of this kind are about documents.
+pub(super) fn is_about_document(kind: u8) -> bool {
+    matches!(kind, PUT | PATCH | APPEND_LOG | DELETE)
+}
+
 /// The mutation that a record holds, or why these bytes are none.
 pub(super) fn decode(kind: u8, payload: &[u8]) -> Result<Op, String> {
     Ok(match kind {
@@ -281,6 +286,7 @@ mod tests {
         for (op, kind, payload) in golden() {
             assert_eq!(op.encode(), (kind, payload.to_vec()), "{op:?}");
             assert_eq!(decode(kind, payload).unwrap(), op);
+            assert_eq!(is_about_document(kind), op.is_document_change());
         }
     }
 

@@ -13,7 +13,7 @@ pub mod table;
 pub mod task;
 pub mod whole;
 
-pub use document::Document;
+pub use document::{Document, Indexed};
 pub use metrics::Metrics;
 pub use op::{Collection, Op};
 pub use session::Session;

@@ -200,6 +200,11 @@ impl Op {
         self.target().is_some()
     }
 
+    /// The same of a record that is not decoded, by its kind.
+    pub fn is_document_kind(kind: u8) -> bool {
+        codec::is_about_document(kind)
+    }
+
     /// The document concerned, if it is about one.
     pub fn target(&self) -> Option<(Collection, &DocumentId)> {
         match self {

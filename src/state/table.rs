@@ -34,7 +34,7 @@ impl Doc {
         Doc { document, lsn, suspect }
     }
 
-    /// The document.
+    /// Its text, and what is indexed of it.
     pub fn document(&self) -> &Document {
         &self.document
     }
@@ -162,6 +162,12 @@ impl Table {
     /// The counts over all tasks.
     pub fn metrics(&self) -> Metrics {
         self.sums.metrics()
+    }
+
+    /// Says that the table is as of `lsn` at least, whatever the last change to a document that is
+    /// still there: a snapshot's last change may have been a deletion.
+    pub fn advance(&mut self, lsn: Lsn) {
+        self.last_changed = self.last_changed.max(lsn);
     }
 
     /// Puts a document from a snapshot or a mirror file in its place, whatever was there.

@@ -21,6 +21,7 @@ mod edits;
 mod faults;
 mod fidelity;
 mod ids;
+mod index;
 mod ladder;
 mod limits;
 #[path = "../support/merge.rs"]

@@ -111,6 +111,11 @@ fn what_somebody_appended_or_cut_is_where_the_log_goes_on() {
     file.write_at(b"theirs\n", 4).unwrap();
     store.append_session_log("a", "two\n").unwrap();
     survives(&disk, &store, A, "one\ntheirs\ntwo\n");
+    // Nothing of the engine's is to be flushed now, but of theirs.
+    let file = walden::fs::Fs::open(&disk, A, walden::fs::Mode::Write).unwrap();
+    file.write_at(b"more\n", 15).unwrap();
+    store.append_session_log("a", "three\n").unwrap();
+    survives(&disk, &store, A, "one\ntheirs\ntwo\nmore\nthree\n");
     disk.write_now(A, b"cut\n").unwrap();
     store.append_session_log("a", "three\n").unwrap();
     survives(&disk, &store, A, "cut\nthree\n");

@@ -1,7 +1,9 @@
 //! Restoring a backup (G7): `cp` over `state.json`, closed or open, or by the interface, takes every
 //! document back to exactly that state, once, and keeps the state before.
 
-use walden::fs::sim::{CrashMode, SimFs};
+use std::io::ErrorKind;
+
+use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 use walden::{Error, Event, Store};
 
 use crate::support::{Documents, documents, files, open};
@@ -220,4 +222,64 @@ fn a_backup_of_a_copy_of_the_store_that_went_another_way_is_not_taken_for_a_newe
     disk.write_now("state.backup.20990101T000000.000000000Z.json", &foreign).unwrap();
     let again = open(&disk, 4).unwrap();
     assert_eq!(documents(&again.view()), wanted, "{:#?}", again.recovery());
+}
+
+#[test]
+fn a_restore_whose_checkpoint_failed_is_not_made_again_over_later_writes() {
+    let disk = SimFs::new();
+    let (store, backup, then, _) = changed(&disk);
+    copy_over(&disk, &backup);
+    // The third one puts the new snapshot in its place.
+    disk.fail_when(CallKind::Rename, 3, Fault::Error(ErrorKind::PermissionDenied));
+    store.checkpoint().unwrap_err();
+    assert_eq!(disk.faults_fired(), 1);
+    assert_eq!(documents(&store.view()), then);
+    store.save_task_json(r#"{"id": "a", "n": 3}"#).unwrap();
+    let wanted = documents(&store.view());
+    let left = disk.if_killed();
+    assert_eq!(left.read_now("state.json").unwrap(), backup, "it still lies there");
+    let again = open(&left, 3).unwrap();
+    assert_eq!(documents(&again.view()), wanted, "{:#?}", again.recovery());
+}
+
+#[test]
+fn a_restore_is_known_by_the_log_where_no_backup_is_left() {
+    let disk = SimFs::new();
+    let (store, _, _, _) = changed(&disk);
+    let before_last = disk.read_now(&newest_backup(&disk)).unwrap();
+    let left = disk.if_killed();
+    drop(store);
+    for name in backups(&left) {
+        left.remove_now(&name).unwrap();
+    }
+    copy_over(&left, &before_last);
+    let store = open(&left, 2).unwrap();
+    assert!(store.task_json("new").is_none(), "it came later: {:#?}", store.recovery());
+    assert!(store.task_json("tail").is_none(), "it came later");
+    assert!(store.session_json("s").is_some(), "it was deleted later");
+}
+
+#[test]
+fn a_restore_that_fails_half_way_reverts_nothing_at_the_next_opening() {
+    let disk = SimFs::new();
+    let (store, backup, _, _) = changed(&disk);
+    store.shutdown().unwrap();
+    for name in disk.names().iter().filter(|name| name.starts_with("wal/")) {
+        disk.remove_now(name).unwrap();
+    }
+    let store = open(&disk, 2).unwrap();
+    let name = "state.backup.20200103T000000.000000000Z.json";
+    disk.write_now(name, &backup).unwrap();
+    store.save_task_json(r#"{"id": "acknowledged"}"#).unwrap();
+    let wanted = documents(&store.view());
+    // The present state is saved as a backup; then the log fails.
+    disk.fail_when(CallKind::Sync, 2, Fault::Sticky(ErrorKind::Other));
+    store.restore(name).unwrap_err();
+    assert!(disk.faults_fired() > 0);
+    // A kill may leave the restore whole, as any write whose outcome is not known; a power cut does not.
+    let left = disk.if_crashed(CrashMode::Nothing);
+    left.clear_faults();
+    let again = open(&left, 4).unwrap();
+    let found = documents(&again.view());
+    assert!(found == wanted, "{found:#?} {:#?}", again.recovery());
 }

@@ -11,6 +11,7 @@ use crate::engine::recovery::replay::suspect;
 use crate::files::mirror::Shown;
 use crate::files::names;
 use crate::files::owner::Stage;
+use crate::files::snapshot::Index;
 use crate::fs::join;
 use crate::state::{Collection, Doc, Document, Table};
 
@@ -42,6 +43,28 @@ impl AsOf {
         *last = lsn.max(*last);
     }
 
+    /// Takes in what an index says of the mirror; gives the documents that its snapshot held. A file
+    /// that shows the last change before the snapshot shows the document as of the snapshot.
+    pub(super) fn read(&mut self, index: &Index) -> Listed {
+        let at = index.head.lsn;
+        let mut changed = HashMap::new();
+        for place in &index.documents {
+            for form in names::forms(&place.id) {
+                changed.insert(join(place.collection.dir(), &form), place.lsn);
+            }
+        }
+        for entry in &index.mirror {
+            let is_current = changed.get(&entry.file).is_some_and(|lsn| *lsn <= entry.lsn);
+            self.wrote(
+                &entry.file,
+                entry.hash,
+                if is_current { at.max(entry.lsn) } else { entry.lsn },
+            );
+        }
+        let keys = index.documents.iter().map(|place| (place.collection, place.id.clone()));
+        (at, keys.collect())
+    }
+
     /// As of which LSN these contents of the file show the document: if they were written more than
     /// once, the last time, since the document was so again then.
     fn of(&self, shown: &Shown) -> Option<Lsn> {
@@ -61,6 +84,8 @@ impl AsOf {
 }
 
 type Key = (Collection, DocumentId);
+/// The documents that a snapshot held, and its LSN.
+type Listed = (Lsn, HashSet<Key>);
 
 /// What there is beside log and base.
 #[derive(Debug, Default)]
@@ -72,7 +97,7 @@ pub(super) struct Doubt {
     /// The collections of which it still has as many files as then.
     whole: Vec<Collection>,
     /// The documents that a snapshot held which is lost itself, and its LSN.
-    listed: Option<(Lsn, HashSet<Key>)>,
+    listed: Option<Listed>,
     /// Documents that are known as of an LSN, by their files.
     known: HashMap<Key, Lsn>,
     /// Versions that were displaced without proof of being older.
@@ -86,7 +111,7 @@ impl Doubt {
         shown: Vec<Shown>,
         as_of: AsOf,
         stage: Option<Stage>,
-        listed: Option<(Lsn, HashSet<Key>)>,
+        listed: Option<Listed>,
     ) -> Self {
         let mut by_id: HashMap<Key, Shown> = HashMap::with_capacity(shown.len());
         for shown in shown {

@@ -23,10 +23,10 @@ use crate::files::mirror::{Known, Mirror};
 use crate::files::names::{STATE, WAL};
 use crate::files::outputs::Logged;
 use crate::files::owner::{Owner, Stage};
-use crate::files::snapshot::{self, Snapshot};
+use crate::files::snapshot::{self, Index, Loaded, Snapshot};
 use crate::files::{self, backups, mirror};
 use crate::fs::{Fs, Stat, join};
-use crate::state::{Collection, Doc, Document, Table};
+use crate::state::{Collection, Table};
 use crate::wal::{self, Finding, Hints, Identity, Scan, Verdict};
 use base::Base;
 use doubt::{AsOf, Doubt};
@@ -63,6 +63,8 @@ pub struct Recovery {
     pub rung: Rung,
     /// LSN of that base.
     pub base_lsn: Lsn,
+    /// Whether `state.json` was loaded by its index, without parsing it.
+    pub snapshot_indexed: bool,
     /// Records of the log that were applied to it.
     pub records_replayed: u64,
     /// Documents for which a mirror file had the newest version that is left.
@@ -89,6 +91,8 @@ pub(crate) struct Plan {
     /// Its stat, if nobody changed it while it was read.
     pub(crate) state_stat: Option<Stat>,
     pub(crate) last_saved: Option<String>,
+    /// The index of some snapshot of this store, with what it knows of the mirror.
+    pub(crate) index: Option<Index>,
     pub(crate) recovery: Recovery,
     /// Whether records are missing, so that a snapshot should cover the hole soon.
     pub(crate) has_hole: bool,
@@ -111,6 +115,8 @@ struct Found {
     store: Option<StoreId>,
     snapshot_lsn: Option<Lsn>,
     state_stat: Option<Stat>,
+    is_indexed: bool,
+    index: Option<Index>,
     problems: Vec<Problem>,
 }
 
@@ -119,7 +125,8 @@ pub(crate) fn plan(fs: &dyn Fs) -> Result<Plan> {
     let mut problems = Vec::new();
     let owner = base::read_owner(fs, &mut problems)?;
     let stat_before = files::stat(fs, STATE)?;
-    let state = snapshot::read(fs, STATE)?;
+    let Loaded { state, is_indexed, index, problem } = snapshot::load(fs)?;
+    problems.extend(problem);
     let state_stat = stat_before.filter(|_| files::stat(fs, STATE).is_ok_and(|s| s == stat_before));
     let (store, owner) = base::whose(fs, owner, state.as_ref(), &mut problems)?;
     if let Some(intake) = intake::migration(fs, owner.as_ref(), store, state.as_ref())? {
@@ -133,12 +140,14 @@ pub(crate) fn plan(fs: &dyn Fs) -> Result<Plan> {
     let snapshot = base::usable_snapshot(fs, state, store, &mut problems)?;
     let snapshot_lsn = snapshot.as_ref().map(|snapshot| snapshot.lsn);
     let base = base::choose(fs, snapshot, store, &mut problems)?;
-    Plan::from_base(fs, Found { owner, store, snapshot_lsn, state_stat, problems }, base)
+    let found = Found { owner, store, snapshot_lsn, state_stat, is_indexed, index, problems };
+    Plan::from_base(fs, found, base)
 }
 
 impl Plan {
     fn from_base(fs: &dyn Fs, found: Found, base: Base) -> Result<Plan> {
-        let Found { owner, store, snapshot_lsn, state_stat, mut problems } = found;
+        let Found { owner, store, snapshot_lsn, state_stat, is_indexed, index, mut problems } =
+            found;
         let Base { rung, snapshot, older_state, backup_lsn, state_is_a_backup } = base;
         let base_lsn = snapshot.as_ref().map_or(Lsn::ZERO, |base| base.lsn);
         let last_saved = snapshot.as_ref().and_then(|base| base.last_saved.clone());
@@ -146,7 +155,8 @@ impl Plan {
         let tail = Tail::read(fs, owner.as_ref(), store, (base_lsn, rung, state_is_a_backup))?;
         problems.extend(tail.problems());
         let Tail { scan, gap, clean, is_gone, .. } = tail;
-        let doubt = || doubt(fs, &scan, owner.as_ref());
+        let index = index.filter(|index| Some(index.head.store) == store.or(scan.store));
+        let doubt = || doubt(fs, &scan, owner.as_ref(), index.as_ref());
         let outcome = replay::replay(fs, &scan, base.clone(), base_lsn, gap, doubt)?;
         let Outcome { table, records, problems: found, versions, saved, doubt, outputs } = outcome;
         problems.extend(found);
@@ -174,6 +184,7 @@ impl Plan {
             clean: is_clean(owner.as_ref(), &scan),
             rung,
             base_lsn,
+            snapshot_indexed: is_indexed,
             records_replayed: records,
             from_mirror,
             torn_bytes: torn_bytes(&scan),
@@ -186,6 +197,7 @@ impl Plan {
             snapshot_lsn,
             state_stat: state_stat.filter(|_| snapshot_lsn.is_some()),
             last_saved,
+            index,
             recovery,
             has_hole,
             intake,
@@ -208,10 +220,12 @@ impl Plan {
             snapshot_lsn: None,
             state_stat: None,
             last_saved: None,
+            index: None,
             recovery: Recovery {
                 clean: true,
                 rung: Rung::Migration,
                 base_lsn: Lsn::ZERO,
+                snapshot_indexed: false,
                 records_replayed: 0,
                 from_mirror: 0,
                 torn_bytes: 0,
@@ -274,10 +288,11 @@ impl Plan {
 }
 
 /// What is left beside log and base.
-fn doubt(fs: &dyn Fs, scan: &Scan, owner: Option<&Owner>) -> Result<Doubt> {
+fn doubt(fs: &dyn Fs, scan: &Scan, owner: Option<&Owner>, index: Option<&Index>) -> Result<Doubt> {
     let mut as_of = AsOf::default();
     replay::evidence(fs, scan, &mut as_of)?;
-    Ok(Doubt::new(mirror::read_shown(fs)?, as_of, owner.map(|owner| owner.stage), None))
+    let listed = index.map(|index| as_of.read(index));
+    Ok(Doubt::new(mirror::read_shown(fs)?, as_of, owner.map(|owner| owner.stage), listed))
 }
 
 fn hints(store: Option<StoreId>, owner: Option<&Owner>, base: Lsn) -> Hints {
@@ -334,9 +349,10 @@ pub(crate) fn table_of(snapshot: Snapshot) -> Table {
     let Snapshot { lsn, tasks, sessions, .. } = snapshot;
     let mut table = Table::new();
     for (collection, documents) in [(Collection::Task, tasks), (Collection::Session, sessions)] {
-        for (id, text) in documents {
-            table.load(collection, &id, Doc::new(Document::new(text), lsn, false));
+        for (id, doc) in documents {
+            table.load(collection, &id, doc);
         }
     }
+    table.advance(lsn);
     table
 }

