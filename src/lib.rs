@@ -19,7 +19,7 @@ pub use engine::{
     Builder, Checkpoint, Commit, CommitStats, Durability, Options, Recovery, Restored, Rung,
     Status, Store, Tx, Verification, View, status, verify,
 };
-pub use state::{Collection, Doc, LogEntry, Metrics, Session, Status as TaskStatus, Task};
+pub use state::{Collection, Doc, LogEntry, Metrics, Session, State, Status as TaskStatus, Task};
 
 /// Runs the README's quickstart as a test.
 #[cfg(doctest)]

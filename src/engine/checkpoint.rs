@@ -12,7 +12,8 @@
 //! 4. The names in the mirror's directories are made durable.
 //! 5. The index of `state.json` is written, with what is now known of the mirror.
 //! 6. Surplus backups are removed.
-//! 7. What the mirror files that lag behind hold is logged again, since the next step would forget it.
+//! 7. Session logs and reports are flushed. What the mirror files that lag behind hold is logged
+//!    again, since the next step would forget it.
 //! 8. The log is cut below the *previous* snapshot, so that `state.json` alone can be lost.
 //!
 //! A crash between any two leaves the log long enough for both snapshots, and records of every file
@@ -77,6 +78,8 @@ struct Cut {
     table: Table,
     lsn: Lsn,
     dirty: DirtySet,
+    /// Whether the log has grown so much that it should be cut, whatever is in it.
+    has_grown: bool,
 }
 
 impl Core {
@@ -86,8 +89,13 @@ impl Core {
         let changed = self.table.read().last_changed();
         let saved = checkpointer.snapshot_lsn;
         let unsaved = saved.map_or(changed > Lsn::ZERO, |saved| changed > saved);
-        let unshown = !self.writer.lock().dirty.is_empty() || checkpointer.mirror.behind() > 0;
-        unsaved || unshown
+        let (is_dirty, has_grown) = {
+            let writer = self.writer.lock();
+            let written = writer.log.as_ref().map_or(0, |log| log.stats().bytes);
+            (!writer.dirty.is_empty(), written >= writer.checkpoint_at_bytes)
+        };
+        let unshown = is_dirty || checkpointer.mirror.behind() > 0;
+        unsaved || unshown || has_grown || self.outputs.are_unflushed()
     }
 
     /// Makes a checkpoint; two at once follow one another. Listeners are told when it is over, with
@@ -117,8 +125,9 @@ impl Core {
         let mut checkpointer = self.checkpointer.lock();
         let restored = self.look_for_restore(&mut checkpointer)?;
         let with_mirror = reason != Reason::Growth;
-        let Cut { table, lsn, dirty } = self.take_cut(with_mirror)?;
-        let index = match self.save_snapshot(&mut checkpointer, &table, lsn, problems) {
+        let Cut { table, lsn, dirty, has_grown } = self.take_cut(with_mirror)?;
+        let saved = self.save_snapshot(&mut checkpointer, &table, lsn, has_grown, problems);
+        let index = match saved {
             Ok(index) => index,
             Err(error) => {
                 self.writer.lock().dirty.extend(dirty);
@@ -133,6 +142,7 @@ impl Core {
         self.save_index(index, &checkpointer.mirror, !matches!(passed, Ok(0)));
         // Files that cannot be written must not let the log grow for ever.
         backups::prune(&*self.around.fs, self.store, self.options.backups)?;
+        self.outputs.flush(&*self.around.fs, problems)?;
         self.cut_log(&checkpointer)?;
         let files_changed = passed?;
         let documents = Collection::ALL.iter().map(|collection| table.len(*collection)).sum();
@@ -155,13 +165,14 @@ impl Core {
                 return Err(error);
             }
         };
+        let has_grown = writer.log()?.stats().bytes >= writer.checkpoint_at_bytes;
         writer.checkpoint_at_bytes = writer.log()?.stats().bytes.saturating_add(growth);
         let mut dirty = DirtySet::default();
         if with_dirty {
             dirty = std::mem::take(&mut writer.dirty);
         }
         let table = self.table.read().clone();
-        Ok(Cut { table, lsn, dirty })
+        Ok(Cut { table, lsn, dirty, has_grown })
     }
 
     /// Step 2; gives the new snapshot's index, if there was anything to save.
@@ -170,6 +181,7 @@ impl Core {
         checkpointer: &mut Checkpointer,
         table: &Table,
         lsn: Lsn,
+        has_grown: bool,
         problems: &mut Vec<Problem>,
     ) -> Result<Option<Index>> {
         let fs = &*self.around.fs;
@@ -177,10 +189,12 @@ impl Core {
             && crate::files::stat(fs, STATE)? == checkpointer.state_stat;
         let saved = checkpointer.snapshot_lsn.filter(|_| untouched);
         let is_new_store = table.is_empty() && table.last_changed() == Lsn::ZERO;
-        if is_new_store && checkpointer.snapshot_lsn.is_none() {
+        if is_new_store && checkpointer.snapshot_lsn.is_none() && !has_grown {
             return Ok(None);
         }
-        if saved.is_some_and(|saved| table.last_changed() <= saved) {
+        // A log that has grown by outputs alone can only be cut below a newer snapshot.
+        let is_same = |saved| table.last_changed() <= saved && !(has_grown && lsn > saved);
+        if saved.is_some_and(is_same) {
             return Ok(None);
         }
         let now = self.around.clock.now();

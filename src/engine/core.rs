@@ -15,9 +15,10 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::base::{Clock, DocumentId, Entropy, Error, Event, Lsn, Problem, Result, StoreId};
 use crate::engine::checkpoint::{Checkpointer, Reason};
-use crate::engine::handle::{Commit, Drive, Promise, Spent, promise};
+use crate::engine::handle::{Promise, Spent};
 use crate::engine::listeners::Listeners;
 use crate::engine::options::{Durability, Options};
+use crate::engine::outputs::Outputs;
 use crate::engine::queue::{Queue, Taken, Transaction};
 use crate::engine::recovery::Recovery;
 use crate::files::names::WAL;
@@ -107,6 +108,7 @@ pub(crate) struct Core {
     pub(crate) writer: Mutex<Writer>,
     pub(crate) table: RwLock<Table>,
     pub(crate) checkpointer: Mutex<Checkpointer>,
+    pub(crate) outputs: Outputs,
     pub(crate) facts: Mutex<Facts>,
     pub(crate) recovery: Mutex<Arc<Recovery>>,
     pub(crate) listeners: Listeners,
@@ -176,44 +178,6 @@ impl Writer {
 }
 
 impl Core {
-    /// Encodes a transaction on the caller's thread and queues it.
-    pub(crate) fn submit(self: &Arc<Self>, ops: Vec<Op>, durability: Durability) -> Result<Commit> {
-        let drive = (!self.around.threads).then(|| {
-            let core = Arc::downgrade(self);
-            Arc::new(move || {
-                if let Some(core) = core.upgrade() {
-                    core.step();
-                }
-            }) as Drive
-        });
-        let (promise, commit) = promise(drive.clone());
-        let Some(last) = ops.len().checked_sub(1) else {
-            promise.fulfil(Ok(self.table.read().last_changed()), None);
-            return Ok(commit);
-        };
-        let records: Vec<Record> = ops
-            .iter()
-            .enumerate()
-            .map(|(index, op)| {
-                let (kind, head, text) = op.encode_parts();
-                let body = text.map(<Arc<[u8]>>::from);
-                let record = Record::with_body(kind, Origin::Api, head, body);
-                if index < last { record.continued() } else { record }
-            })
-            .collect();
-        let bytes: usize = records.iter().map(Record::len).sum();
-        if bytes > self.options.transaction_bytes_max {
-            let max = self.options.transaction_bytes_max;
-            let why = format!("a transaction has at most {max} bytes; split it");
-            return Err(Error::invalid(format!("transaction of {bytes} bytes"), why));
-        }
-        let changes = ops.into_iter().map(|op| (Lsn::ZERO, op)).collect();
-        let transaction = Transaction { records, changes, durability, promise };
-        let full = drive.as_deref().map(|drive| drive as &dyn Fn());
-        self.queue.push(transaction, full)?;
-        Ok(commit)
-    }
-
     /// What the writer thread does, once: duties that are due, then a group; says if there was one.
     pub(crate) fn step(&self) -> bool {
         self.duties();

@@ -11,13 +11,16 @@ mod intake;
 mod listeners;
 mod open;
 mod options;
+mod outputs;
 mod queue;
 mod recovery;
 mod status;
 mod store;
+mod submit;
 mod threads;
 mod tx;
 mod view;
+mod whole;
 
 pub use checkpoint::Checkpoint;
 pub use handle::Commit;

@@ -14,6 +14,7 @@ use crate::engine::checkpoint::{Checkpointer, Reason};
 use crate::engine::core::{Core, Facts, Surroundings, Wishes, Writer};
 use crate::engine::listeners::Listeners;
 use crate::engine::options::Options;
+use crate::engine::outputs::{Known, Outputs};
 use crate::engine::queue::Queue;
 use crate::engine::recovery::{Intake, Plan, Recovery, Rung, plan};
 use crate::engine::threads::autosave;
@@ -33,6 +34,7 @@ pub(crate) struct Opened {
     log: Log,
     table: Table,
     checkpointer: Checkpointer,
+    outputs: Known,
     facts: Facts,
     unsettled: Unsettled,
 }
@@ -90,6 +92,10 @@ fn act(
     let found = snapshot::leftovers(fs, store, now)?;
     plan.recovery.problems.extend(found);
     plan.recovery.problems.extend(mirror.settle_leftovers(fs)?);
+    let logged = std::mem::take(&mut plan.outputs);
+    let leftovers = &plan.scan.other_files;
+    let (outputs, found) = Known::recover(fs, logged, plan.recovery.clean, leftovers);
+    plan.recovery.problems.extend(found);
     let Plan {
         table, snapshot_lsn, state_stat, last_saved, recovery, has_hole, intake, saved, ..
     } = plan;
@@ -107,6 +113,7 @@ fn act(
         log,
         table,
         checkpointer: Checkpointer { mirror, snapshot_lsn, state_stat, looked_at: None },
+        outputs,
         facts,
         unsettled: Unsettled {
             needs_checkpoint: !has_snapshot || has_hole || intake.is_some(),
@@ -202,6 +209,7 @@ impl Opened {
             writer: Mutex::new(Writer::new(self.log, self.identity, now)),
             table: RwLock::new(self.table),
             checkpointer: Mutex::new(self.checkpointer),
+            outputs: Outputs::new(self.outputs),
             facts: Mutex::new(self.facts),
             recovery: Mutex::new(Arc::new(self.recovery)),
             listeners,
@@ -220,6 +228,7 @@ impl Opened {
 impl Core {
     /// Recovers from disk again, in place, after a failure that poisoned the log.
     pub(crate) fn reopen(&self) -> Result<()> {
+        let gate = self.outputs.close();
         let mut checkpointer = self.checkpointer.lock();
         let mut writer = self.writer.lock();
         match &writer.log {
@@ -229,6 +238,7 @@ impl Core {
         }
         let opened = recover(&self.around, &self.options)?;
         *checkpointer = opened.checkpointer;
+        self.outputs.reset(opened.outputs);
         *self.facts.lock() = opened.facts;
         *self.table.write() = opened.table;
         let recovery = Arc::new(opened.recovery);
@@ -239,6 +249,7 @@ impl Core {
         self.queue.reopen();
         drop(writer);
         drop(checkpointer);
+        drop(gate);
         self.begin_serving(opened.unsettled)
     }
 
@@ -284,7 +295,8 @@ impl Core {
 
     /// Ends an opening: the log closed, `.walden` clean, the lock released.
     pub(crate) fn close(&self, saved: &Result<()>) -> Result<()> {
-        // No checkpoint of another thread may touch the files once the lock is released.
+        // No output, and no checkpoint of another thread may touch the files once the lock is released.
+        let _gate = self.outputs.close();
         let _checkpointer = self.checkpointer.lock();
         let lock = self.lock.lock().take();
         let mut writer = self.writer.lock();

@@ -10,7 +10,8 @@ use crate::engine::recovery::{Plan, Recovery, Rung};
 use crate::engine::store::{Store, owner_pid};
 use crate::engine::view::{read_plan, writer_is_alive};
 use crate::files::backups;
-use crate::files::names::{self, WAL};
+use crate::files::names::{self, OutputKind, WAL};
+use crate::files::outputs;
 use crate::fs::Fs;
 use crate::state::{Collection, Metrics};
 use crate::wal::{LogStats, SegmentNumber};
@@ -32,6 +33,10 @@ pub struct Status {
     pub tasks: usize,
     /// Number of sessions.
     pub sessions: usize,
+    /// Files in `logs/`, those of the earlier format included.
+    pub session_logs: usize,
+    /// Files in `reports/`, likewise.
+    pub reports: usize,
     /// The metrics of the tasks.
     pub metrics: Metrics,
     /// The last LSN given out.
@@ -98,6 +103,8 @@ impl Status {
             backup_count: backups::list(fs)?.len(),
             tasks: table.len(Collection::Task),
             sessions: table.len(Collection::Session),
+            session_logs: outputs::count(fs, OutputKind::SessionLog)?,
+            reports: outputs::count(fs, OutputKind::Report)?,
             metrics: table.metrics(),
             last_lsn,
             durable_lsn,
@@ -122,6 +129,8 @@ impl Status {
             backup_count: backups::list(fs)?.len(),
             tasks: table.len(Collection::Task),
             sessions: table.len(Collection::Session),
+            session_logs: outputs::count(fs, OutputKind::SessionLog)?,
+            reports: outputs::count(fs, OutputKind::Report)?,
             metrics: table.metrics(),
             last_lsn: recovery.lsn,
             durable_lsn: scan.vouched.max(recovery.base_lsn),

@@ -255,7 +255,8 @@ impl Store {
         let writer = core.writer.lock();
         let table = core.table.read().clone();
         let lsn = writer.log.as_ref().map_or(table.last_changed(), crate::wal::Log::last_lsn);
-        View::new(table, lsn, core.recovery.lock().clone())
+        let last_saved = core.facts.lock().last_saved.clone();
+        View::new(table, lsn, last_saved, core.recovery.lock().clone())
     }
 
     /// How this opening found the store.

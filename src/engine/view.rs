@@ -18,12 +18,18 @@ const ATTEMPT_PAUSE: Duration = Duration::from_millis(10);
 pub struct View {
     table: Table,
     lsn: Lsn,
+    pub(crate) last_saved: Option<String>,
     recovery: Arc<Recovery>,
 }
 
 impl View {
-    pub(crate) fn new(table: Table, lsn: Lsn, recovery: Arc<Recovery>) -> Self {
-        View { table, lsn, recovery }
+    pub(crate) fn new(
+        table: Table,
+        lsn: Lsn,
+        last_saved: Option<String>,
+        recovery: Arc<Recovery>,
+    ) -> Self {
+        View { table, lsn, last_saved, recovery }
     }
 
     /// The last LSN in it.
@@ -95,7 +101,8 @@ pub(crate) fn open_view(fs: &dyn Fs, clock: &dyn Clock) -> Result<View> {
     let (mut plan, _) = read_plan(fs)?;
     let took = clock.monotonic().saturating_sub(begun);
     plan.recovery.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    Ok(View::new(plan.state(), plan.recovery.lsn, Arc::new(plan.recovery)))
+    let (table, last_saved) = (plan.state(), plan.last_saved.take());
+    Ok(View::new(table, plan.recovery.lsn, last_saved, Arc::new(plan.recovery)))
 }
 
 /// Whether a writer is alive, by a probe of the lock that holds nothing.

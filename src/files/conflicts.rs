@@ -84,11 +84,7 @@ pub(crate) fn keep(fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
         Err(Error::Io { source, .. }) if cannot_link(source.kind()) => {
             let bytes = read_file(fs, path, COPY_BYTES_MAX)
                 .map_err(|error| Error::io("read", fs.display(path), error))?;
-            write_temporary(fs, CONFLICT_PART, &bytes, true)?;
-            let hash = ContentHash::of(&bytes);
-            let kept = place(fs, of, hash, |target| fs.rename_new(CONFLICT_PART, target))?;
-            remove_if_any(fs, CONFLICT_PART)?;
-            Ok(kept)
+            keep_bytes(fs, CONFLICT_PART, of, &bytes)
         }
         Err(error) => Err(error),
     }
@@ -97,10 +93,14 @@ pub(crate) fn keep(fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
 /// Keeps a text that has no file of its own in `conflicts/`, durably, under a name made from that of
 /// `of`, and says which.
 pub(crate) fn keep_text(fs: &dyn Fs, of: &str, text: &str) -> Result<String> {
-    write_temporary(fs, CONFLICT_PART, text.as_bytes(), true)?;
-    let hash = ContentHash::of(text.as_bytes());
-    let kept = place(fs, of, hash, |target| fs.rename_new(CONFLICT_PART, target))?;
-    remove_if_any(fs, CONFLICT_PART)?;
+    keep_bytes(fs, CONFLICT_PART, of, text.as_bytes())
+}
+
+/// The same for any bytes, by way of `temporary`.
+pub(crate) fn keep_bytes(fs: &dyn Fs, temporary: &str, of: &str, bytes: &[u8]) -> Result<String> {
+    write_temporary(fs, temporary, bytes, true)?;
+    let kept = place(fs, of, ContentHash::of(bytes), |target| fs.rename_new(temporary, target))?;
+    remove_if_any(fs, temporary)?;
     Ok(kept)
 }
 

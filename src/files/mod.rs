@@ -12,6 +12,7 @@ mod meddler;
 pub mod migration;
 pub mod mirror;
 pub mod names;
+pub(crate) mod outputs;
 pub mod owner;
 pub mod snapshot;
 

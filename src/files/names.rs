@@ -12,8 +12,11 @@ use std::hash::{Hash, Hasher};
 
 use crate::base::{ContentHash, DocumentId, Timestamp};
 
+mod outputs;
 #[cfg(test)]
 mod tests;
+
+pub use outputs::{OutputKind, OutputNames, is_output, output_part, parse_output_part};
 
 /// The snapshot.
 pub const STATE: &str = "state.json";
@@ -121,7 +124,9 @@ pub fn parse_swap(name: &str) -> Option<String> {
 pub fn is_engine_temporary(name: &str) -> bool {
     let path = format!("{WAL}/{name}");
     let fixed = [STATE_PART, STATE_SWAP, OWNER_PART, MIRROR_PART, CONFLICT_PART, INDEX_PART];
-    fixed.contains(&path.as_str()) || parse_swap(name).is_some()
+    fixed.contains(&path.as_str())
+        || parse_swap(name).is_some()
+        || parse_output_part(name).is_some()
 }
 
 /// Where a person's version of `file` with these contents is kept: equal contents get equal names.

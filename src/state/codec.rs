@@ -26,6 +26,8 @@ const DELETE: u8 = 4;
 const WROTE: u8 = 5;
 const REMOVED: u8 = 6;
 const SAVED: u8 = 7;
+const WRITE_OUTPUT: u8 = 8;
+const APPEND_OUTPUT: u8 = 9;
 
 /// Put and patch: a document concerned, and JSON text.
 #[derive(Encode, BorrowDecode)]
@@ -74,6 +76,21 @@ struct SavedRecord {
     lsn: u64,
 }
 
+#[derive(Encode, BorrowDecode)]
+struct WriteOutputRecord<'a> {
+    file: &'a str,
+    generation: u64,
+    bytes: &'a [u8],
+}
+
+#[derive(Encode, BorrowDecode)]
+struct AppendOutputRecord<'a> {
+    file: &'a str,
+    generation: u64,
+    offset: u64,
+    bytes: &'a [u8],
+}
+
 /// The kind and the payload of a record; a document's text, which would end it, beside it.
 pub(super) fn encode(op: &Op) -> (u8, Vec<u8>, Option<Arc<str>>) {
     let (kind, payload) = match op {
@@ -96,6 +113,15 @@ pub(super) fn encode(op: &Op) -> (u8, Vec<u8>, Option<Arc<str>>) {
         }
         Op::Removed { file, lsn } => (REMOVED, bytes(RemovedRecord { file, lsn: lsn.0 })),
         Op::Saved { lsn } => (SAVED, bytes(SavedRecord { lsn: lsn.0 })),
+        Op::WriteOutput { file, generation, bytes: contents } => {
+            let generation = *generation;
+            (WRITE_OUTPUT, bytes(WriteOutputRecord { file, generation, bytes: contents }))
+        }
+        Op::AppendOutput { file, generation, offset, bytes: added } => {
+            let (generation, offset) = (*generation, *offset);
+            let record = AppendOutputRecord { file, generation, offset, bytes: added };
+            (APPEND_OUTPUT, bytes(record))
+        }
     };
     (kind, payload, None)
 }
@@ -137,6 +163,15 @@ pub(super) fn decode(kind: u8, payload: &[u8]) -> Result<Op, String> {
         SAVED => {
             let SavedRecord { lsn } = record(payload)?;
             Op::Saved { lsn: Lsn(lsn) }
+        }
+        WRITE_OUTPUT => {
+            let WriteOutputRecord { file, generation, bytes } = record(payload)?;
+            Op::WriteOutput { file: file.to_owned(), generation, bytes: Arc::from(bytes) }
+        }
+        APPEND_OUTPUT => {
+            let AppendOutputRecord { file, generation, offset, bytes } = record(payload)?;
+            let (file, bytes) = (file.to_owned(), Arc::from(bytes));
+            Op::AppendOutput { file, generation, offset, bytes }
         }
         other => return Err(format!("a record of the unknown kind {other}")),
     })
@@ -224,6 +259,25 @@ mod tests {
                 b"\x07\0\0\0\0\0\0\0tasks/a\x04\0\0\0\0\0\0\0",
             ),
             (Op::Saved { lsn: Lsn(5) }, 7, b"\x05\0\0\0\0\0\0\0"),
+            (
+                Op::WriteOutput {
+                    file: "reports/a".into(),
+                    generation: 5,
+                    bytes: b"{}\xff"[..].into(),
+                },
+                8,
+                b"\x09\0\0\0\0\0\0\0reports/a\x05\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0{}\xff",
+            ),
+            (
+                Op::AppendOutput {
+                    file: "logs/a".into(),
+                    generation: 6,
+                    offset: 256,
+                    bytes: b"x\n"[..].into(),
+                },
+                9,
+                b"\x06\0\0\0\0\0\0\0logs/a\x06\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x02\0\0\0\0\0\0\0x\n",
+            ),
         ]
     }
 

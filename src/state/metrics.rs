@@ -3,12 +3,13 @@
 //! Invariant: only integers are added and taken away, so the figures depend on the tasks there are
 //! and not on the order in which they came; the one division happens when somebody asks.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::state::Document;
 
 /// Counts over all tasks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Metrics {
     /// All tasks.
     pub total_tasks: u64,

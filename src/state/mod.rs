@@ -11,6 +11,7 @@ pub mod op;
 pub mod session;
 pub mod table;
 pub mod task;
+pub mod whole;
 
 pub use document::{Document, Indexed};
 pub use metrics::Metrics;
@@ -18,3 +19,4 @@ pub use op::{Collection, Op};
 pub use session::Session;
 pub use table::{AfterHole, Applied, Doc, Refused, Table};
 pub use task::{LogEntry, Status, Task};
+pub use whole::State;

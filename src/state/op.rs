@@ -101,6 +101,26 @@ pub enum Op {
         /// The snapshot's LSN.
         lsn: Lsn,
     },
+    /// An output file (a session's log, a report) now has these contents.
+    WriteOutput {
+        /// The file, relative to the store's directory.
+        file: String,
+        /// Which beginning of the file's contents this is: it rises from one to the next.
+        generation: u64,
+        /// The whole contents.
+        bytes: Arc<[u8]>,
+    },
+    /// An output file grows by these bytes.
+    AppendOutput {
+        /// The file, relative to the store's directory.
+        file: String,
+        /// Which beginning of the file's contents they continue.
+        generation: u64,
+        /// Where they go, in bytes from the start of the file.
+        offset: u64,
+        /// The bytes.
+        bytes: Arc<[u8]>,
+    },
 }
 
 impl Op {
@@ -192,7 +212,11 @@ impl Op {
             | Op::Patch { collection, id, .. }
             | Op::Delete { collection, id } => Some((*collection, id)),
             Op::AppendLog { id, .. } => Some((Collection::Task, id)),
-            Op::Wrote { .. } | Op::Removed { .. } | Op::Saved { .. } => None,
+            Op::Wrote { .. }
+            | Op::Removed { .. }
+            | Op::Saved { .. }
+            | Op::WriteOutput { .. }
+            | Op::AppendOutput { .. } => None,
         }
     }
 

@@ -271,9 +271,12 @@ impl Table {
                     .map_err(|error| Error::invalid(format!("{collection} {id}"), error.why))?;
                 Doc::new(document, lsn, doc.suspect)
             }
-            Op::Delete { .. } | Op::Wrote { .. } | Op::Removed { .. } | Op::Saved { .. } => {
-                return Ok(None);
-            }
+            Op::Delete { .. }
+            | Op::Wrote { .. }
+            | Op::Removed { .. }
+            | Op::Saved { .. }
+            | Op::WriteOutput { .. }
+            | Op::AppendOutput { .. } => return Ok(None),
         };
         Ok(Some(Arc::new(next)))
     }

@@ -21,6 +21,7 @@ use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind, Result, St
 use crate::files::backups::Fallback;
 use crate::files::mirror::{Known, Mirror};
 use crate::files::names::{STATE, WAL};
+use crate::files::outputs::Logged;
 use crate::files::owner::{Owner, Stage};
 use crate::files::snapshot::{self, Index, Loaded, Snapshot};
 use crate::files::{self, backups, mirror};
@@ -101,6 +102,8 @@ pub(crate) struct Plan {
     pub(crate) losers: Vec<(Collection, DocumentId, String)>,
     /// What the log says of `state.json`: the LSN of its last `saved` record.
     pub(crate) saved: Option<Lsn>,
+    /// What the log holds of session logs and reports.
+    pub(crate) outputs: Logged,
     base: Table,
     /// Hashes that the log records as written to each mirror file.
     versions: HashMap<String, Vec<ContentHash>>,
@@ -155,7 +158,7 @@ impl Plan {
         let index = index.filter(|index| Some(index.head.store) == store.or(scan.store));
         let doubt = || doubt(fs, &scan, owner.as_ref(), index.as_ref());
         let outcome = replay::replay(fs, &scan, base.clone(), base_lsn, gap, doubt)?;
-        let Outcome { table, records, problems: found, versions, saved, doubt } = outcome;
+        let Outcome { table, records, problems: found, versions, saved, doubt, outputs } = outcome;
         problems.extend(found);
         let has_hole = doubt.is_some();
         let (losers, from_mirror) =
@@ -200,6 +203,7 @@ impl Plan {
             intake,
             losers,
             saved,
+            outputs,
             base,
             versions,
             owner,
@@ -233,6 +237,7 @@ impl Plan {
             intake: Some(intake),
             losers: Vec::new(),
             saved: None,
+            outputs: Logged::default(),
             base: Table::new(),
             versions: HashMap::new(),
             scan,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::base::{ContentHash, DocumentId, Error, Lsn, Problem, ProblemKind, Result};
 use crate::engine::recovery::doubt::{AsOf, Doubt, Hole};
 use crate::files::names::WAL;
+use crate::files::outputs::Logged;
 use crate::fs::Fs;
 use crate::state::{Collection, Op, Table};
 use crate::wal::{RecordView, Replayed, Scan};
@@ -19,6 +20,7 @@ pub(super) struct Outcome {
     pub(super) versions: HashMap<String, Vec<ContentHash>>,
     /// The LSN that the last `saved` record names.
     pub(super) saved: Option<Lsn>,
+    pub(super) outputs: Logged,
     /// How the holes were crossed, if there were any.
     pub(super) doubt: Option<Doubt>,
 }
@@ -69,6 +71,7 @@ impl Outcome {
     /// What records say about files.
     fn note(&mut self, changes: &[(Lsn, Op)]) {
         for (_, op) in changes {
+            self.outputs.note(op);
             match op {
                 Op::Wrote { file, hash, .. } => {
                     self.versions.entry(file.clone()).or_default().push(*hash);
