@@ -83,6 +83,9 @@ impl Fs for Meddler {
         }
         self.disk.link(from, to)
     }
+    fn reflink(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.reflink(from, to)
+    }
     fn remove(&self, path: &str) -> io::Result<()> {
         self.disk.remove(path)
     }
@@ -127,5 +130,8 @@ impl File for NoWriteBack {
     }
     fn stat(&self) -> io::Result<Stat> {
         self.0.stat()
+    }
+    fn has_writer(&self) -> io::Result<bool> {
+        self.0.has_writer()
     }
 }
