@@ -1,7 +1,7 @@
 //! What every handle and thread of one open store shares, and how a group is committed.
 //!
-//! Lock order: `checkpointer`, then `writer`, then `table`; the queue's and the handles' own locks are
-//! leaves. The table changes only under `writer`, so whoever holds it sees state and log agree. A
+//! Lock order: `checkpointer`, then `writer`, then `table`; `backups`, the queue's and the handles' own
+//! locks are leaves. The table changes only under `writer`, so whoever holds it sees state and log agree. A
 //! failure that poisons the log is spread here and nowhere else: it shuts the queue and answers
 //! everybody who waits.
 
@@ -20,6 +20,7 @@ use crate::engine::listeners::Listeners;
 use crate::engine::options::{Durability, Options};
 use crate::engine::queue::{Queue, Taken, Transaction};
 use crate::engine::recovery::Recovery;
+use crate::files::backups::Backups;
 use crate::files::names::WAL;
 use crate::fs::replace::remove_if_any;
 use crate::fs::{Fs, Lock, join};
@@ -107,6 +108,7 @@ pub(crate) struct Core {
     pub(crate) writer: Mutex<Writer>,
     pub(crate) table: RwLock<Table>,
     pub(crate) checkpointer: Mutex<Checkpointer>,
+    pub(crate) backups: Mutex<Backups>,
     pub(crate) facts: Mutex<Facts>,
     pub(crate) recovery: Mutex<Arc<Recovery>>,
     pub(crate) listeners: Listeners,
@@ -136,7 +138,14 @@ impl Writer {
     fn write<R: Borrow<Record>>(&mut self, core: &Core, records: &[R], sync: bool) -> Result<Lsn> {
         let now = core.around.clock.monotonic();
         let wall = core.around.clock.now();
-        let last_lsn = self.log()?.append(records, wall)?;
+        // A group for which no segment could be prepared was not written at all.
+        let last_lsn = loop {
+            let log = self.log()?;
+            match log.append(records, wall) {
+                Err(error) if log.poison().is_none() && core.make_room(&error) => {}
+                written => break written?,
+            }
+        };
         self.last_active = now;
         let since = *self.unflushed_since.get_or_insert(now);
         let log = self.log()?;
@@ -364,7 +373,8 @@ impl Core {
     pub(crate) fn prepare(&self, number: SegmentNumber, size_bytes: u64) {
         let fs = &*self.around.fs;
         let incarnation = self.writer.lock().identity.incarnation;
-        let made: Result<PreparedSegment> = prepare_segment(fs, WAL, number, size_bytes);
+        let made: Result<PreparedSegment> =
+            self.with_room(|| prepare_segment(fs, WAL, number, size_bytes));
         if let Err(error) = &made {
             tracing::warn!(%error, "no segment could be prepared; the writer will try itself");
         }

@@ -12,6 +12,7 @@ mod open;
 mod options;
 mod queue;
 mod recovery;
+mod room;
 mod status;
 mod store;
 mod threads;

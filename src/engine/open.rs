@@ -16,6 +16,7 @@ use crate::engine::listeners::Listeners;
 use crate::engine::options::Options;
 use crate::engine::queue::Queue;
 use crate::engine::recovery::{Plan, Recovery, Rung, plan};
+use crate::files::backups::Backups;
 use crate::files::mirror::Mirror;
 use crate::files::names::{QUARANTINE, WAL};
 use crate::files::owner::{self, Owner, Stage};
@@ -160,6 +161,7 @@ impl Opened {
             writer: Mutex::new(Writer::new(self.log, self.identity, now)),
             table: RwLock::new(self.table),
             checkpointer: Mutex::new(self.checkpointer),
+            backups: Mutex::new(Backups::new(self.store)),
             facts: Mutex::new(self.facts),
             recovery: Mutex::new(Arc::new(self.recovery)),
             listeners,

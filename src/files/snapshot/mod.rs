@@ -16,7 +16,9 @@
 //! The digest is the [`ContentHash`] of the file with the digest's own digits as zeros, so every
 //! other byte is under it. Documents are sorted by the bytes of their ids.
 
+mod former;
 mod parse;
+mod proof;
 mod save;
 #[cfg(test)]
 mod tests;
@@ -24,8 +26,10 @@ mod tests;
 use std::sync::Arc;
 
 use crate::base::{ContentHash, DocumentId, Lsn, StoreId, Timestamp};
+use crate::fs::Stat;
 
 pub use parse::{Defect, Parsed, parse, peek, read};
+pub use proof::prove;
 pub use save::{Saved, leftovers, save};
 
 /// The version of the format that is written.
@@ -110,4 +114,11 @@ fn push_documents(out: &mut String, key: &str, documents: &mut [(&DocumentId, &s
         out.push_str(text);
     }
     out.push_str(if documents.is_empty() { "],\n" } else { "\n  ],\n" });
+}
+
+/// Whether two looks show the same file with the same contents. The time of change and the number
+/// of names are left out, since the engine's own links and renames change them.
+fn is_same(a: &Stat, b: &Stat) -> bool {
+    (a.kind, a.size_bytes, a.device, a.inode, a.modified_ns)
+        == (b.kind, b.size_bytes, b.device, b.inode, b.modified_ns)
 }

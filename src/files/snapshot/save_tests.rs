@@ -1,6 +1,6 @@
 //! Saving a snapshot: whatever crashes, fails or edits in between, nothing loses its last name.
 
-use super::super::{Contents, Snapshot, parse, render};
+use super::super::{Contents, Parsed, Snapshot, parse, render};
 use super::*;
 use crate::base::DocumentId;
 use crate::files::meddler::Meddler;
