@@ -138,14 +138,7 @@ impl Writer {
     fn write<R: Borrow<Record>>(&mut self, core: &Core, records: &[R], sync: bool) -> Result<Lsn> {
         let now = core.around.clock.monotonic();
         let wall = core.around.clock.now();
-        // A group for which no segment could be prepared was not written at all.
-        let last_lsn = loop {
-            let log = self.log()?;
-            match log.append(records, wall) {
-                Err(error) if log.poison().is_none() && core.make_room(&error) => {}
-                written => break written?,
-            }
-        };
+        let last_lsn = core.append(self.log()?, records, wall)?;
         self.last_active = now;
         let since = *self.unflushed_since.get_or_insert(now);
         let log = self.log()?;

@@ -5,10 +5,12 @@
 //! removed, so no backup that goes is the reason for a hole. May be called with any lock held but that
 //! of the backups.
 
+use std::borrow::Borrow;
 use std::io::ErrorKind;
 
-use crate::base::{Error, Result};
+use crate::base::{Error, Lsn, Result, Timestamp};
 use crate::engine::core::Core;
+use crate::wal::{Log, Record};
 
 impl Core {
     /// Does `work`, and again each time that there was no room for it and some could be made.
@@ -21,8 +23,23 @@ impl Core {
         }
     }
 
+    /// Appends a group to the log. One for which no segment could be prepared was not written at all.
+    pub(crate) fn append<R: Borrow<Record>>(
+        &self,
+        log: &mut Log,
+        records: &[R],
+        wall: Timestamp,
+    ) -> Result<Lsn> {
+        loop {
+            match log.append(records, wall) {
+                Err(error) if log.poison().is_none() && self.make_room(&error) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// Removes a backup if that can help against `error`; says whether it did.
-    pub(crate) fn make_room(&self, error: &Error) -> bool {
+    fn make_room(&self, error: &Error) -> bool {
         let Error::DiskFull { source, .. } = error else { return false };
         if !matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
             return false;

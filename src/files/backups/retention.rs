@@ -72,6 +72,9 @@ mod tests {
     const ALL: Retention = Retention { last: 3, hourly: 2, daily: 2, bytes_max: 1000 };
     const DAY: i64 = 24 * 60;
 
+    /// A budget, backups (minute, bytes), and the minutes of those that are kept.
+    type Row = (u64, &'static [(i64, u64)], &'static [i64]);
+
     /// The times that are left of backups made at these minutes, of 10 bytes each.
     fn left(retention: Retention, minutes: &[i64]) -> Vec<i64> {
         let sized: Vec<(i64, u64)> = minutes.iter().map(|minute| (*minute, 10)).collect();
@@ -129,7 +132,7 @@ mod tests {
     #[test]
     fn over_the_budget_the_oldest_goes_first_and_the_newest_stays() {
         let few = |bytes_max| Retention { last: 5, hourly: 0, daily: 0, bytes_max };
-        let table: &[(u64, &[(i64, u64)], &[i64])] = &[
+        let table: &[Row] = &[
             (30, &[(1, 10), (2, 10), (3, 10)], &[1, 2, 3]),
             (29, &[(1, 10), (2, 10), (3, 10)], &[2, 3]),
             (5, &[(1, 10), (2, 10), (3, 10)], &[3]),

@@ -123,11 +123,9 @@ pub(super) fn let_go(
         format!("somebody changed it while it was being saved; that is kept as {kept}")
     };
     for backup in shared {
-        if part(fs, store, &kept, &backup)? {
-            detail.push_str(&format!("; {backup} is a copy from before"));
-        } else {
-            detail.push_str(&format!("; {backup} was the same file and is no backup any more"));
-        }
+        let is_true = part(fs, store, &kept, &backup)?;
+        let now = if is_true { "a copy of its own" } else { "no backup any more" };
+        detail = format!("{detail}; {backup}, which was the same file, is now {now}");
     }
     if path == STATE_SWAP {
         remove_if_any(fs, STATE_SWAP)?;
@@ -176,3 +174,7 @@ pub(super) fn is_one_file(a: &Stat, b: &Stat) -> bool {
 fn is_gone(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::NotFound | ErrorKind::InvalidInput)
 }
+
+#[cfg(test)]
+#[path = "former_tests.rs"]
+mod tests;
