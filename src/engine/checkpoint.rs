@@ -180,7 +180,7 @@ impl Core {
         let bytes = self.render(table, lsn, now);
         let last = checkpointer.state_stat.as_ref();
         let saved = self.with_room(|| snapshot::save(fs, self.store, &bytes, last, now))?;
-        self.backups.lock().admit(fs, &saved)?;
+        self.backups.lock().admit(fs, &saved);
         problems.extend(saved.problems);
         // Also of what cannot be replaced: while it stays, there is nothing to do about it.
         checkpointer.state_stat = saved.stat.or(crate::files::stat(fs, STATE)?);

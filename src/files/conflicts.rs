@@ -128,8 +128,19 @@ pub(crate) fn keep_open(fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
 }
 
 /// Whether somebody has the file at `path` open for writing, as far as the system tells: where it
-/// does not, nobody is assumed to.
+/// does not, nobody is assumed to. Some network file systems say yes of every file, so a yes is
+/// believed only where they say no of a file that surely nobody has open.
 pub(crate) fn is_open_for_writing(fs: &dyn Fs, path: &str) -> Result<bool> {
+    if !has_writer(fs, path)? {
+        return Ok(false);
+    }
+    drop(write_temporary(fs, CONFLICT_PART, &[], false)?);
+    let is_believed = !has_writer(fs, CONFLICT_PART)?;
+    remove_if_any(fs, CONFLICT_PART)?;
+    Ok(is_believed)
+}
+
+fn has_writer(fs: &dyn Fs, path: &str) -> Result<bool> {
     match fs.open(path, Mode::Read).and_then(|file| file.has_writer()) {
         Ok(has_writer) => Ok(has_writer),
         Err(error) => match error.kind() {

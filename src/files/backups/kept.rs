@@ -44,14 +44,14 @@ impl Backups {
         Backups { store, proved: HashMap::new(), told: HashSet::new() }
     }
 
-    /// Takes over what a save knows of the backup that it made.
-    pub fn admit(&mut self, fs: &dyn Fs, saved: &Saved) -> Result<()> {
-        let (Some(name), Some(stat)) = (&saved.backup, saved.backup_stat) else { return Ok(()) };
-        let named = snapshot_lsn(fs, name, self.store)?;
-        if let Some(lsn) = named {
+    /// Takes over what a save knows of the backup that it made. One that is not taken over is proved
+    /// when it matters, and then it is told if it cannot be read.
+    pub fn admit(&mut self, fs: &dyn Fs, saved: &Saved) {
+        if let (Some(name), Some(stat)) = (&saved.backup, saved.backup_stat)
+            && let Ok(Some(lsn)) = named_lsn(fs, name, self.store)
+        {
             self.proved.insert(name.clone(), (stat, lsn));
         }
-        Ok(())
     }
 
     /// The LSN of the previous snapshot: the highest below `present` of all backups that are proved
@@ -129,7 +129,7 @@ impl Backups {
             let known = self.proved.get(&name).filter(|(proved, _)| *proved == stat);
             let lsn = match known {
                 Some((_, lsn)) => Some(*lsn),
-                None => match snapshot_lsn(fs, &name, self.store) {
+                None => match named_lsn(fs, &name, self.store) {
                     Ok(lsn) => lsn,
                     Err(error) => {
                         self.tell(&name, error.to_string(), problems);
@@ -223,7 +223,7 @@ impl Backups {
 }
 
 /// The LSN that a backup names, without proof, if it is of this store.
-fn snapshot_lsn(fs: &dyn Fs, name: &str, store: StoreId) -> Result<Option<Lsn>> {
+fn named_lsn(fs: &dyn Fs, name: &str, store: StoreId) -> Result<Option<Lsn>> {
     let named = crate::files::snapshot::peek(fs, name)?;
     Ok(named.filter(|(of, _)| *of == store).map(|(_, lsn)| lsn))
 }

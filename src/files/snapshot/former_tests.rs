@@ -147,6 +147,17 @@ fn where_nobody_can_tell_who_writes_the_save_goes_on_as_if_nobody_did() {
 }
 
 #[test]
+fn a_file_system_that_says_of_every_file_that_it_is_being_written_is_not_believed() {
+    let (disk, last, holder) = held(false);
+    drop(holder);
+    let fs = Meddler { no_leases: true, ..Meddler::on(&disk) };
+    let saved = save_lsn(&fs, 2, last.as_ref());
+    assert_eq!(saved.problems, vec![]);
+    assert_eq!(below(&disk, CONFLICTS), Vec::<String>::new());
+    assert_eq!(below(&disk, WAL), Vec::<String>::new());
+}
+
+#[test]
 fn a_shared_block_backup_is_made_once_though_the_save_failed_after_it() {
     let (disk, last, holder) = held(true);
     drop(holder);
