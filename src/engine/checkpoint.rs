@@ -23,7 +23,6 @@ use std::time::Duration;
 
 use crate::base::{DocumentId, Event, Lsn, Problem, Result, Timestamp};
 use crate::engine::core::{Core, DirtySet};
-use crate::files::backups;
 use crate::files::mirror::{Change, Mirror};
 use crate::files::names::STATE;
 use crate::files::snapshot::{self, Contents, Index, Rendered, index};
@@ -141,9 +140,11 @@ impl Core {
         let written = index.is_some();
         self.save_index(index, &checkpointer.mirror, !matches!(passed, Ok(0)));
         // Files that cannot be written must not let the log grow for ever.
-        backups::prune(&*self.around.fs, self.store, self.options.backups)?;
+        let previous = self.prune_backups(&checkpointer, problems)?;
         self.outputs.flush(&*self.around.fs, problems)?;
-        self.cut_log(&checkpointer)?;
+        if let Some(previous) = previous {
+            self.cut_log(&checkpointer, previous)?;
+        }
         let files_changed = passed?;
         let documents = Collection::ALL.iter().map(|collection| table.len(*collection)).sum();
         let lsn = checkpointer.snapshot_lsn.unwrap_or(lsn);
@@ -200,7 +201,9 @@ impl Core {
         let now = self.around.clock.now();
         let (rendered, index) = self.render(table, lsn, now);
         let last = checkpointer.state_stat.as_ref();
-        let saved = snapshot::save(fs, self.store, &rendered.bytes, last, now)?;
+        let bytes = &rendered.bytes;
+        let saved = self.with_room(|| snapshot::save(fs, self.store, bytes, last, now))?;
+        self.backups.lock().admit(fs, &saved);
         problems.extend(saved.problems);
         // Also of what cannot be replaced: while it stays, there is nothing to do about it.
         checkpointer.state_stat = saved.stat.or(crate::files::stat(fs, STATE)?);
@@ -302,19 +305,22 @@ impl Core {
         Ok(done)
     }
 
-    /// Steps 7 and 8. The present snapshot may be a backup, where `state.json` cannot be replaced: it
-    /// is not the previous one.
-    fn cut_log(&self, checkpointer: &Checkpointer) -> Result<()> {
+    /// Step 5; gives the LSN of the previous snapshot. The present one may be a backup, where
+    /// `state.json` cannot be replaced.
+    fn prune_backups(
+        &self,
+        checkpointer: &Checkpointer,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Option<Lsn>> {
         let fs = &*self.around.fs;
-        let mut previous = None;
-        for backup in backups::list(fs)?.into_iter().rev() {
-            let lsn = backup.lsn(fs, self.store)?;
-            previous = lsn.filter(|lsn| Some(*lsn) < checkpointer.snapshot_lsn);
-            if previous.is_some() {
-                break;
-            }
-        }
-        let Some(previous) = previous else { return Ok(()) };
+        let Some(present) = checkpointer.snapshot_lsn else { return Ok(None) };
+        let mut backups = self.backups.lock();
+        backups.prune(fs, &self.options.retention(), present, problems)?;
+        backups.previous(fs, present, problems)
+    }
+
+    /// Steps 6 and 7.
+    fn cut_log(&self, checkpointer: &Checkpointer, previous: Lsn) -> Result<()> {
         let lagging = {
             let mut writer = self.writer.lock();
             if !writer.log()?.can_remove_below(previous) {

@@ -1,7 +1,7 @@
 //! What every handle and thread of one open store shares, and how a group is committed.
 //!
-//! Lock order: `checkpointer`, then `writer`, then `table`; the queue's and the handles' own locks are
-//! leaves. The table changes only under `writer`, so whoever holds it sees state and log agree. A
+//! Lock order: `checkpointer`, then `writer`, then `table`; `backups`, the queue's and the handles' own
+//! locks are leaves. The table changes only under `writer`, so whoever holds it sees state and log agree. A
 //! failure that poisons the log is spread here and nowhere else: it shuts the queue and answers
 //! everybody who waits.
 
@@ -21,6 +21,7 @@ use crate::engine::options::{Durability, Options};
 use crate::engine::outputs::Outputs;
 use crate::engine::queue::{Queue, Taken, Transaction};
 use crate::engine::recovery::Recovery;
+use crate::files::backups::Backups;
 use crate::files::names::WAL;
 use crate::fs::replace::remove_if_any;
 use crate::fs::{Fs, Lock, join};
@@ -109,6 +110,7 @@ pub(crate) struct Core {
     pub(crate) table: RwLock<Table>,
     pub(crate) checkpointer: Mutex<Checkpointer>,
     pub(crate) outputs: Outputs,
+    pub(crate) backups: Mutex<Backups>,
     pub(crate) facts: Mutex<Facts>,
     pub(crate) recovery: Mutex<Arc<Recovery>>,
     pub(crate) listeners: Listeners,
@@ -143,7 +145,7 @@ impl Writer {
     ) -> Result<Lsn> {
         let now = core.around.clock.monotonic();
         let wall = core.around.clock.now();
-        let last_lsn = self.log()?.append(records, wall)?;
+        let last_lsn = core.append(self.log()?, records, wall)?;
         self.last_active = now;
         let since = *self.unflushed_since.get_or_insert(now);
         let log = self.log()?;
@@ -333,7 +335,8 @@ impl Core {
     pub(crate) fn prepare(&self, number: SegmentNumber, size_bytes: u64) {
         let fs = &*self.around.fs;
         let incarnation = self.writer.lock().identity.incarnation;
-        let made: Result<PreparedSegment> = prepare_segment(fs, WAL, number, size_bytes);
+        let made: Result<PreparedSegment> =
+            self.with_room(|| prepare_segment(fs, WAL, number, size_bytes));
         if let Err(error) = &made {
             tracing::warn!(%error, "no segment could be prepared; the writer will try itself");
         }

@@ -72,7 +72,8 @@ impl Core {
         if documents_changed > 0 {
             let now = self.around.clock.now();
             let (rendered, _) = self.render(&present, before, now);
-            saved_as = Some(snapshot::save_as_backup(fs, &rendered.bytes, now)?);
+            let saved = self.with_room(|| snapshot::save_as_backup(fs, &rendered.bytes, now))?;
+            saved_as = Some(saved);
         }
         ops.extend(in_place.map(|lsn| Op::Saved { lsn }));
         let lsn = self.commit_own(&mut writer, ops, Origin::Restore)?;

@@ -14,6 +14,7 @@ mod options;
 mod outputs;
 mod queue;
 mod recovery;
+mod room;
 mod status;
 mod store;
 mod submit;

@@ -18,6 +18,7 @@ use crate::engine::outputs::{Known, Outputs};
 use crate::engine::queue::Queue;
 use crate::engine::recovery::{Intake, Plan, Recovery, Rung, plan};
 use crate::engine::threads::autosave;
+use crate::files::backups::Backups;
 use crate::files::mirror::Mirror;
 use crate::files::names::{self, QUARANTINE, WAL};
 use crate::files::owner::{self, Owner, Stage};
@@ -210,6 +211,7 @@ impl Opened {
             table: RwLock::new(self.table),
             checkpointer: Mutex::new(self.checkpointer),
             outputs: Outputs::new(self.outputs),
+            backups: Mutex::new(Backups::new(self.store)),
             facts: Mutex::new(self.facts),
             recovery: Mutex::new(Arc::new(self.recovery)),
             listeners,

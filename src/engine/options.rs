@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::base::{Error, Result};
 use crate::engine::queue::Limits;
+use crate::files::backups::Retention;
 use crate::wal::LogOptions;
 
 /// When a write counts as done.
@@ -32,9 +33,18 @@ pub struct Options {
     /// A checkpoint is also made when the log has grown by this many bytes, or by half the last
     /// snapshot if that is more. Default 64 MiB; at least 64 KiB.
     pub checkpoint_log_bytes: u64,
-    /// How many backups of `state.json` are kept. Default 10; at least 1, since the log is cut only
-    /// below the newest backup.
+    /// How many backups of `state.json` are kept in any case. Default 10; at least 1, since the log
+    /// is cut only below the previous snapshot, which is a backup.
     pub backups: usize,
+    /// Besides, the newest backup of each of the latest so many hours that have one is kept, by the
+    /// times in the names, in UTC. Default 24; 0 is none. Hours without a backup do not count.
+    pub backups_hourly: usize,
+    /// Besides, the newest backup of each of the latest so many days that have one. Default 7; 0 is
+    /// none.
+    pub backups_daily: usize,
+    /// Most bytes of all backups that are kept; over it the oldest go, but never the previous
+    /// snapshot. Default 1 GiB; no limits. Where the disk is full, surplus backups go earlier.
+    pub backup_bytes_max: u64,
     /// Most bytes of transactions waiting for the writer; more makes callers wait. Default 64 MiB.
     pub queue_bytes_max: usize,
     /// Most transactions waiting for the writer. Default 65,536.
@@ -63,6 +73,9 @@ impl Default for Options {
             checkpoint_interval: Duration::from_secs(30),
             checkpoint_log_bytes: 64 << 20,
             backups: 10,
+            backups_hourly: 24,
+            backups_daily: 7,
+            backup_bytes_max: 1 << 30,
             queue_bytes_max: 64 << 20,
             queue_entries_max: 65_536,
             group_bytes_max: 8 << 20,
@@ -104,6 +117,15 @@ impl Options {
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, why)) => Err(Error::invalid("options", why)),
             None => Ok(()),
+        }
+    }
+
+    pub(crate) fn retention(&self) -> Retention {
+        Retention {
+            last: self.backups,
+            hourly: self.backups_hourly,
+            daily: self.backups_daily,
+            bytes_max: self.backup_bytes_max,
         }
     }
 

@@ -27,8 +27,10 @@ pub struct Status {
     pub disk_free_bytes: u64,
     /// When `state.json` was last saved (RFC 3339).
     pub last_save_time: Option<String>,
-    /// Backups of `state.json`.
+    /// Backups of `state.json`, whatever is in them, the earlier format's included.
     pub backup_count: usize,
+    /// Their bytes.
+    pub backup_bytes: u64,
     /// Number of tasks.
     pub tasks: usize,
     /// Number of sessions.
@@ -94,13 +96,15 @@ impl Status {
             let log = writer.log.as_ref().ok_or(Error::Closed)?;
             (log.last_lsn(), log.durable_lsn(), log.size_bytes())
         };
+        let (backup_count, backup_bytes) = backups::count(fs)?;
         let table = core.table.read();
         Ok(Status {
             state_dir_exists: true,
             writeable: fs.is_writable(),
             disk_free_bytes: free_bytes(fs)?,
             last_save_time: facts.last_saved,
-            backup_count: backups::list(fs)?.len(),
+            backup_count,
+            backup_bytes,
             tasks: table.len(Collection::Task),
             sessions: table.len(Collection::Session),
             session_logs: outputs::count(fs, OutputKind::SessionLog)?,
@@ -119,6 +123,7 @@ impl Status {
     fn of_directory(fs: &dyn Fs) -> Result<Status> {
         let (plan, writer_alive) = read_plan(fs)?;
         let mirror_lsn = mirror_lsn(fs, &plan, writer_alive)?;
+        let (backup_count, backup_bytes) = backups::count(fs)?;
         let table = plan.state();
         let Plan { scan, snapshot_lsn, last_saved, recovery, .. } = plan;
         Ok(Status {
@@ -126,7 +131,8 @@ impl Status {
             writeable: fs.is_writable(),
             disk_free_bytes: free_bytes(fs)?,
             last_save_time: last_saved,
-            backup_count: backups::list(fs)?.len(),
+            backup_count,
+            backup_bytes,
             tasks: table.len(Collection::Task),
             sessions: table.len(Collection::Session),
             session_logs: outputs::count(fs, OutputKind::SessionLog)?,

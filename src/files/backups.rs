@@ -1,14 +1,19 @@
-//! Backups of `state.json`: listing, pruning, and falling back to one.
+//! Backups of `state.json`: listing, and falling back to one. Which are kept, is [`Backups`]'s part.
 //!
-//! The engine deletes only what it can prove to be its own: a file under a backup's name that is
-//! not an intact snapshot of this store stays, and does not take the place of one.
+//! Which backup is the newest is decided by the LSN that it holds, not by its name: a person may have
+//! copied an old one under a new name. A file under a backup's name that is not an intact snapshot
+//! of this store is never loaded, and does not take the place of one.
 
-use crate::base::{Error, Lsn, Problem, ProblemKind, Result, StoreId, Timestamp};
-use crate::files::conflicts::sync_dir;
-use crate::files::names;
+mod kept;
+mod retention;
+
+use crate::base::{Error, Problem, ProblemKind, Result, StoreId, Timestamp};
 use crate::files::snapshot::{self, Parsed, Snapshot};
-use crate::fs::replace::remove_if_any;
+use crate::files::{self, names};
 use crate::fs::{Fs, Kind};
+
+pub use kept::Backups;
+pub use retention::Retention;
 
 /// A file under a backup's name; what is in it, is not known yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,21 +22,6 @@ pub struct Backup {
     pub name: String,
     /// The time in the name.
     pub time: Timestamp,
-}
-
-impl Backup {
-    /// Its size in bytes; `None` if it is gone.
-    pub fn size_bytes(&self, fs: &dyn Fs) -> Result<Option<u64>> {
-        let stat = fs.stat(&self.name);
-        let stat = stat.map_err(|error| Error::io("look at", fs.display(&self.name), error))?;
-        Ok(stat.map(|stat| stat.size_bytes))
-    }
-
-    /// The LSN that it names, without proof, if it is of this store.
-    pub fn lsn(&self, fs: &dyn Fs, store: StoreId) -> Result<Option<Lsn>> {
-        let named = snapshot::peek(fs, &self.name)?;
-        Ok(named.filter(|(of, _)| *of == store).map(|(_, lsn)| lsn))
-    }
 }
 
 /// The regular files under backups' names, oldest first.
@@ -53,55 +43,53 @@ pub fn next_name(backups: &[Backup], now: Timestamp) -> String {
     names::backup(names::backup_time(now, backups.last().map(|newest| newest.time)))
 }
 
-/// Removes the oldest backups until `keep` (at least 1) are left, and says which it removed. What
-/// is not an intact snapshot of this store is neither removed nor counted.
-///
-/// To be cheap, the backups that stay are counted by the store that they name; only what is to be
-/// removed is read whole and proved.
-pub fn prune(fs: &dyn Fs, store: StoreId, keep: usize) -> Result<Vec<String>> {
-    let mut removed = Vec::new();
-    let mut counted = 0_usize;
-    for backup in list(fs)?.into_iter().rev() {
-        if backup.lsn(fs, store)?.is_none() {
-            continue;
-        }
-        counted = counted.saturating_add(1);
-        if counted <= keep.max(1) {
-            continue;
-        }
-        if let Some(Ok(_)) = read(fs, store, &backup.name)? {
-            remove_if_any(fs, &backup.name)?;
-            removed.push(backup.name);
-        }
+/// How many backups there are, and their bytes: all under a backup's name, whatever is in them.
+pub fn count(fs: &dyn Fs) -> Result<(usize, u64)> {
+    let backups = list(fs)?;
+    let mut bytes = 0_u64;
+    for backup in &backups {
+        bytes = bytes.saturating_add(files::stat(fs, &backup.name)?.map_or(0, |s| s.size_bytes));
     }
-    if !removed.is_empty() {
-        sync_dir(fs, "")?;
-    }
-    Ok(removed)
+    Ok((backups.len(), bytes))
 }
 
 /// The backup to fall back to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fallback {
-    /// The newest one that is an intact snapshot of this store, and its name.
+    /// The one with the highest LSN that is an intact snapshot of this store, and its name.
     pub newest: Option<(String, Snapshot)>,
-    /// What is wrong with those that are newer by their names.
+    /// What is wrong with those that name a higher LSN, or a later time and no LSN of this store.
     pub problems: Vec<Problem>,
 }
 
-/// Finds the newest backup that is an intact snapshot of this store, going backwards.
+/// Finds the intact backup of this store with the highest LSN; of equal ones, that of the last name.
 pub fn newest_intact(fs: &dyn Fs, store: StoreId) -> Result<Fallback> {
-    let mut problems = Vec::new();
+    let (mut named, mut strange) = (Vec::new(), Vec::new());
     for backup in list(fs)?.into_iter().rev() {
+        match snapshot::peek(fs, &backup.name)? {
+            Some((of, lsn)) if of == store => named.push((lsn, backup)),
+            Some(_) | None => strange.push(backup),
+        }
+    }
+    // It is stable, and the list goes backwards.
+    named.sort_by_key(|(lsn, _)| std::cmp::Reverse(*lsn));
+    let mut problems = Vec::new();
+    let mut newest = None;
+    for (_, backup) in named {
         match read(fs, store, &backup.name)? {
             Some(Ok(snapshot)) => {
-                return Ok(Fallback { newest: Some((backup.name, snapshot)), problems });
+                newest = Some((backup, snapshot));
+                break;
             }
             Some(Err(problem)) => problems.push(problem),
             None => {}
         }
     }
-    Ok(Fallback { newest: None, problems })
+    let found_at = newest.as_ref().map(|(backup, _)| backup.time);
+    for backup in strange.iter().filter(|backup| Some(backup.time) > found_at) {
+        problems.extend(read(fs, store, &backup.name)?.and_then(Result::err));
+    }
+    Ok(Fallback { newest: newest.map(|(backup, snapshot)| (backup.name, snapshot)), problems })
 }
 
 /// Reads every backup, and says which are not intact snapshots of this store.
@@ -128,6 +116,7 @@ fn read(fs: &dyn Fs, store: StoreId, name: &str) -> Result<Option<Result<Snapsho
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Lsn;
     use crate::files::snapshot::{Contents, render};
     use crate::fs::sim::SimFs;
     use ProblemKind::{Corrupt, Foreign};
@@ -155,32 +144,6 @@ mod tests {
         disk
     }
 
-    fn times(disk: &SimFs) -> Vec<i64> {
-        list(disk).unwrap().iter().map(|backup| backup.time.0 / 1_000_000_000).collect()
-    }
-
-    #[test]
-    fn pruning_keeps_the_newest_and_counts_and_removes_only_what_is_intact_and_ours() {
-        let mut damaged = bytes(STORE, 3);
-        let last = damaged.len() - 5;
-        damaged[last] ^= 1;
-        let disk = disk(&[
-            (1, bytes(STORE, 1)),
-            (2, bytes(STORE, 2)),
-            (3, damaged),
-            (4, bytes(STORE, 4)),
-            (5, bytes(StoreId(8), 5)),
-            (6, Vec::new()),
-            (7, bytes(STORE, 7)),
-        ]);
-        disk.write_now("state.backup.8000.json", b"{\"tasks\":[]}").unwrap();
-        let removed = prune(&disk, STORE, 2).unwrap();
-        assert_eq!(removed.len(), 2);
-        assert_eq!(times(&disk), [3, 4, 5, 6, 7, 8]);
-        assert_eq!(prune(&disk, STORE, 0).unwrap().len(), 1, "one at least is kept");
-        assert_eq!(times(&disk), [3, 5, 6, 7, 8]);
-    }
-
     #[test]
     fn the_newest_intact_backup_is_found_behind_damaged_ones_which_are_reported() {
         let disk = disk(&[
@@ -198,12 +161,30 @@ mod tests {
     }
 
     #[test]
-    fn size_and_lsn_are_read_from_the_file() {
+    fn the_newest_is_the_one_with_the_highest_lsn_whatever_the_names_say() {
+        let mut damaged = bytes(STORE, 9);
+        let last = damaged.len() - 5;
+        damaged[last] ^= 1;
+        let disk = disk(&[
+            (1, bytes(STORE, 8)),
+            (2, damaged),
+            (3, bytes(STORE, 8)),
+            (4, bytes(STORE, 2)),
+            (5, bytes(StoreId(8), 99)),
+        ]);
+        let Fallback { newest, problems } = newest_intact(&disk, STORE).unwrap();
+        let (name, snapshot) = newest.unwrap();
+        assert_eq!((snapshot.lsn, name), (Lsn(8), names::backup(Timestamp(3_000_000_000))));
+        let kinds: Vec<ProblemKind> = problems.iter().map(|problem| problem.kind).collect();
+        assert_eq!(kinds, [ProblemKind::Edited, Foreign]);
+    }
+
+    #[test]
+    fn all_under_a_backups_name_are_counted_and_the_earlier_formats_too() {
         let disk = disk(&[(1, bytes(STORE, 9)), (2, b"x".to_vec())]);
-        let all = list(&disk).unwrap();
-        assert_eq!(all[0].lsn(&disk, STORE).unwrap(), Some(Lsn(9)));
-        assert_eq!(all[0].lsn(&disk, StoreId(8)).unwrap(), None);
-        assert_eq!(all[1].lsn(&disk, STORE).unwrap(), None);
-        assert_eq!(all[1].size_bytes(&disk).unwrap(), Some(1));
+        disk.write_now("state.backup.8000.json", b"{}").unwrap();
+        disk.plant_now("state.backup.9000.json", Kind::Directory).unwrap();
+        let bytes = bytes(STORE, 9).len() as u64 + 3;
+        assert_eq!(count(&disk).unwrap(), (3, bytes));
     }
 }

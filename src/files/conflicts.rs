@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::base::{ContentHash, ContentHasher, Error, Result};
 use crate::files::names::{self, CONFLICT_PART, CONFLICTS};
+use crate::files::stat;
 use crate::fs::replace::{remove_if_any, write_temporary};
 use crate::fs::{File, Fs, Mode, read_file, read_full_at};
 
@@ -104,6 +105,64 @@ pub(crate) fn keep_bytes(fs: &dyn Fs, temporary: &str, of: &str, bytes: &[u8]) -
     Ok(kept)
 }
 
+/// Does what [`keep`] does for a file that somebody has open for writing: it is the very file that
+/// gets the name, whatever else has the same contents, so that what is still written is kept too.
+/// Where the file system cannot link, the file is renamed.
+pub(crate) fn keep_open(fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
+    let Sight::File(file, hash) = look(fs, path)? else {
+        return Err(Error::not_found(fs.display(path)));
+    };
+    let wrap = |action, error| Error::io(action, fs.display(path), error);
+    file.sync_data().map_err(|error| wrap("flush", error))?;
+    let this = file.stat().map_err(|error| wrap("look at", error))?;
+    ensure_dir(fs, CONFLICTS)?;
+    for attempt in 0..ATTEMPTS_MAX {
+        let target = names::conflict(of, hash, attempt);
+        let given = match fs.link(path, &target) {
+            Err(error) if cannot_link(error.kind()) => fs.rename_new(path, &target),
+            linked => linked,
+        };
+        let is_there = match given {
+            Ok(()) => true,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                stat(fs, &target)?.is_some_and(|s| (s.device, s.inode) == (this.device, this.inode))
+            }
+            Err(error) => return Err(Error::io("keep", fs.display(&target), error)),
+        };
+        if is_there {
+            sync_dir(fs, CONFLICTS)?;
+            return Ok(target);
+        }
+    }
+    Err(every_name_is_taken(fs))
+}
+
+/// Whether somebody has the file at `path` open for writing, as far as the system tells: where it
+/// does not, nobody is assumed to. Some network file systems say yes of every file, so a yes is
+/// believed only where they say no of a file that surely nobody has open.
+pub(crate) fn is_open_for_writing(fs: &dyn Fs, path: &str) -> Result<bool> {
+    if !has_writer(fs, path)? {
+        return Ok(false);
+    }
+    drop(write_temporary(fs, CONFLICT_PART, &[], false)?);
+    let is_believed = !has_writer(fs, CONFLICT_PART)?;
+    remove_if_any(fs, CONFLICT_PART)?;
+    Ok(is_believed)
+}
+
+fn has_writer(fs: &dyn Fs, path: &str) -> Result<bool> {
+    match fs.open(path, Mode::Read).and_then(|file| file.has_writer()) {
+        Ok(has_writer) => Ok(has_writer),
+        Err(error) => match error.kind() {
+            ErrorKind::NotFound
+            | ErrorKind::InvalidInput
+            | ErrorKind::PermissionDenied
+            | ErrorKind::Unsupported => Ok(false),
+            _ => Err(Error::io("ask who writes to", fs.display(path), error)),
+        },
+    }
+}
+
 /// Moves what lies at `path` into `conflicts/`, under a name made from the name of `of`, and says
 /// which. A regular file is durable there before `path` goes away.
 pub(crate) fn put_aside(fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
@@ -142,7 +201,11 @@ fn place(
             return Ok(target);
         }
     }
-    Err(Error::Conflict { what: fs.display(CONFLICTS), why: "every name for it is taken".into() })
+    Err(every_name_is_taken(fs))
+}
+
+fn every_name_is_taken(fs: &dyn Fs) -> Error {
+    Error::Conflict { what: fs.display(CONFLICTS), why: "every name for it is taken".into() }
 }
 
 /// Whether a file in `conflicts/` has these contents already; then they are made durable.

@@ -21,6 +21,8 @@ pub(super) struct Meddler {
     pub(super) no_sync_all: bool,
     /// `write_back` does nothing, as on systems that have no such call.
     pub(super) no_write_back: bool,
+    /// Every file is said to be open for writing, as on some network file systems.
+    pub(super) no_leases: bool,
     /// Done once, before the next exchange or `rename_new` to a path outside `wal/`.
     pub(super) edit: Mutex<Option<Edit>>,
 }
@@ -50,7 +52,8 @@ impl Meddler {
 impl Fs for Meddler {
     fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn File>> {
         let file = self.disk.open(path, mode)?;
-        Ok(if self.no_write_back { Arc::new(NoWriteBack(file)) } else { file })
+        let Meddler { no_write_back, no_leases, .. } = *self;
+        Ok(Arc::new(Lacking { file, no_write_back, no_leases }))
     }
     fn stat(&self, path: &str) -> io::Result<Option<Stat>> {
         self.disk.stat(path)
@@ -83,6 +86,9 @@ impl Fs for Meddler {
         }
         self.disk.link(from, to)
     }
+    fn reflink(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.reflink(from, to)
+    }
     fn remove(&self, path: &str) -> io::Result<()> {
         self.disk.remove(path)
     }
@@ -110,22 +116,29 @@ impl Fs for Meddler {
 }
 
 #[derive(Debug)]
-struct NoWriteBack(Arc<dyn File>);
+struct Lacking {
+    file: Arc<dyn File>,
+    no_write_back: bool,
+    no_leases: bool,
+}
 
-impl File for NoWriteBack {
+impl File for Lacking {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
+        self.file.read_at(buf, offset)
     }
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(buf, offset)
+        self.file.write_at(buf, offset)
     }
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
     fn write_back(&self) -> io::Result<()> {
-        Ok(())
+        if self.no_write_back { Ok(()) } else { self.file.write_back() }
     }
     fn stat(&self) -> io::Result<Stat> {
-        self.0.stat()
+        self.file.stat()
+    }
+    fn has_writer(&self) -> io::Result<bool> {
+        if self.no_leases { Ok(true) } else { self.file.has_writer() }
     }
 }

@@ -6,7 +6,7 @@
 //! directory or blocks. Errors are the operating system's; wording them is the caller's part.
 //!
 //! Architecture invariant: [`real`] is the only place that names the operating system's file
-//! calls, but for the one in `sys` that has no safe wrapper; [`replace`] is the only place that
+//! calls, but for those in `sys` that have no safe wrapper; [`replace`] is the only place that
 //! knows how a file is replaced atomically.
 
 use std::fmt;
@@ -113,6 +113,10 @@ pub trait File: fmt::Debug + Send + Sync {
     fn write_back(&self) -> io::Result<()>;
     /// The file's `stat`.
     fn stat(&self) -> io::Result<Stat>;
+    /// Whether some process, this one included, has the file open for writing now. This handle must
+    /// be one for reading. `Unsupported` where it cannot be told: the file is another user's, or
+    /// the system or file system has no leases.
+    fn has_writer(&self) -> io::Result<bool>;
 }
 
 /// A directory tree: the store's directory and what lies in it.
@@ -133,6 +137,10 @@ pub trait Fs: fmt::Debug + Send + Sync {
     fn exchange(&self, a: &str, b: &str) -> io::Result<()>;
     /// Gives a file a second name; `AlreadyExists` if that is taken.
     fn link(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Makes a new file with the contents that `from` has at this instant, in the same blocks, and
+    /// from then on independent of it; `AlreadyExists` if the name is taken. Contents and name are
+    /// not yet durable. `Unsupported` where blocks cannot be shared; then there is no new file.
+    fn reflink(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file's name.
     fn remove(&self, path: &str) -> io::Result<()>;
     /// Makes the names in a directory durable.

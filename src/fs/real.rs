@@ -4,14 +4,14 @@
 //! link, so moving or replacing the directory, or planting a link in it, leads nowhere else. What
 //! is opened is looked at before and after: only a regular file is ever read or written.
 //!
-//! Architecture invariant: no other module names the operating system's file calls (but for the
-//! one in `sys` that has no safe wrapper). Nothing here retries a failed flush, and nothing here
+//! Architecture invariant: no other module names the operating system's file calls (but for
+//! those in `sys` that have no safe wrapper). Nothing here retries a failed flush, and nothing here
 //! follows a link below the root; the root itself may be reached through one.
 
 use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +22,10 @@ use rustix::io::Errno;
 use super::{
     Entry, File, Fs, Kind, Lock, LockMode, Mode, Space, Stat, check_dir, not_regular, split,
 };
+
+mod file;
+
+use file::RealFile;
 
 const FILE_MODE: os::Mode = os::Mode::from_raw_mode(0o600);
 const DIRECTORY_MODE: os::Mode = os::Mode::from_raw_mode(0o700);
@@ -85,6 +89,29 @@ impl RealFs {
         Ok(Place { below: self.below(dir)?, root: self.root.as_fd(), name })
     }
 
+    fn open_file(&self, path: &str, mode: Mode) -> io::Result<RealFile> {
+        let place = self.place(path)?;
+        let flags = match mode {
+            Mode::Read => OFlags::RDONLY,
+            Mode::Write => OFlags::RDWR,
+            Mode::CreateNew => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+        };
+        if mode != Mode::CreateNew {
+            // Merely opening a device can already do something to it, so it is looked at first.
+            let found = os::statat(place.dir(), place.name, AtFlags::SYMLINK_NOFOLLOW)?;
+            if kind_of(FileType::from_raw_mode(found.st_mode)) != Kind::File {
+                return Err(not_regular());
+            }
+        }
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = match os::openat(place.dir(), place.name, flags, FILE_MODE) {
+            Ok(file) => RealFile::from(file),
+            Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Err(not_regular()),
+            Err(error) => return Err(error.into()),
+        };
+        if file.stat()?.kind == Kind::File { Ok(file) } else { Err(not_regular()) }
+    }
+
     /// A descriptor of a directory with an open file description of its own.
     fn reopen(&self, dir: &str) -> io::Result<OwnedFd> {
         match self.below(dir)? {
@@ -124,26 +151,7 @@ fn create_dir_all(path: &Path, mode: u32) -> io::Result<()> {
 
 impl Fs for RealFs {
     fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn File>> {
-        let place = self.place(path)?;
-        let flags = match mode {
-            Mode::Read => OFlags::RDONLY,
-            Mode::Write => OFlags::RDWR,
-            Mode::CreateNew => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
-        };
-        if mode != Mode::CreateNew {
-            // Merely opening a device can already do something to it, so it is looked at first.
-            let found = os::statat(place.dir(), place.name, AtFlags::SYMLINK_NOFOLLOW)?;
-            if kind_of(FileType::from_raw_mode(found.st_mode)) != Kind::File {
-                return Err(not_regular());
-            }
-        }
-        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = match os::openat(place.dir(), place.name, flags, FILE_MODE) {
-            Ok(file) => RealFile(file.into()),
-            Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Err(not_regular()),
-            Err(error) => return Err(error.into()),
-        };
-        if file.stat()?.kind == Kind::File { Ok(Arc::new(file)) } else { Err(not_regular()) }
+        Ok(Arc::new(self.open_file(path, mode)?))
     }
 
     fn stat(&self, path: &str) -> io::Result<Option<Stat>> {
@@ -223,6 +231,15 @@ impl Fs for RealFs {
         Ok(os::linkat(from.dir(), from.name, to.dir(), to.name, AtFlags::empty())?)
     }
 
+    fn reflink(&self, from: &str, to: &str) -> io::Result<()> {
+        let source = self.open_file(from, Mode::Read)?;
+        let shared = self.open_file(to, Mode::CreateNew)?.share_blocks(&source);
+        shared.inspect_err(|_| {
+            // The first failure is the one to tell; what is left over is an empty file.
+            let _ = self.remove(to);
+        })
+    }
+
     fn remove(&self, path: &str) -> io::Result<()> {
         let place = self.place(path)?;
         Ok(os::unlinkat(place.dir(), place.name, AtFlags::empty())?)
@@ -287,44 +304,6 @@ struct RealLock {
 }
 
 impl Lock for RealLock {}
-
-#[derive(Debug)]
-struct RealFile(std::fs::File);
-
-impl File for RealFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(buf, offset)
-    }
-
-    #[cfg(not(target_vendor = "apple"))]
-    fn sync_data(&self) -> io::Result<()> {
-        Ok(os::fdatasync(&self.0)?)
-    }
-
-    /// There, only this call empties the device's cache.
-    #[cfg(target_vendor = "apple")]
-    fn sync_data(&self) -> io::Result<()> {
-        Ok(os::fcntl_fullfsync(&self.0)?)
-    }
-
-    #[cfg(target_os = "linux")]
-    fn write_back(&self) -> io::Result<()> {
-        super::sys::write_back(self.0.as_fd())
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn write_back(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn stat(&self) -> io::Result<Stat> {
-        Ok(stat_of(&os::fstat(&self.0)?))
-    }
-}
 
 /// The renames beyond POSIX.
 #[derive(Clone, Copy)]

@@ -265,3 +265,70 @@ fn every_way_of_flushing_is_taken_by_the_system() {
     assert_eq!(fs.display("d/a"), dir.path().join("d/a").display().to_string());
     assert_eq!(fs.display(""), dir.path().display().to_string());
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_is_open_for_writing_is_told_from_one_that_is_not() {
+    let (dir, fs) = disk();
+    put(&fs, "a", b"one");
+    let file = fs.open("a", Mode::Read).unwrap();
+    assert!(!file.has_writer().unwrap());
+    let reader = std::fs::File::open(dir.path().join("a")).unwrap();
+    assert!(!file.has_writer().unwrap(), "a reader is no writer");
+    let writer = std::fs::OpenOptions::new().append(true).open(dir.path().join("a")).unwrap();
+    assert!(file.has_writer().unwrap());
+    fs.rename("a", "b").unwrap();
+    assert!(file.has_writer().unwrap(), "it is the file that counts, not the name");
+    drop((reader, writer));
+    assert!(!file.has_writer().unwrap());
+    let mut child = std::process::Command::new("sleep")
+        .arg("60")
+        .stdout(std::fs::OpenOptions::new().write(true).open(dir.path().join("b")).unwrap())
+        .spawn()
+        .unwrap();
+    assert!(file.has_writer().unwrap(), "another process counts too");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!file.has_writer().unwrap());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn asking_for_writers_never_ends_the_process_and_keeps_nobody_from_opening() {
+    let (dir, fs) = disk();
+    put(&fs, "a", b"one");
+    let path = dir.path().join("a");
+    let opener = std::thread::spawn(move || {
+        for _ in 0..1000 {
+            drop(std::fs::OpenOptions::new().write(true).open(&path).unwrap());
+            std::thread::sleep(std::time::Duration::from_micros(100));
+        }
+    });
+    let file = fs.open("a", Mode::Read).unwrap();
+    let mut seen = [0_u64; 2];
+    while !opener.is_finished() {
+        seen[usize::from(file.has_writer().unwrap())] += 1;
+    }
+    opener.join().unwrap();
+    assert!(!file.has_writer().unwrap());
+    assert!(seen[0] > 0, "{seen:?}");
+}
+
+#[test]
+fn blocks_are_shared_or_there_is_no_new_file() {
+    let (_dir, fs) = disk();
+    put(&fs, "a", b"one");
+    match fs.reflink("a", "b") {
+        Ok(()) => {
+            write_all_at(&*fs.open("a", Mode::Write).unwrap(), b"two", 0).unwrap();
+            assert_eq!(get(&fs, "b"), b"one");
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), io::ErrorKind::Unsupported, "{error}");
+            assert!(fs.stat("b").unwrap().is_none());
+        }
+    }
+    put(&fs, "c", b"three");
+    assert_kind(fs.reflink("a", "c"), io::ErrorKind::AlreadyExists);
+    assert_eq!(get(&fs, "c"), b"three");
+}

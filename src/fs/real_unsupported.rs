@@ -59,6 +59,9 @@ impl Fs for RealFs {
     fn link(&self, _: &str, _: &str) -> io::Result<()> {
         match self.0 {}
     }
+    fn reflink(&self, _: &str, _: &str) -> io::Result<()> {
+        match self.0 {}
+    }
     fn remove(&self, _: &str) -> io::Result<()> {
         match self.0 {}
     }

@@ -26,6 +26,7 @@ mod fault;
 #[cfg(test)]
 mod tests;
 
+pub use by_hand::Held;
 pub use crash::CrashMode;
 pub use fault::{CallKind, Fault};
 
@@ -56,6 +57,8 @@ struct Machine {
     gate: Gate,
     is_locked: bool,
     probes: u32,
+    /// The inode of each handle for writing.
+    writers: Vec<u64>,
 }
 
 impl Default for SimFs {
@@ -71,7 +74,8 @@ impl SimFs {
     }
 
     fn from_disk(disk: Disk) -> SimFs {
-        let machine = Machine { disk, gate: Gate::default(), is_locked: false, probes: 0 };
+        let gate = Gate::default();
+        let machine = Machine { disk, gate, is_locked: false, probes: 0, writers: Vec::new() };
         SimFs { machine: Arc::new(Mutex::new(machine)) }
     }
 
@@ -154,6 +158,20 @@ impl SimFs {
         self.machine.lock().disk.free_bytes = bytes;
     }
 
+    /// Sets whether the file system can make two files share their blocks; a new disk cannot.
+    pub fn set_reflinks(&self, can: bool) {
+        self.machine.lock().disk.reflinks = can;
+    }
+
+    /// A handle that is already let through.
+    fn handle(&self, inode: u64, path: &str, mode: Mode) -> SimFile {
+        let writes = mode != Mode::Read;
+        if writes {
+            self.machine.lock().writers.push(inode);
+        }
+        SimFile { fs: self.clone(), inode, path: path.to_owned(), writes }
+    }
+
     /// Lets a call pass the gate, and holds the machine for it.
     fn enter(&self, kind: CallKind, text: String) -> io::Result<MutexGuard<'_, Machine>> {
         let mut machine = self.machine.lock();
@@ -170,8 +188,7 @@ impl Fs for SimFs {
         } else {
             self.enter(CallKind::Open, format!("open {path}"))?.disk.file(path)?
         };
-        let fs = self.clone();
-        Ok(Arc::new(SimFile { fs, inode, path: path.to_owned(), writes: mode != Mode::Read }))
+        Ok(Arc::new(self.handle(inode, path, mode)))
     }
 
     fn stat(&self, path: &str) -> io::Result<Option<Stat>> {
@@ -209,6 +226,10 @@ impl Fs for SimFs {
 
     fn link(&self, from: &str, to: &str) -> io::Result<()> {
         self.enter(CallKind::Link, format!("link {from} {to}"))?.disk.link(from, to)
+    }
+
+    fn reflink(&self, from: &str, to: &str) -> io::Result<()> {
+        self.enter(CallKind::Link, format!("reflink {from} {to}"))?.disk.reflink(from, to)
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
@@ -344,6 +365,21 @@ impl File for SimFile {
     fn stat(&self) -> io::Result<Stat> {
         let machine = self.fs.enter(CallKind::Stat, format!("stat {}", self.path))?;
         machine.disk.stat(self.inode).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn has_writer(&self) -> io::Result<bool> {
+        let machine = self.fs.enter(CallKind::Lease, format!("lease {}", self.path))?;
+        Ok(machine.writers.contains(&self.inode))
+    }
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        let mut machine = self.fs.machine.lock();
+        let mine = machine.writers.iter().position(|inode| self.writes && *inode == self.inode);
+        if let Some(mine) = mine {
+            machine.writers.swap_remove(mine);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::oracle::Oracle;
 use crate::support::{PATIENCE, at, documents, open, within};
 use crate::workload::{Run, Step, put, reference};
 
-const KINDS: [CallKind; 14] = [
+const KINDS: [CallKind; 15] = [
     CallKind::Open,
     CallKind::Create,
     CallKind::CreateDir,
@@ -28,6 +28,7 @@ const KINDS: [CallKind; 14] = [
     CallKind::Remove,
     CallKind::List,
     CallKind::Stat,
+    CallKind::Lease,
 ];
 
 /// What a run of the grid met.

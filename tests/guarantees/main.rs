@@ -13,6 +13,7 @@
     reason = "a test that meets the unexpected is to fail, and says what it exercised"
 )]
 
+mod backups;
 mod checkpoint;
 mod concurrency;
 mod corruption;

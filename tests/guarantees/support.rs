@@ -69,6 +69,8 @@ pub(crate) fn small() -> Options {
     Options {
         log: LogOptions { segment_bytes_min: 40 << 10, segment_bytes_max: 40 << 10 },
         backups: 2,
+        backups_hourly: 0,
+        backups_daily: 0,
         ..Options::default()
     }
 }

@@ -62,6 +62,9 @@ impl Fs for Watched {
     fn link(&self, from: &str, to: &str) -> io::Result<()> {
         self.disk().link(from, to)
     }
+    fn reflink(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk().reflink(from, to)
+    }
     fn remove(&self, path: &str) -> io::Result<()> {
         self.disk().remove(path)
     }
@@ -110,5 +113,8 @@ impl File for WatchedFile {
     }
     fn stat(&self) -> io::Result<Stat> {
         self.file.stat()
+    }
+    fn has_writer(&self) -> io::Result<bool> {
+        self.file.has_writer()
     }
 }

@@ -155,19 +155,19 @@ struct File<'a> {
 }
 
 #[derive(Deserialize)]
-struct Engine<'a> {
+pub(super) struct Engine<'a> {
     store: &'a str,
     lsn: u64,
     documents: u64,
-    digest: &'a str,
+    pub(super) digest: &'a str,
 }
 
 impl<'a> Engine<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
+    pub(super) fn parse(text: &'a str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 
-    fn base(&self) -> Option<(StoreId, Lsn)> {
+    pub(super) fn base(&self) -> Option<(StoreId, Lsn)> {
         Some((StoreId::parse(self.store)?, Lsn(self.lsn)))
     }
 
@@ -290,7 +290,7 @@ fn with_space_around<'a>(array: &'a str, element: &'a str, from: &mut usize) -> 
 }
 
 /// Where `part`, a piece of `text`, begins in it.
-fn offset_in(text: &str, part: &str) -> usize {
+pub(super) fn offset_in(text: &str, part: &str) -> usize {
     part.as_ptr().addr().saturating_sub(text.as_ptr().addr())
 }
 

@@ -6,26 +6,28 @@
 //!    engine's (the stat recorded after the last save, else an intact digest and the store's id),
 //!    one in `conflicts/` if it is a person's.
 //! 3. Exchange `state.swap` and `state.json`; make both directories durable.
-//! 4. Look at what came out as `state.swap`. The very file of step 2 is removed; any other is a
-//!    person's, who was quicker than step 3, and is moved to `conflicts/`.
+//! 4. Look at what came out as `state.swap`. The very file of step 2 is removed, unless somebody has
+//!    it open for writing; any other is a person's, who was quicker than step 3. Those are moved to
+//!    `conflicts/`, and a backup that is the same file becomes a copy of its own.
 //!
 //! Invariants: there is no instant without a `state.json`, once there was one; no file that the
-//! engine did not write loses its last name. If the place is taken by something that is no regular
+//! engine did not write, or that somebody can still write to, loses its last name. If the place is taken by something that is no regular
 //! file, that is left alone, and the snapshot is published as a backup.
 
 use std::io::ErrorKind;
 
-use super::parse::{Parsed, peek, read};
+use super::former::{back_up, is_one_file, let_go};
+use super::is_same;
+use super::parse::peek;
+use super::proof::prove;
 use crate::base::{Error, Lsn, Problem, ProblemKind, Result, StoreId, Timestamp};
 use crate::files::backups;
-use crate::files::conflicts::{cannot_link, keep, put_aside, sync_dir};
+use crate::files::conflicts::{is_open_for_writing, keep, put_aside, sync_dir};
 use crate::files::migration;
-use crate::files::names::{
-    CONFLICT_PART, PRE_MIGRATION_BACKUP, STATE, STATE_PART, STATE_SWAP, WAL,
-};
+use crate::files::names::{CONFLICT_PART, STATE, STATE_PART, STATE_SWAP, WAL};
 use crate::files::stat;
 use crate::fs::replace::{remove_if_any, write_temporary};
-use crate::fs::{Fs, Kind, Stat, read_file};
+use crate::fs::{Fs, Kind, Stat};
 
 const ATTEMPTS_MAX: u32 = 8;
 
@@ -38,6 +40,8 @@ pub struct Saved {
     pub stat: Option<Stat>,
     /// The backup that the former `state.json` now is.
     pub backup: Option<String>,
+    /// The stat of that backup as the engine left it, if nobody wrote to it in between.
+    pub backup_stat: Option<Stat>,
     /// What people had done to `state.json`.
     pub problems: Vec<Problem>,
 }
@@ -46,8 +50,12 @@ pub struct Saved {
 enum Former {
     Nothing,
     NoFile,
+    /// It changed while it was being looked at.
+    Unsteady,
     /// The engine's, also a backup of this name.
     Backup(String, Stat),
+    /// The earlier implementation's, also the copy made before a migration.
+    Original(Stat),
     /// A person's, also in `conflicts/`.
     Person(Stat, Problem),
 }
@@ -77,13 +85,22 @@ pub fn save(
         // What came out must have its durable name before its old one durably goes.
         sync_dir(fs, WAL)?;
         sync_dir(fs, "")?;
-        problems.extend(settle_former(fs, &former)?);
-        let stat = stat(fs, STATE)?;
-        let backup = match former {
-            Former::Backup(name, _) => Some(name),
-            Former::Nothing | Former::NoFile | Former::Person(..) => None,
+        problems.extend(settle_former(fs, store, &former)?);
+        let mut saved = Saved {
+            file: STATE.to_owned(),
+            stat: stat(fs, STATE)?,
+            backup: None,
+            backup_stat: None,
+            problems,
         };
-        return Ok(Saved { file: STATE.to_owned(), stat, backup, problems });
+        if let Former::Backup(name, found) = former
+            && let Some(backup) = stat(fs, &name)?
+        {
+            let is_known = !is_one_file(&backup, &found) || is_same(&backup, &found);
+            saved.backup_stat = is_known.then_some(backup);
+            saved.backup = Some(name);
+        }
+        return Ok(saved);
     }
     let why = "somebody else keeps changing it while it is being saved";
     Err(Error::Conflict { what: fs.display(STATE), why: why.to_owned() })
@@ -102,10 +119,10 @@ fn give_second_name(
     }
     let strange = if last == Some(&found) { None } else { not_ours(fs, store)? };
     if matches!(strange, Some((ProblemKind::Stale, _))) && migration::is_kept(fs)? {
-        return Ok(Former::Backup(PRE_MIGRATION_BACKUP.to_owned(), found));
+        return Ok(Former::Original(found));
     }
     let Some((kind, why)) = strange else {
-        let name = back_up(fs, &found, now)?;
+        let Some(name) = back_up(fs, store, &found, now)? else { return Ok(Former::Unsteady) };
         sync_dir(fs, "")?;
         return Ok(Former::Backup(name, found));
     };
@@ -116,45 +133,20 @@ fn give_second_name(
 
 /// Why `state.json` is not one that this store wrote, if so.
 fn not_ours(fs: &dyn Fs, store: StoreId) -> Result<Option<(ProblemKind, String)>> {
-    Ok(match read(fs, STATE)? {
+    Ok(match prove(fs, STATE)? {
         None => None,
-        Some(Parsed::Intact(snapshot)) if snapshot.store == store => None,
-        Some(Parsed::Intact(snapshot)) => {
-            Some((ProblemKind::Foreign, format!("it is of another store, {}", snapshot.store)))
-        }
-        Some(Parsed::NotIntact(defect)) => Some((defect.kind(), defect.to_string())),
+        Some(Ok((of, _))) if of == store => None,
+        Some(Ok((of, _))) => Some((ProblemKind::Foreign, format!("it is of another store, {of}"))),
+        Some(Err(defect)) => Some((defect.kind(), defect.to_string())),
     })
-}
-
-/// Makes `state.json`, which is the engine's, a backup: by a second name, else by a copy.
-fn back_up(fs: &dyn Fs, found: &Stat, now: Timestamp) -> Result<String> {
-    let backups = backups::list(fs)?;
-    if let Some(newest) = backups.last() {
-        // A save that failed after this step had made it a backup already.
-        let newest_stat = stat(fs, &newest.name)?;
-        if newest_stat.is_some_and(|s| (s.device, s.inode) == (found.device, found.inode)) {
-            return Ok(newest.name.clone());
-        }
-    }
-    let name = backups::next_name(&backups, now);
-    match fs.link(STATE, &name) {
-        Ok(()) => return Ok(name),
-        Err(error) if cannot_link(error.kind()) => {}
-        Err(error) => return Err(Error::io("link", fs.display(&name), error)),
-    }
-    let bytes = read_file(fs, STATE, super::BYTES_MAX)
-        .map_err(|error| Error::io("read", fs.display(STATE), error))?;
-    write_temporary(fs, STATE_PART, &bytes, true)?;
-    rename_new(fs, STATE_PART, &name)?;
-    Ok(name)
 }
 
 /// Step 3. `false` if the place changed meanwhile, so that step 2 must be done again.
 fn put_in_place(fs: &dyn Fs, former: &Former) -> Result<bool> {
     let former = match former {
         Former::Nothing => None,
-        Former::Backup(_, stat) | Former::Person(stat, _) => Some(stat),
-        Former::NoFile => return Ok(false),
+        Former::Backup(_, stat) | Former::Person(stat, _) | Former::Original(stat) => Some(stat),
+        Former::NoFile | Former::Unsteady => return Ok(false),
     };
     let Some(former) = former else {
         return match fs.rename_new(STATE_SWAP, STATE) {
@@ -182,33 +174,42 @@ fn put_in_place(fs: &dyn Fs, former: &Former) -> Result<bool> {
 }
 
 /// Step 4.
-fn settle_former(fs: &dyn Fs, former: &Former) -> Result<Option<Problem>> {
-    let Some(came_out) = stat(fs, STATE_SWAP)? else {
-        return Ok(match former {
-            Former::Person(_, problem) => Some(problem.clone()),
-            Former::Nothing | Former::NoFile | Former::Backup(..) => None,
-        });
-    };
+fn settle_former(fs: &dyn Fs, store: StoreId, former: &Former) -> Result<Option<Problem>> {
+    let came_out = stat(fs, STATE_SWAP)?;
+    let is_same = |found: &Stat| came_out.is_some_and(|came_out| is_same(found, &came_out));
     match former {
-        Former::Backup(_, stat) if is_same(stat, &came_out) => {
+        // Without an exchange nothing came out, and a linked backup is all that is left of it.
+        Former::Backup(name, found) if came_out.is_none() => match stat(fs, name)? {
+            Some(backup) if is_one_file(&backup, found) => {
+                let_go(fs, store, name, super::is_same(&backup, found))
+            }
+            Some(_) | None => Ok(None),
+        },
+        Former::Backup(_, found) => let_go(fs, store, STATE_SWAP, is_same(found)),
+        Former::Original(found) if is_same(found) && !is_open_for_writing(fs, STATE_SWAP)? => {
             remove_if_any(fs, STATE_SWAP)?;
             Ok(None)
         }
         // Its contents are kept once: what step 2 kept already is only removed here.
-        Former::Person(stat, problem) if is_same(stat, &came_out) => {
-            put_aside(fs, STATE_SWAP, STATE)?;
+        Former::Person(found, problem) if came_out.is_none() || is_same(found) => {
+            if came_out.is_some() && is_open_for_writing(fs, STATE_SWAP)? {
+                let_go(fs, store, STATE_SWAP, false)?;
+            } else if came_out.is_some() {
+                put_aside(fs, STATE_SWAP, STATE)?;
+            }
             Ok(Some(problem.clone()))
         }
-        Former::Nothing | Former::NoFile | Former::Backup(..) | Former::Person(..) => {
-            aside_as_edited(fs).map(Some)
+        Former::Nothing | Former::NoFile | Former::Unsteady | Former::Original(_)
+            if came_out.is_none() =>
+        {
+            Ok(None)
         }
+        Former::Nothing
+        | Former::NoFile
+        | Former::Unsteady
+        | Former::Original(_)
+        | Former::Person(..) => let_go(fs, store, STATE_SWAP, false),
     }
-}
-
-fn aside_as_edited(fs: &dyn Fs) -> Result<Problem> {
-    let kept = put_aside(fs, STATE_SWAP, STATE)?;
-    let detail = format!("somebody changed it while it was being saved; that is kept as {kept}");
-    Ok(Problem::new(ProblemKind::Edited, STATE, 0, detail))
 }
 
 /// Saves `bytes` (from [`super::render`]) as a backup, durably, whatever `state.json` is; says under
@@ -227,7 +228,7 @@ fn publish_as_backup(fs: &dyn Fs, now: Timestamp, mut problems: Vec<Problem>) ->
     sync_dir(fs, "")?;
     let detail = format!("it is no regular file and is left alone; the snapshot is {name}");
     problems.push(Problem::new(ProblemKind::Unreadable, STATE, 0, detail));
-    Ok(Saved { file: name, stat: None, backup: None, problems })
+    Ok(Saved { file: name, stat: None, backup: None, backup_stat: None, problems })
 }
 
 /// Settles what a save left behind that failed or was cut off by a crash, and says what of it was a
@@ -238,6 +239,7 @@ fn publish_as_backup(fs: &dyn Fs, now: Timestamp, mut problems: Vec<Problem>) ->
 /// | intact, of this store, in no backup, and there is no `state.json` | made `state.json` |
 /// | intact, of this store, older than an intact `state.json`, in no backup | made a backup |
 /// | intact, of this store, and `state.json` is not | made a backup |
+/// | intact, of this store, otherwise, and open for writing | `conflicts/`; a linked backup is copied |
 /// | intact, of this store, otherwise | removed: it is a backup too, or was never published |
 /// | anything else | a person's: moved to `conflicts/`, reported |
 pub fn leftovers(fs: &dyn Fs, store: StoreId, now: Timestamp) -> Result<Vec<Problem>> {
@@ -246,28 +248,27 @@ pub fn leftovers(fs: &dyn Fs, store: StoreId, now: Timestamp) -> Result<Vec<Prob
     if stat(fs, STATE_SWAP)?.is_none() {
         return Ok(Vec::new());
     }
-    match read(fs, STATE_SWAP)? {
-        Some(Parsed::Intact(snapshot)) if snapshot.store == store => {
-            if is_only_copy(fs, store, snapshot.lsn)? {
+    match prove(fs, STATE_SWAP)? {
+        Some(Ok((of, lsn))) if of == store => {
+            if is_only_copy(fs, store, lsn)? {
                 let name = match stat(fs, STATE)? {
                     None => STATE.to_owned(),
                     Some(_) => backups::next_name(&backups::list(fs)?, now),
                 };
                 rename_new(fs, STATE_SWAP, &name)?;
                 sync_dir(fs, "")?;
-            } else {
-                remove_if_any(fs, STATE_SWAP)?;
+                return Ok(Vec::new());
             }
-            Ok(Vec::new())
+            Ok(let_go(fs, store, STATE_SWAP, true)?.into_iter().collect())
         }
-        Some(_) => Ok(vec![aside_as_edited(fs)?]),
+        Some(_) => Ok(let_go(fs, store, STATE_SWAP, false)?.into_iter().collect()),
         None => Ok(Vec::new()),
     }
 }
 
 fn is_only_copy(fs: &dyn Fs, store: StoreId, lsn: Lsn) -> Result<bool> {
-    let published = match read(fs, STATE)? {
-        Some(Parsed::Intact(snapshot)) if snapshot.store == store => Some(snapshot.lsn),
+    let published = match prove(fs, STATE)? {
+        Some(Ok((of, lsn))) if of == store => Some(lsn),
         Some(_) | None => None,
     };
     if published.is_some_and(|published| published <= lsn) {
@@ -279,13 +280,6 @@ fn is_only_copy(fs: &dyn Fs, store: StoreId, lsn: Lsn) -> Result<bool> {
         }
     }
     Ok(true)
-}
-
-/// Whether two looks show the same file with the same contents. The time of change and the number
-/// of names are left out, since the engine's own links and renames change them.
-fn is_same(a: &Stat, b: &Stat) -> bool {
-    (a.kind, a.size_bytes, a.device, a.inode, a.modified_ns)
-        == (b.kind, b.size_bytes, b.device, b.inode, b.modified_ns)
 }
 
 fn rename_new(fs: &dyn Fs, from: &str, to: &str) -> Result<()> {

@@ -6,9 +6,9 @@
 
 use std::io;
 
-use super::SimFs;
 use super::disk::{Disk, Taken};
-use crate::fs::{Entry, Kind, join, split};
+use super::{SimFile, SimFs};
+use crate::fs::{Entry, Kind, Mode, join, split};
 
 impl SimFs {
     /// What a file holds, as calls see it; `None` if there is no such file.
@@ -35,6 +35,13 @@ impl SimFs {
         machine.disk.settle(&temporary, bytes.to_vec())?;
         machine.disk.rename(&temporary, path, Taken::Replace)?;
         machine.disk.settle_name(path)
+    }
+
+    /// Opens a file as an editor does that holds it open for writing, and writes into it later,
+    /// whatever name it has by then.
+    pub fn hold_now(&self, path: &str) -> io::Result<Held> {
+        let inode = self.machine.lock().disk.file(path)?;
+        Ok(Held(self.handle(inode, path, Mode::Write)))
     }
 
     /// A person's deletion of a file, durable at once.
@@ -74,6 +81,17 @@ impl SimFs {
         }
         paths.sort();
         paths
+    }
+}
+
+/// A file that somebody else has open for writing, until this is dropped.
+#[derive(Debug)]
+pub struct Held(SimFile);
+
+impl Held {
+    /// Gives the file these contents, durable at once, and leaves it open.
+    pub fn write(&self, bytes: &[u8]) {
+        self.0.fs.machine.lock().disk.settle_inode(self.0.inode, bytes.to_vec());
     }
 }
 

@@ -159,3 +159,42 @@ fn one_writer_excludes_all_and_probes_exclude_a_writer() {
     drop(probes);
     assert!(fs.lock(LockMode::Exclusive).unwrap().is_some());
 }
+
+#[test]
+fn every_handle_for_writing_and_every_planted_one_is_a_writer_while_it_is_open() {
+    let fs = with("a", b"a");
+    let file = fs.open("a", Mode::Read).unwrap();
+    assert!(!file.has_writer().unwrap());
+    let own = fs.open("a", Mode::Write).unwrap();
+    let held = fs.hold_now("a").unwrap();
+    drop(own);
+    fs.rename("a", "b").unwrap();
+    assert!(file.has_writer().unwrap());
+    held.write(b"longer");
+    assert_eq!(fs.crash_with(CrashMode::Nothing).read_now("a").unwrap(), b"longer");
+    drop(held);
+    fs.fail_when(CallKind::Lease, 1, Fault::Error(io::ErrorKind::Unsupported));
+    assert!(file.has_writer().is_err(), "the disk has stopped");
+    let fs = with("a", b"a");
+    let file = fs.open("a", Mode::Read).unwrap();
+    fs.fail_when(CallKind::Lease, 1, Fault::Error(io::ErrorKind::Unsupported));
+    assert_kind(file.has_writer(), io::ErrorKind::Unsupported);
+    assert!(!file.has_writer().unwrap());
+}
+
+#[test]
+fn a_reflink_is_a_file_of_its_own_that_is_not_yet_durable() {
+    let fs = with("a", b"a");
+    assert_kind(fs.reflink("a", "b"), io::ErrorKind::Unsupported);
+    fs.set_reflinks(true);
+    fs.reflink("a", "b").unwrap();
+    fs.write_now("a", b"changed").unwrap();
+    fs.sync_dir("").unwrap();
+    assert_eq!(fs.read_now("b").unwrap(), b"a");
+    assert_eq!(fs.if_crashed(CrashMode::Nothing).read_now("b").unwrap(), b"");
+    fs.open("b", Mode::Read).unwrap().sync_data().unwrap();
+    assert_eq!(fs.if_crashed(CrashMode::Nothing).read_now("b").unwrap(), b"a");
+    assert_kind(fs.reflink("a", "b"), io::ErrorKind::AlreadyExists);
+    fs.set_free_bytes(3);
+    assert_kind(fs.reflink("a", "c"), io::ErrorKind::StorageFull);
+}

@@ -28,7 +28,7 @@ pub enum CallKind {
     SyncAll,
     /// Renaming or exchanging.
     Rename,
-    /// Giving a second name.
+    /// Giving a second name, or making a file that shares another's blocks.
     Link,
     /// Removing a name.
     Remove,
@@ -36,6 +36,8 @@ pub enum CallKind {
     List,
     /// Asking for a `stat`, by name or by handle.
     Stat,
+    /// Asking whether a file is open for writing.
+    Lease,
     /// Locking.
     Lock,
     /// Asking for free space.

@@ -1,0 +1,59 @@
+//! Making room: where the disk is full, surplus backups go, oldest first, one by one, and the work is
+//! done again each time.
+//!
+//! Only work that has changed nothing when it fails may be done again. The previous snapshot is never
+//! removed, so no backup that goes is the reason for a hole. May be called with any lock held but that
+//! of the backups.
+
+use std::borrow::Borrow;
+use std::io::ErrorKind;
+
+use crate::base::{Error, Lsn, Result, Timestamp};
+use crate::engine::core::Core;
+use crate::wal::{Log, Record};
+
+impl Core {
+    /// Does `work`, and again each time that there was no room for it and some could be made.
+    pub(crate) fn with_room<T>(&self, mut work: impl FnMut() -> Result<T>) -> Result<T> {
+        loop {
+            match work() {
+                Err(error) if self.make_room(&error) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Appends a group to the log. One for which no segment could be prepared was not written at all.
+    pub(crate) fn append<R: Borrow<Record>>(
+        &self,
+        log: &mut Log,
+        records: &[R],
+        wall: Timestamp,
+    ) -> Result<Lsn> {
+        loop {
+            match log.append(records, wall) {
+                Err(error) if log.poison().is_none() && self.make_room(&error) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Removes a backup if that can help against `error`; says whether it did.
+    fn make_room(&self, error: &Error) -> bool {
+        let Error::DiskFull { source, .. } = error else { return false };
+        if !matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+            return false;
+        }
+        let present = self.facts.lock().snapshot_lsn;
+        let mut problems = Vec::new();
+        let freed = self.backups.lock().free_one(&*self.around.fs, present, &mut problems);
+        // Listeners are called with no lock held, which is not so here.
+        for problem in problems {
+            tracing::warn!(file = problem.file, "{}", problem.detail);
+        }
+        freed.unwrap_or_else(|error| {
+            tracing::warn!(%error, "no backup could be removed to make room");
+            false
+        })
+    }
+}

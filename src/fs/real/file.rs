@@ -1,0 +1,87 @@
+//! An open file of the operating system: reading, writing, flushing, and who else has it open.
+//!
+//! It is made from a descriptor that its directory has checked to be a regular file. Nothing here
+//! retries a failed flush, and nothing here knows a name.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use rustix::fs as os;
+
+use crate::fs::{File, Stat};
+
+#[derive(Debug)]
+pub(super) struct RealFile(std::fs::File);
+
+impl From<OwnedFd> for RealFile {
+    fn from(opened: OwnedFd) -> Self {
+        RealFile(opened.into())
+    }
+}
+
+impl RealFile {
+    /// Gives this empty file the contents of `source`, in the same blocks until one of the two is
+    /// written to.
+    #[cfg(target_os = "linux")]
+    pub(super) fn share_blocks(&self, source: &RealFile) -> io::Result<()> {
+        use rustix::io::Errno;
+
+        match os::ioctl_ficlone(&self.0, &source.0) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTTY | Errno::OPNOTSUPP | Errno::XDEV) => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
+            shared => Ok(shared?),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn share_blocks(&self, _: &RealFile) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl File for RealFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.0.write_at(buf, offset)
+    }
+
+    #[cfg(not(target_vendor = "apple"))]
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(os::fdatasync(&self.0)?)
+    }
+
+    /// There, only this call empties the device's cache.
+    #[cfg(target_vendor = "apple")]
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(os::fcntl_fullfsync(&self.0)?)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn write_back(&self) -> io::Result<()> {
+        crate::fs::sys::write_back(self.0.as_fd())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn write_back(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn stat(&self) -> io::Result<Stat> {
+        Ok(super::stat_of(&os::fstat(&self.0)?))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn has_writer(&self) -> io::Result<bool> {
+        crate::fs::sys::has_writer(self.0.as_fd())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn has_writer(&self) -> io::Result<bool> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
