@@ -7,7 +7,7 @@
 mod kept;
 mod retention;
 
-use crate::base::{Error, Problem, ProblemKind, Result, StoreId, Timestamp};
+use crate::base::{Error, Lsn, Problem, ProblemKind, Result, StoreId, Timestamp};
 use crate::files::snapshot::{self, Parsed, Snapshot};
 use crate::files::{self, names};
 use crate::fs::{Fs, Kind};
@@ -22,6 +22,18 @@ pub struct Backup {
     pub name: String,
     /// The time in the name.
     pub time: Timestamp,
+}
+
+impl Backup {
+    /// The LSN that it names, without proof, if it is of this store.
+    pub fn lsn(&self, fs: &dyn Fs, store: StoreId) -> Result<Option<Lsn>> {
+        named_lsn(fs, &self.name, store)
+    }
+}
+
+fn named_lsn(fs: &dyn Fs, name: &str, store: StoreId) -> Result<Option<Lsn>> {
+    let named = snapshot::peek(fs, name)?;
+    Ok(named.filter(|(of, _)| *of == store).map(|(_, lsn)| lsn))
 }
 
 /// The regular files under backups' names, oldest first.
@@ -66,9 +78,9 @@ pub struct Fallback {
 pub fn newest_intact(fs: &dyn Fs, store: StoreId) -> Result<Fallback> {
     let (mut named, mut strange) = (Vec::new(), Vec::new());
     for backup in list(fs)?.into_iter().rev() {
-        match snapshot::peek(fs, &backup.name)? {
-            Some((of, lsn)) if of == store => named.push((lsn, backup)),
-            Some(_) | None => strange.push(backup),
+        match backup.lsn(fs, store)? {
+            Some(lsn) => named.push((lsn, backup)),
+            None => strange.push(backup),
         }
     }
     // It is stable, and the list goes backwards.
@@ -116,7 +128,6 @@ fn read(fs: &dyn Fs, store: StoreId, name: &str) -> Result<Option<Result<Snapsho
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Lsn;
     use crate::files::snapshot::{Contents, render};
     use crate::fs::sim::SimFs;
     use ProblemKind::{Corrupt, Foreign};

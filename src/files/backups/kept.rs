@@ -11,7 +11,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Backup, Retention, list};
+use super::{Backup, Retention, list, named_lsn};
 use crate::base::{Lsn, Problem, ProblemKind, Result, StoreId, Timestamp};
 use crate::files::conflicts::{is_open_for_writing, keep_open, sync_dir};
 use crate::files::snapshot::{Defect, Saved, prove};
@@ -220,12 +220,6 @@ impl Backups {
             problems.push(Problem::new(ProblemKind::Unreadable, name, 0, why));
         }
     }
-}
-
-/// The LSN that a backup names, without proof, if it is of this store.
-fn named_lsn(fs: &dyn Fs, name: &str, store: StoreId) -> Result<Option<Lsn>> {
-    let named = crate::files::snapshot::peek(fs, name)?;
-    Ok(named.filter(|(of, _)| *of == store).map(|(_, lsn)| lsn))
 }
 
 #[cfg(test)]
