@@ -320,7 +320,7 @@ fn choose_base(
     Ok((Rung::Backup, Some(backup)))
 }
 
-fn hints(store: Option<StoreId>, owner: Option<&Owner>, base: Lsn) -> Hints {
+pub(crate) fn hints(store: Option<StoreId>, owner: Option<&Owner>, base: Lsn) -> Hints {
     let mut hints = Hints { store, base, durable: base, ..Hints::default() };
     let Some(owner) = owner else { return hints };
     hints.identities.push(identity_of(owner));

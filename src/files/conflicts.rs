@@ -119,13 +119,49 @@ fn keep_on(shelf: Shelf, fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
 /// which. A regular file is durable there before `path` goes away.
 pub(crate) fn put_aside(fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
     if matches!(look(fs, path)?, Sight::NoFile) {
-        // Of a link or a directory only the name can be moved.
-        let moved = |target: &str| fs.rename_new(path, target);
-        return place(FOR_CONFLICTS, fs, of, ContentHash::of(&[]), moved);
+        return move_name(FOR_CONFLICTS, fs, path, of);
     }
     let kept = keep(fs, path, of)?;
     remove_if_any(fs, path)?;
     Ok(kept)
+}
+
+/// Moves what lies at `path` into `quarantine/`, whatever it is, and says which name it has there;
+/// `None` if nothing lies there. It is durable there before `path` goes away, and that is durable
+/// too when this returns.
+pub(crate) fn set_aside(fs: &dyn Fs, path: &str) -> Result<Option<String>> {
+    let kept = match look(fs, path)? {
+        Sight::Nothing => return Ok(None),
+        Sight::NoFile => move_name(FOR_DAMAGE, fs, path, path)?,
+        Sight::File(..) => {
+            let kept = quarantine(fs, path)?;
+            remove_if_any(fs, path)?;
+            kept
+        }
+    };
+    sync_dir(fs, path.split_once('/').map_or("", |(dir, _)| dir))?;
+    Ok(Some(kept))
+}
+
+/// Moves what is no regular file, or may not be read: only its name can be moved.
+fn move_name(shelf: Shelf, fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
+    ensure_dir(fs, shelf.dir)?;
+    for attempt in 0..ATTEMPTS_MAX {
+        let target = (shelf.name)(of, ContentHash::of(&[]), attempt);
+        match fs.rename_new(path, &target) {
+            Ok(()) => {
+                sync_dir(fs, shelf.dir)?;
+                return Ok(target);
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(Error::io("move aside", fs.display(path), error)),
+        }
+    }
+    Err(taken(fs, shelf))
+}
+
+fn taken(fs: &dyn Fs, shelf: Shelf) -> Error {
+    Error::Conflict { what: fs.display(shelf.dir), why: "every name for it is taken".into() }
 }
 
 /// Whether an error of `link` says that it cannot be done here at all.
@@ -155,7 +191,7 @@ fn place(
             return Ok(target);
         }
     }
-    Err(Error::Conflict { what: fs.display(shelf.dir), why: "every name for it is taken".into() })
+    Err(taken(fs, shelf))
 }
 
 /// Whether a file that was kept has these contents already; then they are made durable.

@@ -6,7 +6,7 @@
 //! calls.
 
 pub mod backups;
-mod conflicts;
+pub(crate) mod conflicts;
 #[cfg(test)]
 mod meddler;
 pub mod mirror;

@@ -143,9 +143,9 @@ impl PieceListing {
 pub fn list(fs: &dyn Fs, dir: &str, hints: &Hints) -> Result<Vec<SegmentListing>> {
     let directory = Directory::read(fs, dir, hints)?;
     let scan = walk(&directory, hints);
-    let lister = Lister::new(&scan);
+    let judged = Judged::new(&scan);
     let mut listed: Vec<SegmentListing> =
-        directory.segments.values().map(|index| lister.segment(index)).collect();
+        directory.segments.values().map(|index| judged.segment(index)).collect();
     // Segments that the scan did not admit: another store's, and those under a wrong name.
     for finding in &scan.findings {
         let number = SegmentNumber::parse(&finding.file);
@@ -154,7 +154,7 @@ pub fn list(fs: &dyn Fs, dir: &str, hints: &Hints) -> Result<Vec<SegmentListing>
         };
         let path = join(dir, &finding.file);
         match index_segment(fs, &path, number, &[]) {
-            Ok(index) => listed.push(lister.segment(&index)),
+            Ok(index) => listed.push(judged.segment(&index)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(Error::io("read", fs.display(&path), source)),
         }
@@ -164,19 +164,19 @@ pub fn list(fs: &dyn Fs, dir: &str, hints: &Hints) -> Result<Vec<SegmentListing>
 }
 
 /// What the scan has said, by place.
-struct Lister<'a> {
+struct Judged<'a> {
     scan: &'a Scan,
     standing: HashSet<(SegmentNumber, u64)>,
     chain: HashSet<SegmentNumber>,
 }
 
-impl<'a> Lister<'a> {
+impl<'a> Judged<'a> {
     fn new(scan: &'a Scan) -> Self {
         let place = |standing: &Standing| match standing {
             Standing::Group { segment, group } => Some((*segment, group.offset)),
             Standing::Hole { .. } => None,
         };
-        Lister {
+        Judged {
             scan,
             standing: scan.standing.iter().filter_map(place).collect(),
             chain: scan.segments.iter().map(|older| older.number).collect(),
