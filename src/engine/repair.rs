@@ -163,8 +163,10 @@ pub(crate) fn repair_directory(builder: Builder, options: RepairOptions) -> Resu
     let verifier = Verifier { fs: &*fs, threads: builder.makes_threads(), tell: &silent };
     let before = verifier.verify_locked()?;
     let step = |problem: &Problem| {
-        let (problem, action) = (problem.clone(), action_for(problem));
-        Step { problem, action, kept: None }
+        // A disk that did not give a file has said nothing about what is in it.
+        let is_unread = before.unread.contains(&problem.file);
+        let action = if is_unread { Action::Leave } else { action_for(problem) };
+        Step { problem: problem.clone(), action, kept: None }
     };
     let actions = before.problems.iter().map(step).collect();
     let dry_run = options.dry_run;

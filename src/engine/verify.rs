@@ -47,6 +47,10 @@ pub struct Verification {
     /// How many bytes all files in the directory have: as many as were read, unless a file could not
     /// be read or was changed meanwhile.
     pub bytes_total: u64,
+    /// Files that the system did not give to their ends, sorted: of their contents nothing is known.
+    /// Not part of the JSON form, where they are findings.
+    #[serde(skip)]
+    pub unread: Vec<String>,
     /// What is no finding but worth a word: files that others than their owner can use. Not part of
     /// the JSON form.
     #[serde(skip)]
@@ -155,8 +159,9 @@ impl Verifier<'_> {
         problems.extend(untold.collect::<Vec<_>>());
         told.extend(problems.iter().map(|found| found.file.clone()));
         let known = Known { fs: self.fs, plan: plan.map(|(plan, _)| plan), documents, told };
-        let (progress, found) = self.check_all(&census.places, &known);
+        let Tally { progress, found, mut unread } = self.check_all(&census.places, &known);
         problems.extend(found);
+        unread.sort();
         problems.sort_by(|a, b| {
             (&a.file, a.offset, a.kind, &a.detail).cmp(&(&b.file, b.offset, b.kind, &b.detail))
         });
@@ -167,28 +172,32 @@ impl Verifier<'_> {
             files: progress.files,
             bytes: progress.bytes,
             bytes_total: progress.bytes_total,
+            unread,
             warnings,
         })
     }
 
     /// Checks every file, on as many threads as there are cores.
-    fn check_all(&self, places: &[Place], known: &Known<'_>) -> (Progress, Vec<Problem>) {
+    fn check_all(&self, places: &[Place], known: &Known<'_>) -> Tally {
         let total = Progress {
             files_total: places.len() as u64,
             bytes_total: places.iter().map(|place| place.bytes).sum(),
             ..Progress::default()
         };
-        let tally = Mutex::new((total, Vec::new()));
+        let tally = Tally { progress: total, found: Vec::new(), unread: Vec::new() };
+        let tally = Mutex::new(tally);
         let next = AtomicUsize::new(0);
         let work = || {
             while let Some(place) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let (bytes, found) = known.check(place);
                 let mut tally = tally.lock();
-                let (progress, problems) = &mut *tally;
-                progress.files += 1;
-                progress.bytes += bytes;
-                problems.extend(found);
-                (self.tell)(*progress);
+                tally.progress.files += 1;
+                tally.progress.bytes += bytes;
+                tally.found.extend(found);
+                if bytes < place.bytes {
+                    tally.unread.push(place.path.clone());
+                }
+                (self.tell)(tally.progress);
             }
         };
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -201,6 +210,13 @@ impl Verifier<'_> {
         });
         tally.into_inner()
     }
+}
+
+/// What the reading of all files has come to.
+struct Tally {
+    progress: Progress,
+    found: Vec<Problem>,
+    unread: Vec<String>,
 }
 
 /// What should be there after all that was recovered, and is not.
@@ -326,11 +342,8 @@ impl Known<'_> {
     fn readable(&self, place: &Place) -> Checked {
         let mut bytes = 0;
         let read = self.fs.open(&place.path, Mode::Read).and_then(|file| {
-            let mut chunk =
-                vec![
-                    0;
-                    CHUNK_BYTES.min(usize::try_from(place.bytes).unwrap_or(CHUNK_BYTES)).max(1)
-                ];
+            let length = usize::try_from(place.bytes).unwrap_or(CHUNK_BYTES);
+            let mut chunk = vec![0; length.clamp(1, CHUNK_BYTES)];
             loop {
                 match read_full_at(&*file, &mut chunk, bytes)? {
                     0 => return Ok(()),
