@@ -17,6 +17,7 @@ mod replay;
 mod shell;
 mod trace;
 mod transfer;
+mod wal;
 mod write;
 
 use std::ffi::OsStr;
@@ -75,6 +76,8 @@ fn run_on_store(shell: &Shell, verb: StoreVerb) -> Outcome {
         StoreVerb::Checkpoint => write::checkpoint(shell),
         StoreVerb::Status => inspect::status(shell),
         StoreVerb::Verify => inspect::verify(shell),
+        StoreVerb::Repair { dry_run } => inspect::repair(shell, dry_run),
+        StoreVerb::Wal { groups, limit } => wal::wal(shell, groups, limit),
     }
 }
 
