@@ -257,3 +257,20 @@ fn every_file_damaged_in_turn_is_told_of_by_its_name() {
     println!("{tried} damages, {told} told of");
     assert!(tried > 90 && told > 60, "{tried} damages, {told} told of");
 }
+
+#[test]
+fn a_snapshot_or_an_owner_file_that_is_gone_is_missing_unless_there_was_none_yet() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    store.save_task_json(r#"{"id": "a"}"#).unwrap();
+    let killed = verified(&disk.if_killed(), "before the first checkpoint");
+    assert!(killed.problems.is_empty(), "{killed:#?}");
+    store.shutdown().unwrap();
+    for name in ["state.json", ".walden"] {
+        let left = disk.if_killed();
+        left.remove_now(name).unwrap();
+        let found = verified(&left, name);
+        assert_eq!(kinds(&found, name), [ProblemKind::Missing], "{found:#?}");
+        assert_eq!(found.problems.len(), 1, "{found:#?}");
+    }
+}
