@@ -204,3 +204,43 @@ fn holds(fs: &dyn Fs, target: &str, hash: ContentHash) -> Result<bool> {
         Sight::File(..) | Sight::NoFile | Sight::Nothing => Ok(false),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::Kind;
+    use crate::fs::sim::SimFs;
+
+    #[test]
+    fn what_is_no_file_is_moved_also_where_an_empty_file_has_its_name() {
+        for shelf in [FOR_CONFLICTS, FOR_DAMAGE] {
+            let disk = SimFs::new();
+            let taken = (shelf.name)("tasks/a.json", ContentHash::of(&[]), 0);
+            disk.write_now(&taken, b"").unwrap();
+            disk.write_now("tasks/b.json", b"").unwrap();
+            disk.plant_now("tasks/a.json", Kind::Other).unwrap();
+            let kept = match shelf.dir {
+                CONFLICTS => put_aside(&disk, "tasks/a.json", "tasks/a.json").unwrap(),
+                _ => set_aside(&disk, "tasks/a.json").unwrap().unwrap(),
+            };
+            assert_ne!(kept, taken);
+            assert_eq!(disk.stat("tasks/a.json").unwrap(), None);
+            assert_eq!(disk.stat(&kept).unwrap().unwrap().kind, Kind::Other);
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_set_aside_once_and_its_place_is_free() {
+        let disk = SimFs::new();
+        let mut names = Vec::new();
+        for bytes in [&b"one"[..], b"one", b"two"] {
+            disk.write_now("state.json", bytes).unwrap();
+            let kept = set_aside(&disk, "state.json").unwrap().unwrap();
+            assert_eq!(disk.read_now(&kept).unwrap(), bytes);
+            assert_eq!(disk.read_now("state.json"), None);
+            names.push(kept);
+        }
+        assert!(names[0] == names[1] && names[1] != names[2], "{names:?}");
+        assert_eq!(set_aside(&disk, "state.json").unwrap(), None);
+    }
+}
