@@ -17,8 +17,8 @@ pub use base::{
 };
 pub use engine::{
     Action, Builder, Checkpoint, Commit, CommitStats, Durability, Options, Progress, Recovery,
-    Repair, RepairOptions, Rung, Status, Step, Store, Tx, Verification, View, repair, status,
-    verify,
+    Repair, RepairOptions, Restored, Rung, Status, Step, Store, Tx, Verification, View, repair,
+    status, verify,
 };
 pub use state::{Collection, Doc, LogEntry, Metrics, Session, Status as TaskStatus, Task};
 

@@ -12,6 +12,7 @@
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 #![expect(clippy::indexing_slicing, reason = "a benchmark that goes wrong should end")]
 
+mod opening;
 mod parts;
 mod place;
 mod raw;
@@ -63,5 +64,6 @@ fn main() {
     }
     criterion = criterion.configure_from_args();
     parts::run(&mut criterion, &place);
+    opening::run(&mut criterion, &place);
     criterion.final_summary();
 }

@@ -52,7 +52,7 @@ fn latency(criterion: &mut Criterion, place: &Place) {
 }
 
 /// A name that nobody has in this run yet.
-fn tempfile_in(place: &Place) -> std::path::PathBuf {
+pub(crate) fn tempfile_in(place: &Place) -> std::path::PathBuf {
     use std::sync::atomic::{AtomicUsize, Ordering};
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     place.join(&format!("part-{}", NEXT.fetch_add(1, Ordering::Relaxed)))

@@ -7,8 +7,6 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::base::Lsn;
-
 /// The result of everything fallible in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -93,19 +91,6 @@ pub enum Error {
         what: String,
         /// Why it cannot be done.
         why: String,
-    },
-    /// Records between two places of the log are gone, and no snapshot or backup reaches over them.
-    #[error(
-        "{dir}: the log misses LSN {first} to {last}, and neither state.json nor a backup is new \
-         enough to do without them; nothing was changed"
-    )]
-    Hole {
-        /// The store's directory.
-        dir: String,
-        /// First missing LSN.
-        first: Lsn,
-        /// Last missing LSN.
-        last: Lsn,
     },
 }
 

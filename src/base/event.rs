@@ -44,6 +44,15 @@ pub enum Event {
         /// The last durable LSN at that moment.
         lsn: Lsn,
     },
+    /// `state:restored`: every document was taken back to an earlier snapshot.
+    StateRestored {
+        /// The snapshot's LSN.
+        from_lsn: Lsn,
+        /// The LSN at which that is in force.
+        lsn: Lsn,
+        /// Documents put back, changed back or deleted.
+        documents_changed: usize,
+    },
     /// Something in the directory is not as the engine left it.
     Found(Problem),
 }
@@ -57,6 +66,7 @@ impl Event {
             Event::SaveError { .. } => "state:save-error",
             Event::AutosaveTriggered { .. } => "autosave:triggered",
             Event::ShutdownSave { .. } => "shutdown:save",
+            Event::StateRestored { .. } => "state:restored",
             Event::Found(_) => "problem:found",
         }
     }

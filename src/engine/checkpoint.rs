@@ -10,9 +10,10 @@
 //!    A checkpoint that only the log's growth asked for leaves the mirror to the next interval: under
 //!    load, writing the same files over and over would take a whole core.
 //! 4. The names in the mirror's directories are made durable.
-//! 5. Surplus backups are removed.
-//! 6. What the mirror files that lag behind hold is logged again, since the next step would forget it.
-//! 7. The log is cut below the *previous* snapshot, so that `state.json` alone can be lost.
+//! 5. The index of `state.json` is written, with what is now known of the mirror.
+//! 6. Surplus backups are removed.
+//! 7. What the mirror files that lag behind hold is logged again, since the next step would forget it.
+//! 8. The log is cut below the *previous* snapshot, so that `state.json` alone can be lost.
 //!
 //! A crash between any two leaves the log long enough for both snapshots, and records of every file
 //! that may have been touched. A failure leaves what is still to be done for the next checkpoint.
@@ -24,7 +25,7 @@ use crate::engine::core::{Core, DirtySet};
 use crate::files::backups;
 use crate::files::mirror::{Change, Mirror};
 use crate::files::names::STATE;
-use crate::files::snapshot::{self, Contents};
+use crate::files::snapshot::{self, Contents, Index, Rendered, index};
 use crate::fs::Stat;
 use crate::state::{Collection, Doc, Op, Table};
 
@@ -67,6 +68,8 @@ pub(crate) struct Checkpointer {
     pub(crate) snapshot_lsn: Option<Lsn>,
     /// `state.json` as this opening left it.
     pub(crate) state_stat: Option<Stat>,
+    /// `state.json` as it was when it was last looked at for a restore.
+    pub(crate) looked_at: Option<Stat>,
 }
 
 /// A consistent copy of the durable state.
@@ -112,10 +115,11 @@ impl Core {
 
     fn make_checkpoint(&self, reason: Reason, problems: &mut Vec<Problem>) -> Result<Checkpoint> {
         let mut checkpointer = self.checkpointer.lock();
+        let restored = self.look_for_restore(&mut checkpointer)?;
         let with_mirror = reason != Reason::Growth;
         let Cut { table, lsn, dirty } = self.take_cut(with_mirror)?;
-        let written = match self.save_snapshot(&mut checkpointer, &table, lsn, problems) {
-            Ok(written) => written,
+        let index = match self.save_snapshot(&mut checkpointer, &table, lsn, problems) {
+            Ok(index) => index,
             Err(error) => {
                 self.writer.lock().dirty.extend(dirty);
                 return Err(error);
@@ -125,6 +129,8 @@ impl Core {
         if with_mirror {
             passed = self.show(&mut checkpointer, dirty, &table, lsn, reason, problems);
         }
+        let written = index.is_some();
+        self.save_index(index, &checkpointer.mirror, !matches!(passed, Ok(0)));
         // Files that cannot be written must not let the log grow for ever.
         backups::prune(&*self.around.fs, self.store, self.options.backups)?;
         self.cut_log(&checkpointer)?;
@@ -132,6 +138,8 @@ impl Core {
         let documents = Collection::ALL.iter().map(|collection| table.len(*collection)).sum();
         let lsn = checkpointer.snapshot_lsn.unwrap_or(lsn);
         let (problems, took) = (Vec::new(), Duration::ZERO);
+        drop(checkpointer);
+        restored.iter().for_each(|restored| self.tell_restored(restored));
         Ok(Checkpoint { lsn, documents, written, files_changed, problems, took })
     }
 
@@ -156,52 +164,70 @@ impl Core {
         Ok(Cut { table, lsn, dirty })
     }
 
-    /// Step 2; says whether there was anything to save.
+    /// Step 2; gives the new snapshot's index, if there was anything to save.
     fn save_snapshot(
         &self,
         checkpointer: &mut Checkpointer,
         table: &Table,
         lsn: Lsn,
         problems: &mut Vec<Problem>,
-    ) -> Result<bool> {
+    ) -> Result<Option<Index>> {
         let fs = &*self.around.fs;
         let untouched = checkpointer.state_stat.is_some()
             && crate::files::stat(fs, STATE)? == checkpointer.state_stat;
         let saved = checkpointer.snapshot_lsn.filter(|_| untouched);
         let is_new_store = table.is_empty() && table.last_changed() == Lsn::ZERO;
         if is_new_store && checkpointer.snapshot_lsn.is_none() {
-            return Ok(false);
+            return Ok(None);
         }
         if saved.is_some_and(|saved| table.last_changed() <= saved) {
-            return Ok(false);
+            return Ok(None);
         }
         let now = self.around.clock.now();
-        let bytes = self.render(table, lsn, now);
+        let (rendered, index) = self.render(table, lsn, now);
         let last = checkpointer.state_stat.as_ref();
-        let saved = snapshot::save(fs, self.store, &bytes, last, now)?;
+        let saved = snapshot::save(fs, self.store, &rendered.bytes, last, now)?;
         problems.extend(saved.problems);
         // Also of what cannot be replaced: while it stays, there is nothing to do about it.
         checkpointer.state_stat = saved.stat.or(crate::files::stat(fs, STATE)?);
         checkpointer.snapshot_lsn = Some(lsn);
+        if saved.file == STATE {
+            self.log_own(&[Op::Saved { lsn }])?;
+        }
         let mut facts = self.facts.lock();
         facts.snapshot_lsn = lsn;
-        facts.snapshot_bytes = bytes.len() as u64;
+        facts.snapshot_bytes = rendered.head.length;
         facts.last_saved = Some(now.to_string());
-        Ok(true)
+        Ok(Some(index))
     }
 
-    fn render(&self, table: &Table, lsn: Lsn, now: Timestamp) -> Vec<u8> {
+    pub(crate) fn render(&self, table: &Table, lsn: Lsn, now: Timestamp) -> (Rendered, Index) {
         let docs = Collection::ALL.map(|collection| table.sorted(collection));
         let [tasks, sessions] = &docs;
         let metrics = serde_json::to_string(&table.metrics()).unwrap_or_else(|_| "{}".to_owned());
-        snapshot::render(Contents {
+        let rendered = snapshot::render(Contents {
             store: self.store,
             lsn,
             tasks: texts(tasks),
             sessions: texts(sessions),
             metrics: &metrics,
             last_saved: now,
-        })
+        });
+        let index = Index::new(&rendered, tasks, sessions);
+        (rendered, index)
+    }
+
+    /// Step 5. The store does without the index if it must, so a failure fails nothing.
+    fn save_index(&self, index: Option<Index>, mirror: &Mirror, mirror_changed: bool) {
+        let fs = &*self.around.fs;
+        let saved = match index {
+            Some(index) => index.with_mirror(mirror.entries()).save(fs),
+            None if mirror_changed => index::renew(fs, self.store, mirror.entries()),
+            None => Ok(()),
+        };
+        if let Err(error) = saved {
+            tracing::warn!(%error, "the index of state.json is not up to date; it is done without");
+        }
     }
 
     /// Brings the mirror up to the state at `lsn`, at shutdown durably.
@@ -262,7 +288,7 @@ impl Core {
         Ok(done)
     }
 
-    /// Steps 6 and 7. The present snapshot may be a backup, where `state.json` cannot be replaced: it
+    /// Steps 7 and 8. The present snapshot may be a backup, where `state.json` cannot be replaced: it
     /// is not the previous one.
     fn cut_log(&self, checkpointer: &Checkpointer) -> Result<()> {
         let fs = &*self.around.fs;

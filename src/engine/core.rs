@@ -133,7 +133,12 @@ impl Writer {
     }
 
     /// Writes records as one group, and flushes them if asked to or due.
-    fn write<R: Borrow<Record>>(&mut self, core: &Core, records: &[R], sync: bool) -> Result<Lsn> {
+    pub(crate) fn write<R: Borrow<Record>>(
+        &mut self,
+        core: &Core,
+        records: &[R],
+        sync: bool,
+    ) -> Result<Lsn> {
         let now = core.around.clock.monotonic();
         let wall = core.around.clock.now();
         let last_lsn = self.log()?.append(records, wall)?;
@@ -151,7 +156,7 @@ impl Writer {
         Ok(last_lsn)
     }
 
-    fn note_changed(&mut self, changes: &[(Lsn, Op)]) {
+    pub(crate) fn note_changed(&mut self, changes: &[(Lsn, Op)]) {
         for (collection, id) in changes.iter().filter_map(|(_, op)| op.target()) {
             let dirty = match collection {
                 Collection::Task => &mut self.dirty.tasks,

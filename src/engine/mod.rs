@@ -8,6 +8,7 @@ mod checkpoint;
 mod core;
 mod documents;
 mod handle;
+mod intake;
 mod listeners;
 mod open;
 mod options;
@@ -23,6 +24,7 @@ mod view;
 
 pub use checkpoint::Checkpoint;
 pub use handle::Commit;
+pub use intake::Restored;
 pub use options::{Durability, Options};
 pub use recovery::{Recovery, Rung};
 pub use repair::{Action, Repair, RepairOptions, Step, repair};

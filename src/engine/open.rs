@@ -9,19 +9,20 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
-use crate::base::{Error, Event, Result, StoreId, Timestamp};
-use crate::engine::checkpoint::Checkpointer;
+use crate::base::{Error, Event, Lsn, Problem, ProblemKind, Result, StoreId, Timestamp};
+use crate::engine::checkpoint::{Checkpointer, Reason};
 use crate::engine::core::{Core, Facts, Surroundings, Wishes, Writer};
 use crate::engine::listeners::Listeners;
 use crate::engine::options::Options;
 use crate::engine::queue::Queue;
-use crate::engine::recovery::{Plan, Recovery, Rung, plan};
+use crate::engine::recovery::{Intake, Plan, Recovery, Rung, plan};
+use crate::engine::threads::autosave;
 use crate::files::mirror::Mirror;
-use crate::files::names::{QUARANTINE, WAL};
+use crate::files::names::{self, QUARANTINE, WAL};
 use crate::files::owner::{self, Owner, Stage};
-use crate::files::snapshot;
-use crate::fs::{Fs, Lock};
-use crate::state::{Collection, Table};
+use crate::files::{conflicts, migration, snapshot};
+use crate::fs::{Fs, Lock, join};
+use crate::state::{Collection, Op, Table};
 use crate::wal::{self, Identity, Log};
 
 /// What an opening made of a directory.
@@ -33,7 +34,15 @@ pub(crate) struct Opened {
     table: Table,
     checkpointer: Checkpointer,
     facts: Facts,
+    unsettled: Unsettled,
+}
+
+/// What an opening still has to do once the log takes records.
+pub(crate) struct Unsettled {
     needs_checkpoint: bool,
+    intake: Option<Intake>,
+    /// The LSN that the log's last `saved` record names.
+    saved: Option<Lsn>,
 }
 
 /// Recovers the directory for writing. The lock is held.
@@ -64,8 +73,13 @@ fn act(
     let incarnation = plan.scan.incarnation_max.max(incarnation_seen) + 1;
     let identity = Identity { store, incarnation, nonce: random(around)? };
     make_directories(fs, &mut plan.recovery)?;
+    prepare_intake(around, &mut plan)?;
     keep_aside(fs, &plan)?;
-    let former = plan.owner.map(|owner| (owner.incarnation, owner.nonce));
+    let former = plan.owner.and_then(|owner| match owner.stage {
+        // It never came to a segment of its own.
+        Stage::Opening { former } if plan.scan.size_bytes == 0 => former,
+        _ => Some((owner.incarnation, owner.nonce)),
+    });
     write_owner(fs, &identity, Stage::Opening { former })?;
     let now = around.clock.now();
     let log = Log::begin(around.fs.clone(), WAL, &plan.scan, identity, options.log, now)?;
@@ -76,8 +90,10 @@ fn act(
     let found = snapshot::leftovers(fs, store, now)?;
     plan.recovery.problems.extend(found);
     plan.recovery.problems.extend(mirror.settle_leftovers(fs)?);
-    let Plan { table, snapshot_lsn, state_stat, last_saved, recovery, has_hole, .. } = plan;
-    let lacks_snapshot = matches!(recovery.rung, Rung::Backup | Rung::Log);
+    let Plan {
+        table, snapshot_lsn, state_stat, last_saved, recovery, has_hole, intake, saved, ..
+    } = plan;
+    let has_snapshot = matches!(recovery.rung, Rung::Snapshot | Rung::Empty);
     let saved_lsn = snapshot_lsn.unwrap_or_default();
     let facts = Facts {
         snapshot_lsn: saved_lsn,
@@ -90,11 +106,37 @@ fn act(
         identity,
         log,
         table,
-        checkpointer: Checkpointer { mirror, snapshot_lsn, state_stat },
+        checkpointer: Checkpointer { mirror, snapshot_lsn, state_stat, looked_at: None },
         facts,
-        needs_checkpoint: lacks_snapshot || has_hole,
+        unsettled: Unsettled {
+            needs_checkpoint: !has_snapshot || has_hole || intake.is_some(),
+            intake,
+            saved,
+        },
         recovery,
     })
+}
+
+/// What must be safe before the log begins: versions that lost without proof, and, before a migration,
+/// the original and what is about to be done.
+fn prepare_intake(around: &Surroundings, plan: &mut Plan) -> Result<()> {
+    let fs = &*around.fs;
+    for (collection, id, text) in &plan.losers {
+        let form = names::forms(id).into_iter().next().unwrap_or_default();
+        conflicts::keep_text(fs, &join(collection.dir(), &form), text)?;
+    }
+    let Some(Intake::Migration(migration)) = &plan.intake else { return Ok(()) };
+    let mut lines = Vec::new();
+    if let Some(copy) = migration::keep_original(fs)? {
+        lines.push(format!("state.json as it was is {copy}"));
+    }
+    let [tasks, sessions] = Collection::ALL.map(|collection| migration.table.len(collection));
+    lines.push(format!("taken over: {tasks} tasks, {sessions} sessions"));
+    lines.extend(migration.report.iter().cloned());
+    for line in &lines {
+        plan.recovery.problems.push(Problem::new(ProblemKind::Stale, names::STATE, 0, line));
+    }
+    migration::write_log(fs, around.clock.now(), &lines)
 }
 
 fn random(around: &Surroundings) -> Result<u64> {
@@ -145,14 +187,14 @@ fn keep_aside(fs: &dyn Fs, plan: &Plan) -> Result<()> {
 }
 
 impl Opened {
-    /// The shared core of an open store; and whether it needs a checkpoint at once.
+    /// The shared core of an open store, and what is to be done before it serves.
     pub(crate) fn into_core(
         self,
         around: Surroundings,
         options: Options,
         listeners: Listeners,
         lock: Box<dyn Lock>,
-    ) -> (Arc<Core>, bool) {
+    ) -> (Arc<Core>, Unsettled) {
         let now = around.clock.monotonic();
         let core = Core {
             store: self.store,
@@ -171,7 +213,7 @@ impl Opened {
             options,
         };
         core.set_checkpoint_at(&mut core.writer.lock());
-        (Arc::new(core), self.needs_checkpoint)
+        (Arc::new(core), self.unsettled)
     }
 }
 
@@ -197,14 +239,35 @@ impl Core {
         self.queue.reopen();
         drop(writer);
         drop(checkpointer);
-        self.loaded();
-        Ok(())
+        self.begin_serving(opened.unsettled)
     }
 
     /// What earlier openings left in the log counts too.
     fn set_checkpoint_at(&self, writer: &mut Writer) {
         let left = writer.log.as_ref().map_or(0, Log::size_bytes);
         writer.checkpoint_at_bytes = self.pace().0.saturating_sub(left);
+    }
+
+    /// Ends an opening: takes in what is to be taken in, tells what was found, saves what no snapshot
+    /// holds.
+    pub(crate) fn begin_serving(&self, unsettled: Unsettled) -> Result<()> {
+        let Unsettled { needs_checkpoint, intake, saved } = unsettled;
+        let snapshot_lsn = self.checkpointer.lock().snapshot_lsn;
+        if let Some(intake) = intake {
+            self.take_in(intake)?;
+        } else if let Some(lsn) = snapshot_lsn.filter(|_| snapshot_lsn != saved) {
+            // The crash came before its record, or the log is gone: without one, it might be taken
+            // for something that was put back.
+            self.log_own(&[Op::Saved { lsn }])?;
+        }
+        self.loaded();
+        if needs_checkpoint {
+            autosave(self, Reason::Interval);
+        }
+        if self.checkpointer.lock().snapshot_lsn.is_some() {
+            migration::complete_log(&*self.around.fs, self.around.clock.now())?;
+        }
+        Ok(())
     }
 
     /// Tells what an opening found.
@@ -231,7 +294,10 @@ impl Core {
         let identity = writer.identity;
         let closed = log.close(wall);
         if closed.is_ok() && saved.is_ok() {
-            write_owner(&*self.around.fs, &identity, Stage::Clean(lsn))?;
+            let table = self.table.read();
+            let [tasks, sessions] = Collection::ALL.map(|each| table.len(each) as u64);
+            let stage = Stage::Clean { lsn, documents: Some((tasks, sessions)) };
+            write_owner(&*self.around.fs, &identity, stage)?;
         }
         drop(lock);
         closed

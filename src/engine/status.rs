@@ -107,7 +107,8 @@ impl Status {
     fn of_directory(fs: &dyn Fs) -> Result<Status> {
         let (plan, writer_alive) = read_plan(fs)?;
         let mirror_lsn = mirror_lsn(fs, &plan, writer_alive)?;
-        let Plan { table, scan, snapshot_lsn, last_saved, recovery, .. } = plan;
+        let table = plan.state();
+        let Plan { scan, snapshot_lsn, last_saved, recovery, .. } = plan;
         Ok(Status {
             state_dir_exists: true,
             writeable: fs.is_writable(),

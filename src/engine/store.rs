@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use crate::base::{Clock, Entropy, Error, Event, OsEntropy, Result, SystemClock};
 use crate::engine::checkpoint::{Checkpoint, Reason};
 use crate::engine::core::{Core, Surroundings};
+use crate::engine::intake::Restored;
 use crate::engine::listeners::Listeners;
 use crate::engine::open::recover;
 use crate::engine::options::Options;
@@ -116,8 +117,8 @@ impl Builder {
     /// last opening was not shut down.
     ///
     /// # Errors
-    /// `Locked` if another opener has it. `Hole` and `Unsupported` if it cannot be opened without
-    /// losing something. Whatever the error, what was durable before still is.
+    /// `Locked` if another opener has it. `Unsupported` if a newer version wrote it. What is damaged or
+    /// missing is no error: see [`Store::recovery`]. Whatever the error, what was durable before still is.
     pub fn open(self) -> Result<Store> {
         self.options.check()?;
         let fs = match &self.fs {
@@ -142,11 +143,8 @@ impl Builder {
         let around = self.surroundings(fs);
         let Builder { options, listeners, threads, .. } = self;
         let opened = recover(&around, &options)?;
-        let (core, needs_checkpoint) = opened.into_core(around, options, listeners, lock);
-        core.loaded();
-        if needs_checkpoint {
-            autosave(&core, Reason::Interval);
-        }
+        let (core, unsettled) = opened.into_core(around, options, listeners, lock);
+        core.begin_serving(unsettled)?;
         let threads = if threads { Some(Threads::start(&core)?) } else { None };
         if core.wants_checkpoint() && core.checkpointer.lock().mirror.behind() > 0 {
             core.wishes.lock().checkpoint = Some(Reason::Interval);
@@ -240,6 +238,17 @@ impl Store {
     /// Nothing needs it for durability.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         self.core().checkpoint(Reason::Request)
+    }
+
+    /// Takes every task and session back to what a backup in the store's directory holds, deletions
+    /// included; the present state is saved as a backup first. Durable when it returns. Copying the
+    /// backup over `state.json` does the same, also while the store is closed.
+    ///
+    /// # Errors
+    /// `Invalid` if it is no backup's name, or of another store; `NotFound`; `Corrupt` if the backup
+    /// is damaged. Nothing is changed then.
+    pub fn restore(&self, backup: &str) -> Result<Restored> {
+        self.core().restore(backup)
     }
 
     /// Makes every acknowledged write durable, also those made at `Buffered`.

@@ -81,7 +81,7 @@ impl Builder {
     /// are told.
     ///
     /// # Errors
-    /// `NotFound` if there is no such directory; `Hole` and `Unsupported` as an opening would.
+    /// `NotFound` if there is no such directory; `Unsupported` as an opening would.
     /// Findings are no errors.
     pub fn verify(&self) -> Result<Verification> {
         self.verify_with(&|_| {})
@@ -231,7 +231,8 @@ fn lacks(plan: &Plan, problems: &[Problem]) -> Vec<Problem> {
     if plan.recovery.rung != Rung::Empty && plan.owner.is_none() {
         missing(OWNER, "it is missing; the next opening makes it again");
     }
-    let stopped_cleanly = plan.owner.is_some_and(|owner| matches!(owner.stage, Stage::Clean(_)));
+    let stopped_cleanly =
+        plan.owner.is_some_and(|owner| matches!(owner.stage, Stage::Clean { .. }));
     if stopped_cleanly && plan.snapshot_lsn.is_none() && plan.table.last_changed() > Lsn::ZERO {
         missing(STATE, "it is missing although the store was shut down; the next opening saves it");
     }
@@ -243,10 +244,10 @@ fn mirror_files(plan: &Plan) -> HashMap<String, (Collection, DocumentId)> {
     let mut files = HashMap::new();
     for collection in Collection::ALL {
         let mut names = Names::default();
-        for (id, _) in plan.table.iter(collection) {
+        for (id, _) in plan.shown().iter(collection) {
             names.insert(id);
         }
-        for (id, _) in plan.table.iter(collection) {
+        for (id, _) in plan.shown().iter(collection) {
             let file = join(collection.dir(), &names.file_name(id));
             files.insert(file, (collection, id.clone()));
         }
@@ -320,7 +321,7 @@ impl Known<'_> {
         let document = self.documents.get(&place.path).filter(|_| !self.told.contains(&place.path));
         let doc = document
             .zip(self.plan)
-            .and_then(|((collection, id), plan)| plan.table.get(*collection, id.as_str()));
+            .and_then(|((collection, id), plan)| plan.shown().get(*collection, id.as_str()));
         let Some(doc) = doc.filter(|_| place.bytes <= DOCUMENT_BYTES_MAX) else {
             return self.readable(place);
         };

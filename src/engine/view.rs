@@ -99,7 +99,7 @@ pub(crate) fn open_view(fs: &dyn Fs, clock: &dyn Clock) -> Result<View> {
     let (mut plan, _) = read_plan(fs)?;
     let took = clock.monotonic().saturating_sub(begun);
     plan.recovery.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    Ok(View::new(plan.table, plan.recovery.lsn, Arc::new(plan.recovery)))
+    Ok(View::new(plan.state(), plan.recovery.lsn, Arc::new(plan.recovery)))
 }
 
 /// Whether a writer is alive, by a probe of the lock that holds nothing.

@@ -139,6 +139,7 @@ mod tests {
             metrics: "{}",
             last_saved: Timestamp(0),
         })
+        .bytes
     }
 
     /// A disk with backups made at these times, in seconds.

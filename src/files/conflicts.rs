@@ -115,6 +115,16 @@ fn keep_on(shelf: Shelf, fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
     }
 }
 
+/// Keeps a text that has no file of its own in `conflicts/`, durably, under a name made from that of
+/// `of`, and says which.
+pub(crate) fn keep_text(fs: &dyn Fs, of: &str, text: &str) -> Result<String> {
+    write_temporary(fs, CONFLICT_PART, text.as_bytes(), true)?;
+    let hash = ContentHash::of(text.as_bytes());
+    let kept = place(FOR_CONFLICTS, fs, of, hash, |target| fs.rename_new(CONFLICT_PART, target))?;
+    remove_if_any(fs, CONFLICT_PART)?;
+    Ok(kept)
+}
+
 /// Moves what lies at `path` into `conflicts/`, under a name made from the name of `of`, and says
 /// which. A regular file is durable there before `path` goes away.
 pub(crate) fn put_aside(fs: &dyn Fs, path: &str, of: &str) -> Result<String> {

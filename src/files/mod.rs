@@ -9,6 +9,7 @@ pub mod backups;
 pub(crate) mod conflicts;
 #[cfg(test)]
 mod meddler;
+pub mod migration;
 pub mod mirror;
 pub mod names;
 pub mod owner;

@@ -27,8 +27,14 @@ pub enum Stage {
     },
     /// Its first segment is durable, and it was not closed.
     Open,
-    /// It was closed with everything up to this LSN in its files.
-    Clean(Lsn),
+    /// It was closed with everything in its files.
+    Clean {
+        /// Everything up to this LSN.
+        lsn: Lsn,
+        /// How many tasks and sessions there are: with so many files the mirror is whole. An owner
+        /// file without the counts is read too.
+        documents: Option<(u64, u64)>,
+    },
 }
 
 /// What `.walden` says.
@@ -71,6 +77,7 @@ struct Fields<'a> {
     pid: u32,
     state: &'a str,
     lsn: Option<u64>,
+    documents: Option<(u64, u64)>,
     former: Option<(u64, &'a str)>,
     #[serde(rename = "crc32")]
     _crc32: &'a str,
@@ -113,7 +120,7 @@ fn parse(bytes: &[u8]) -> Result<Owner, String> {
             Stage::Opening { former: former.transpose().map_err(|why: String| why)? }
         }
         ("open", None) => Stage::Open,
-        ("clean", Some(lsn)) => Stage::Clean(Lsn(lsn)),
+        ("clean", Some(lsn)) => Stage::Clean { lsn: Lsn(lsn), documents: fields.documents },
         (other, _) => return Err(format!("its state {other:?} is not known, or lacks its LSN")),
     };
     let owner = Owner {
@@ -140,7 +147,10 @@ fn render(owner: &Owner) -> String {
             format!("\"opening\",\"former\":[{incarnation},\"{nonce:016x}\"]")
         }
         Stage::Open => "\"open\"".to_owned(),
-        Stage::Clean(lsn) => format!("\"clean\",\"lsn\":{lsn}"),
+        Stage::Clean { lsn, documents: None } => format!("\"clean\",\"lsn\":{lsn}"),
+        Stage::Clean { lsn, documents: Some((tasks, sessions)) } => {
+            format!("\"clean\",\"lsn\":{lsn},\"documents\":[{tasks},{sessions}]")
+        }
     };
     let before = format!(
         "{{\"format\":{FORMAT},\"store\":\"{store}\",\"incarnation\":{incarnation},\
@@ -164,7 +174,7 @@ mod tests {
         incarnation: 3,
         nonce: 0xfeed,
         pid: 4711,
-        stage: Stage::Clean(Lsn(99)),
+        stage: Stage::Clean { lsn: Lsn(99), documents: None },
     };
 
     #[test]
@@ -178,7 +188,9 @@ mod tests {
         );
         assert_eq!(parse(text.as_bytes()), Ok(OWNER));
         let former = Some((u64::MAX, u64::MAX));
-        for stage in [Stage::Open, Stage::Opening { former }, Stage::Opening { former: None }] {
+        let clean = Stage::Clean { lsn: Lsn(7), documents: Some((3, u64::MAX)) };
+        let opening = [Stage::Opening { former }, Stage::Opening { former: None }];
+        for stage in [Stage::Open, clean].into_iter().chain(opening) {
             let other = Owner { stage, nonce: u64::MAX, ..OWNER };
             assert_eq!(parse(render(&other).as_bytes()), Ok(other));
         }

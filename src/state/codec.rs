@@ -25,6 +25,7 @@ const APPEND_LOG: u8 = 3;
 const DELETE: u8 = 4;
 const WROTE: u8 = 5;
 const REMOVED: u8 = 6;
+const SAVED: u8 = 7;
 
 /// Put and patch: a document concerned, and JSON text.
 #[derive(Encode, BorrowDecode)]
@@ -68,6 +69,11 @@ struct RemovedRecord<'a> {
     lsn: u64,
 }
 
+#[derive(Encode, BorrowDecode)]
+struct SavedRecord {
+    lsn: u64,
+}
+
 /// The kind and the payload of a record; a document's text, which would end it, beside it.
 pub(super) fn encode(op: &Op) -> (u8, Vec<u8>, Option<Arc<str>>) {
     let (kind, payload) = match op {
@@ -89,8 +95,14 @@ pub(super) fn encode(op: &Op) -> (u8, Vec<u8>, Option<Arc<str>>) {
             (WROTE, bytes(WroteRecord { file, hash: hash.0, length: *length, lsn: lsn.0 }))
         }
         Op::Removed { file, lsn } => (REMOVED, bytes(RemovedRecord { file, lsn: lsn.0 })),
+        Op::Saved { lsn } => (SAVED, bytes(SavedRecord { lsn: lsn.0 })),
     };
     (kind, payload, None)
+}
+
+/// Whether records of this kind are about documents.
+pub(super) fn is_about_document(kind: u8) -> bool {
+    matches!(kind, PUT | PATCH | APPEND_LOG | DELETE)
 }
 
 /// The mutation that a record holds, or why these bytes are none.
@@ -121,6 +133,10 @@ pub(super) fn decode(kind: u8, payload: &[u8]) -> Result<Op, String> {
         REMOVED => {
             let RemovedRecord { file, lsn } = record(payload)?;
             Op::Removed { file: file.to_owned(), lsn: Lsn(lsn) }
+        }
+        SAVED => {
+            let SavedRecord { lsn } = record(payload)?;
+            Op::Saved { lsn: Lsn(lsn) }
         }
         other => return Err(format!("a record of the unknown kind {other}")),
     })
@@ -207,6 +223,7 @@ mod tests {
                 6,
                 b"\x07\0\0\0\0\0\0\0tasks/a\x04\0\0\0\0\0\0\0",
             ),
+            (Op::Saved { lsn: Lsn(5) }, 7, b"\x05\0\0\0\0\0\0\0"),
         ]
     }
 
@@ -215,6 +232,7 @@ mod tests {
         for (op, kind, payload) in golden() {
             assert_eq!(op.encode(), (kind, payload.to_vec()), "{op:?}");
             assert_eq!(decode(kind, payload).unwrap(), op);
+            assert_eq!(is_about_document(kind), op.is_document_change());
         }
     }
 
@@ -241,7 +259,7 @@ mod tests {
     #[test]
     fn unknown_kinds_collections_and_impossible_ids_are_refused() {
         assert!(decode(0, b"").is_err());
-        assert!(decode(7, b"").is_err());
+        assert!(decode(100, b"").is_err());
         assert!(decode(DELETE, b"\x02\x02\0\0\0\0\0\0\0t1").unwrap_err().contains("collection 2"));
         assert!(decode(DELETE, b"\0\0\0\0\0\0\0\0\0").unwrap_err().contains("empty"));
         assert!(decode(DELETE, b"\0\x01\0\0\0\0\0\0\0\n").unwrap_err().contains("control"));
@@ -251,7 +269,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_decoding_panic(
-            kind in 0..9_u8, payload in prop::collection::vec(any::<u8>(), 0..64),
+            kind in 0..12_u8, payload in prop::collection::vec(any::<u8>(), 0..64),
         ) {
             if let Ok(op) = decode(kind, &payload) {
                 prop_assert_eq!(op.encode(), (kind, payload));

@@ -22,13 +22,23 @@ const LOGS: &str = "logs";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
     text: Arc<str>,
-    status: Option<Arc<str>>,
-    assigned_to: Option<Arc<str>>,
-    started_at: Option<Timestamp>,
-    completed_at: Option<Timestamp>,
-    /// Where the next entry of a `logs` array that has entries goes, so that appending to a long
-    /// one does not read it.
-    logs_end: Option<usize>,
+    members: Indexed,
+}
+
+/// What is indexed of a document's text. Whoever keeps it beside the text need not parse that again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Indexed {
+    /// The member `status`, where it is a string.
+    pub status: Option<Arc<str>>,
+    /// The member `assigned_to`, where it is a string.
+    pub assigned_to: Option<Arc<str>>,
+    /// The member `started_at`, where it is an RFC 3339 time.
+    pub started_at: Option<Timestamp>,
+    /// The member `completed_at`, where it is an RFC 3339 time.
+    pub completed_at: Option<Timestamp>,
+    /// Where in the text, in bytes, the next entry of a `logs` array that has entries goes, so that
+    /// appending to a long one does not read it.
+    pub logs_end: Option<usize>,
 }
 
 impl Document {
@@ -52,14 +62,25 @@ impl Document {
             let inside = logs.strip_suffix(']')?.trim_end_matches(json::is_space);
             (inside != "[").then(|| json::offset_in(source, logs).saturating_add(inside.len()))
         });
-        Document {
+        let members = Indexed {
             status: string("status").map(Arc::from),
             assigned_to: string("assigned_to").map(Arc::from),
             started_at: time("started_at"),
             completed_at: time("completed_at"),
             logs_end,
-            text,
-        }
+        };
+        Document { text, members }
+    }
+
+    /// A document without parsing its text: `members` are what [`members`](Document::members) gave
+    /// for one of the very same text.
+    pub fn with_members(text: impl Into<Arc<str>>, members: Indexed) -> Self {
+        Document { text: text.into(), members }
+    }
+
+    /// What is indexed of it.
+    pub fn members(&self) -> &Indexed {
+        &self.members
     }
 
     /// The text, as it was saved.
@@ -69,22 +90,22 @@ impl Document {
 
     /// The member `status`, where it is a string.
     pub fn status(&self) -> Option<&str> {
-        self.status.as_deref()
+        self.members.status.as_deref()
     }
 
     /// The member `assigned_to`, where it is a string.
     pub fn assigned_to(&self) -> Option<&str> {
-        self.assigned_to.as_deref()
+        self.members.assigned_to.as_deref()
     }
 
     /// The member `started_at`, where it is an RFC 3339 time.
     pub fn started_at(&self) -> Option<Timestamp> {
-        self.started_at
+        self.members.started_at
     }
 
     /// The member `completed_at`, where it is an RFC 3339 time.
     pub fn completed_at(&self) -> Option<Timestamp> {
-        self.completed_at
+        self.members.completed_at
     }
 
     /// The document with a merge patch applied.
@@ -95,13 +116,14 @@ impl Document {
     /// The document with one more entry in `logs`; refused where `logs` is no array.
     pub(super) fn with_log(&self, entry: &str) -> Result<Document, JsonError> {
         let entry = entry.trim_matches(json::is_space);
-        let around = self.logs_end.and_then(|at| Some((at, self.text.split_at_checked(at)?)));
+        let around =
+            self.members.logs_end.and_then(|at| Some((at, self.text.split_at_checked(at)?)));
         let Some((at, (before, after))) = around else {
             return append_to_array(&self.text, LOGS, entry).map(Document::new);
         };
         let text = [before, ",", entry, after].concat().into();
         let logs_end = Some(at.saturating_add(entry.len()).saturating_add(1));
-        Ok(Document { text, logs_end, ..self.clone() })
+        Ok(Document { text, members: Indexed { logs_end, ..self.members.clone() } })
     }
 }
 
@@ -135,6 +157,23 @@ mod tests {
         assert_eq!(document.started_at(), Timestamp::parse("2024-01-01T10:00:00Z"));
         assert_eq!(document.completed_at(), None);
         assert_eq!(Document::new("no JSON").status(), None);
+    }
+
+    #[test]
+    fn a_document_made_of_its_text_and_members_is_the_one_that_parsing_makes() {
+        for text in [
+            "{}",
+            r#"{"id": "t", "status": "\u0061b", "assigned_to": "é", "logs": [1 ]}"#,
+            r#"{"started_at": "2024-01-01T10:00:00Z", "completed_at": "2024-01-01T11:00:00.5Z"}"#,
+            r#"{"status": 7, "assigned_to": null, "started_at": "soon", "logs": []}"#,
+        ] {
+            let parsed = Document::new(text);
+            let made = Document::with_members(text, parsed.members().clone());
+            assert_eq!(made, parsed);
+            let entry = r#"{"message": "x"}"#;
+            assert_eq!(made.with_log(entry).unwrap(), parsed.with_log(entry).unwrap());
+            assert_eq!(made.patched(r#"{"a": 1}"#), parsed.patched(r#"{"a": 1}"#));
+        }
     }
 
     #[test]

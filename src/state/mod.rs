@@ -12,7 +12,7 @@ pub mod session;
 pub mod table;
 pub mod task;
 
-pub use document::Document;
+pub use document::{Document, Indexed};
 pub use metrics::Metrics;
 pub use op::{Collection, Op};
 pub use session::Session;

@@ -96,6 +96,11 @@ pub enum Op {
         /// Its document was gone as of this LSN.
         lsn: Lsn,
     },
+    /// `state.json` is durable and holds the snapshot of this LSN.
+    Saved {
+        /// The snapshot's LSN.
+        lsn: Lsn,
+    },
 }
 
 impl Op {
@@ -175,6 +180,11 @@ impl Op {
         self.target().is_some()
     }
 
+    /// The same of a record that is not decoded, by its kind.
+    pub fn is_document_kind(kind: u8) -> bool {
+        codec::is_about_document(kind)
+    }
+
     /// The document concerned, if it is about one.
     pub fn target(&self) -> Option<(Collection, &DocumentId)> {
         match self {
@@ -182,7 +192,7 @@ impl Op {
             | Op::Patch { collection, id, .. }
             | Op::Delete { collection, id } => Some((*collection, id)),
             Op::AppendLog { id, .. } => Some((Collection::Task, id)),
-            Op::Wrote { .. } | Op::Removed { .. } => None,
+            Op::Wrote { .. } | Op::Removed { .. } | Op::Saved { .. } => None,
         }
     }
 

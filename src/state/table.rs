@@ -34,6 +34,11 @@ impl Doc {
         Doc { document, lsn, suspect }
     }
 
+    /// Its text, and what is indexed of it.
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
     /// The text, as it was saved or last changed.
     pub fn text(&self) -> &Arc<str> {
         self.document.text()
@@ -159,10 +164,21 @@ impl Table {
         self.sums.metrics()
     }
 
+    /// Says that the table is as of `lsn` at least, whatever the last change to a document that is
+    /// still there: a snapshot's last change may have been a deletion.
+    pub fn advance(&mut self, lsn: Lsn) {
+        self.last_changed = self.last_changed.max(lsn);
+    }
+
     /// Puts a document from a snapshot or a mirror file in its place, whatever was there.
     pub fn load(&mut self, collection: Collection, id: &DocumentId, doc: Doc) {
         self.last_changed = self.last_changed.max(doc.lsn);
         self.set(collection, id, Some(Arc::new(doc)));
+    }
+
+    /// Takes a document away that recovery found to be deleted.
+    pub fn unload(&mut self, collection: Collection, id: &DocumentId) {
+        self.set(collection, id, None);
     }
 
     /// Applies one transaction, whole or not at all. Later mutations see the earlier ones.
@@ -203,8 +219,8 @@ impl Table {
     /// Applies what can be applied of a transaction that lies behind missing records, the last of
     /// them being `hole`.
     ///
-    /// Puts and deletes apply. A patch or log entry applies only to a document that was changed
-    /// since the hole; any other stays as it is and becomes suspect, until it is put again.
+    /// Puts and deletes apply. A patch or log entry applies only to a document that is known as of
+    /// the hole's end; any other stays as it is and becomes suspect, until it is put again.
     pub fn apply_after_hole(&mut self, changes: &[(Lsn, Op)], hole: Lsn) -> AfterHole {
         let mut left = AfterHole::default();
         for change in changes {
@@ -212,7 +228,7 @@ impl Table {
             let Some((collection, id)) = op.target() else { continue };
             let is_delta = matches!(op, Op::Patch { .. } | Op::AppendLog { .. });
             let base = self.get(collection, id.as_str()).cloned();
-            let base_is_known = base.as_ref().is_some_and(|doc| doc.lsn > hole);
+            let base_is_known = base.as_ref().is_some_and(|doc| doc.lsn >= hole);
             if (!is_delta || base_is_known) && self.apply(std::slice::from_ref(change)).is_ok() {
                 continue;
             }
@@ -255,7 +271,9 @@ impl Table {
                     .map_err(|error| Error::invalid(format!("{collection} {id}"), error.why))?;
                 Doc::new(document, lsn, doc.suspect)
             }
-            Op::Delete { .. } | Op::Wrote { .. } | Op::Removed { .. } => return Ok(None),
+            Op::Delete { .. } | Op::Wrote { .. } | Op::Removed { .. } | Op::Saved { .. } => {
+                return Ok(None);
+            }
         };
         Ok(Some(Arc::new(next)))
     }

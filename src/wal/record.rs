@@ -16,6 +16,10 @@ pub enum Origin {
     Api = 1,
     /// The engine, about its own files.
     Engine = 2,
+    /// A person who put an earlier snapshot back.
+    Restore = 3,
+    /// The taking over of an earlier implementation's directory.
+    Migration = 4,
 }
 
 /// One mutation to be logged. Its checksum is computed here, so on the caller's thread.

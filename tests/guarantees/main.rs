@@ -21,13 +21,17 @@ mod edits;
 mod faults;
 mod fidelity;
 mod ids;
+mod index;
+mod ladder;
 mod limits;
 #[path = "../support/merge.rs"]
 mod merge;
+mod migrate;
 mod operations;
 mod oracle;
 mod recovery;
 mod repair;
+mod restore;
 mod support;
 mod tidy;
 mod verify;

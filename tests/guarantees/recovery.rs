@@ -90,17 +90,13 @@ fn a_lost_first_snapshot_is_restored_from_the_log_alone() {
 }
 
 #[test]
-fn snapshot_and_backups_lost_behind_a_cut_log_are_told_and_nothing_is_changed() {
-    let (disk, _) = shut_down();
+fn snapshot_and_backups_lost_behind_a_cut_log_leave_the_mirror() {
+    let (disk, state) = shut_down();
     remove_all(&disk, "state.");
-    let before = files(&disk);
-    match open(&disk, 2) {
-        Err(Error::Hole { .. }) => assert_eq!(files(&disk), before),
-        // The log was not cut yet: then it must have everything.
-        other => panic!("{other:?}"),
-    }
-    assert!(at(&disk, 3).open_read_only().is_err());
-    assert_eq!(files(&disk), before);
+    let recovery = restored(&disk, &state);
+    assert_eq!(recovery.rung, Rung::Mirror);
+    assert!(recovery.from_mirror > 0);
+    assert!(has(&recovery.problems, ProblemKind::Missing, "wal"), "{recovery:#?}");
 }
 
 #[test]

@@ -45,7 +45,8 @@ fn mended(disk: &SimFs, state: &Documents, what: &str) -> Repair {
     for (name, bytes) in &before {
         // The engine replaces or prunes what is intact of these itself, as ever.
         let is_intact = repaired.before.problems.iter().all(|problem| problem.file != *name);
-        let is_engines = name.starts_with("wal/") || name == ".walden";
+        let is_engines = name.starts_with("wal/")
+            || [".walden", "state.migration-v1-to-v2.log"].contains(&name.as_str());
         let is_engines = is_engines || (name.starts_with("state.backup.") && is_intact);
         assert!(is_engines || is_kept(bytes), "{what}: {name} is nowhere");
     }
@@ -56,7 +57,7 @@ fn mended(disk: &SimFs, state: &Documents, what: &str) -> Repair {
 fn every_file_damaged_in_turn_is_mended_and_what_was_removed_is_kept_byte_by_byte() {
     let (whole, other) = (reference(1), reference(50));
     let state = state_of(&whole);
-    let (mut tried, mut kept, mut refused) = (0, 0, Vec::new());
+    let (mut tried, mut kept) = (0, 0);
     for name in whole.names() {
         for how in DAMAGES {
             let disk = whole.if_killed();
@@ -65,16 +66,12 @@ fn every_file_damaged_in_turn_is_mended_and_what_was_removed_is_kept_byte_by_byt
             }
             tried += 1;
             let what = format!("{name} {how}");
-            if let Err(Error::Hole { .. }) = at(&disk, 83).verify() {
-                refused.push(what);
-                continue;
-            }
             let repaired = mended(&disk, &state, &what);
             kept += repaired.actions.iter().filter(|step| step.kept.is_some()).count();
         }
     }
-    println!("{tried} damages mended, {kept} files kept; refused: {refused:?}");
-    assert!(tried > 90 && kept > 40 && refused.is_empty(), "{tried}, {kept}, {refused:?}");
+    println!("{tried} damages mended, {kept} files kept");
+    assert!(tried > 90 && kept > 40, "{tried}, {kept}");
 }
 
 #[test]

@@ -223,12 +223,14 @@ pub(crate) fn damage(disk: &SimFs, other: &SimFs, name: &str, how: &str) -> Opti
     (contents != bytes).then(|| disk.write_now(name, &contents).unwrap())
 }
 
-/// Whether nothing can tell of this damage: an opaque file, or bytes of the log that say nothing.
+/// Whether nothing can tell of this damage: an opaque file, an intact index that is merely not used, or
+/// bytes of the log that say nothing.
 fn is_past_telling(disk: &SimFs, name: &str, how: &str) -> bool {
     let opaque = ["logs/", "reports/", "archive/", "conflicts/", "quarantine/"];
     let is_opaque = opaque.iter().any(|dir| name.starts_with(dir))
         || name.starts_with("state.pre-")
         || name.starts_with("state.migration");
+    let is_opaque = is_opaque || (how == "swapped" && name == "wal/state.index");
     let bytes = disk.read_now(name).unwrap();
     is_opaque || how == "flipped" && name.starts_with("wal/") && bytes[bytes.len() / 3] == 0
 }

@@ -184,6 +184,12 @@ pub(crate) enum StoreVerb {
     },
     /// Bring state.json and the task files up to date now
     Checkpoint,
+    /// Take every document back to a backup; the present state becomes a backup first
+    Restore {
+        /// A backup in the store's directory, as `ls` shows it
+        #[arg(value_name = "state.backup.TIME.json")]
+        backup: PathBuf,
+    },
     /// Tell how the store is, without opening it for writing
     Status,
     /// Check every byte of every file, and list every finding; changes nothing

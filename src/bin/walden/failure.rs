@@ -90,7 +90,6 @@ fn of_store(error: &Error) -> (&'static str, u8) {
         Error::NotFound { .. } => ("not_found", 3),
         Error::Conflict { .. } => ("conflict", 4),
         Error::Corrupt { .. } => ("corrupt", 5),
-        Error::Hole { .. } => ("hole", 5),
         Error::Locked { .. } => ("locked", 6),
         Error::Io { .. } => ("io", 7),
         Error::DiskFull { .. } => ("disk_full", 7),

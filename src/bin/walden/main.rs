@@ -14,6 +14,7 @@ mod lines;
 mod output;
 mod progress;
 mod replay;
+mod restore;
 mod shell;
 mod trace;
 mod transfer;
@@ -74,6 +75,7 @@ fn run_on_store(shell: &Shell, verb: StoreVerb) -> Outcome {
         StoreVerb::Log { id, message, level } => write::log(shell, &id, message, level),
         StoreVerb::Rm { which, id } => write::remove(shell, which.collection(), &id),
         StoreVerb::Checkpoint => write::checkpoint(shell),
+        StoreVerb::Restore { backup } => restore::restore(shell, &backup),
         StoreVerb::Status => inspect::status(shell),
         StoreVerb::Verify => inspect::verify(shell),
         StoreVerb::Repair { dry_run } => inspect::repair(shell, dry_run),

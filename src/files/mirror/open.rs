@@ -361,7 +361,7 @@ fn is_part_of(bytes: &[u8], whole: &[u8]) -> bool {
         })
 }
 
-fn id_inside(bytes: &[u8]) -> Option<DocumentId> {
+pub(super) fn id_inside(bytes: &[u8]) -> Option<DocumentId> {
     let object = Object::parse(std::str::from_utf8(bytes).ok()?).ok()?;
     let id: String = serde_json::from_str(object.get("id")?).ok()?;
     DocumentId::new(&id).ok()
@@ -371,7 +371,7 @@ fn id_of_plain(name: &str) -> Option<DocumentId> {
     DocumentId::new(name.strip_suffix(".json")?).ok()
 }
 
-fn list(fs: &dyn Fs, dir: &str) -> Result<Vec<Entry>> {
+pub(super) fn list(fs: &dyn Fs, dir: &str) -> Result<Vec<Entry>> {
     match fs.list(dir) {
         Ok(entries) => Ok(entries),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),

@@ -16,17 +16,20 @@
 //! The digest is the [`ContentHash`] of the file with the digest's own digits as zeros, so every
 //! other byte is under it. Documents are sorted by the bytes of their ids.
 
+pub mod index;
 mod parse;
 mod save;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::ops::Range;
 
 use crate::base::{ContentHash, DocumentId, Lsn, StoreId, Timestamp};
+use crate::state::Doc;
 
+pub use index::{Index, Loaded, load};
 pub use parse::{Defect, Parsed, parse, peek, read};
-pub use save::{Saved, leftovers, save};
+pub use save::{Saved, leftovers, save, save_as_backup};
 
 /// The version of the format that is written.
 pub const VERSION: &str = "2.0.0";
@@ -43,10 +46,11 @@ pub struct Snapshot {
     pub store: StoreId,
     /// The last mutation in it.
     pub lsn: Lsn,
-    /// The tasks, in the order of the file, each document's text verbatim.
-    pub tasks: Vec<(DocumentId, Arc<str>)>,
+    /// The tasks, in the order of the file, each document's text verbatim. When a document was last
+    /// changed, and whether it is suspect, only an index tells; without, it is as of `lsn`.
+    pub tasks: Vec<(DocumentId, Doc)>,
     /// The sessions, likewise.
-    pub sessions: Vec<(DocumentId, Arc<str>)>,
+    pub sessions: Vec<(DocumentId, Doc)>,
     /// When it was saved, as it stands in the file.
     pub last_saved: Option<String>,
 }
@@ -68,8 +72,36 @@ pub struct Contents<'a> {
     pub last_saved: Timestamp,
 }
 
-/// The bytes of `state.json`.
-pub fn render(contents: Contents<'_>) -> Vec<u8> {
+/// What tells one `state.json` from every other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The store it is of.
+    pub store: StoreId,
+    /// The last mutation in it.
+    pub lsn: Lsn,
+    /// When it was saved.
+    pub last_saved: Timestamp,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Its digest.
+    pub digest: ContentHash,
+    /// Where the digits of that begin in it, in bytes.
+    pub digest_at: u64,
+}
+
+/// A snapshot, ready to be saved.
+#[derive(Debug)]
+pub struct Rendered {
+    /// The bytes of `state.json`.
+    pub bytes: Vec<u8>,
+    /// What tells it from every other.
+    pub head: Head,
+    /// Where in it the tasks' texts are, in bytes, by the bytes of their ids; then the sessions'.
+    pub spans: Vec<Range<u64>>,
+}
+
+/// Lays out `state.json`.
+pub fn render(contents: Contents<'_>) -> Rendered {
     let Contents { store, lsn, mut tasks, mut sessions, metrics, last_saved } = contents;
     let documents = tasks.len().saturating_add(sessions.len());
     let text_bytes: usize =
@@ -83,31 +115,41 @@ pub fn render(contents: Contents<'_>) -> Vec<u8> {
     );
     out.push_str(&engine);
     let digest_at = out.len();
+    let mut spans = Vec::with_capacity(documents);
     out.push_str(NO_DIGEST);
     out.push_str("\"},\n");
-    push_documents(&mut out, "tasks", &mut tasks);
-    push_documents(&mut out, "sessions", &mut sessions);
+    push_documents(&mut out, "tasks", &mut tasks, &mut spans);
+    push_documents(&mut out, "sessions", &mut sessions, &mut spans);
     out.push_str("  \"metrics\": ");
     out.push_str(metrics);
     out.push_str(",\n  \"last_saved\": \"");
     out.push_str(&last_saved.to_string());
     out.push_str("\"\n}\n");
     let mut bytes = out.into_bytes();
-    let digest = ContentHash::of(&bytes).to_string();
+    let digest = ContentHash::of(&bytes);
     if let Some(place) = bytes.get_mut(digest_at..digest_at.saturating_add(NO_DIGEST.len())) {
-        place.copy_from_slice(digest.as_bytes());
+        place.copy_from_slice(digest.to_string().as_bytes());
     }
-    bytes
+    let (length, digest_at) = (bytes.len() as u64, digest_at as u64);
+    let head = Head { store, lsn, last_saved, length, digest, digest_at };
+    Rendered { bytes, head, spans }
 }
 
-fn push_documents(out: &mut String, key: &str, documents: &mut [(&DocumentId, &str)]) {
+fn push_documents(
+    out: &mut String,
+    key: &str,
+    documents: &mut [(&DocumentId, &str)],
+    spans: &mut Vec<Range<u64>>,
+) {
     documents.sort_unstable_by_key(|(id, _)| *id);
     out.push_str("  \"");
     out.push_str(key);
     out.push_str("\": [");
     for (index, (_, text)) in documents.iter().enumerate() {
         out.push_str(if index == 0 { "\n    " } else { ",\n    " });
+        let start = out.len() as u64;
         out.push_str(text);
+        spans.push(start..out.len() as u64);
     }
     out.push_str(if documents.is_empty() { "],\n" } else { "\n  ],\n" });
 }

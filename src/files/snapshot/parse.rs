@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::io::ErrorKind;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::error::Category;
@@ -19,6 +18,7 @@ use crate::base::{
     ContentHash, ContentHasher, DocumentId, Error, Lsn, ProblemKind, Result, StoreId,
 };
 use crate::fs::{Fs, Mode, read_file, read_full_at};
+use crate::state::{Doc, Document};
 
 /// What a file in the place of a snapshot is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +98,15 @@ impl fmt::Display for Defect {
 
 /// Reads and parses a snapshot or backup; `None` if there is no such file.
 pub fn read(fs: &dyn Fs, file: &str) -> Result<Option<Parsed>> {
+    read_with(fs, file, parse)
+}
+
+/// The same with another way to tell what the bytes are.
+pub(super) fn read_with(
+    fs: &dyn Fs,
+    file: &str,
+    parse: impl FnOnce(&[u8]) -> Parsed,
+) -> Result<Option<Parsed>> {
     let unreadable =
         |why: &str| Ok(Some(Parsed::NotIntact(Defect::Unreadable { why: why.to_owned() })));
     match read_file(fs, file, BYTES_MAX) {
@@ -219,8 +228,8 @@ fn load(
     engine: &Engine<'_>,
     (store, lsn): (StoreId, Lsn),
 ) -> Result<Snapshot, Defect> {
-    let tasks = documents(file.tasks, "tasks")?;
-    let sessions = documents(file.sessions, "sessions")?;
+    let tasks = documents(file.tasks, "tasks", lsn)?;
+    let sessions = documents(file.sessions, "sessions", lsn)?;
     let found = tasks.len().saturating_add(sessions.len()) as u64;
     if found != engine.documents {
         let why = format!("it holds {found} documents and names {}", engine.documents);
@@ -230,9 +239,13 @@ fn load(
     Ok(Snapshot { store, lsn, tasks, sessions, last_saved })
 }
 
-fn documents(array: Option<&RawValue>, key: &str) -> Result<Vec<(DocumentId, Arc<str>)>, Defect> {
+fn documents(
+    array: Option<&RawValue>,
+    key: &str,
+    lsn: Lsn,
+) -> Result<Vec<(DocumentId, Doc)>, Defect> {
     #[derive(Deserialize)]
-    struct Document<'a> {
+    struct Named<'a> {
         #[serde(borrow)]
         id: Cow<'a, str>,
     }
@@ -247,14 +260,14 @@ fn documents(array: Option<&RawValue>, key: &str) -> Result<Vec<(DocumentId, Arc
         if !text.get().starts_with('{') {
             return Err(wrong(format!("{} is no object", text.get())));
         }
-        let Document { id } =
+        let Named { id } =
             serde_json::from_str(text.get()).map_err(|error| wrong(error.to_string()))?;
         let id = DocumentId::new(&id).map_err(|error| wrong(error.to_string()))?;
         if !seen.insert(id.clone()) {
             return Err(wrong(format!("the id {:?} appears twice", id.as_str())));
         }
         let whole = with_space_around(array.get(), text.get(), &mut from);
-        documents.push((id, Arc::from(whole)));
+        documents.push((id, Doc::new(Document::new(whole), lsn, false)));
     }
     Ok(documents)
 }

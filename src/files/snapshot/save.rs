@@ -19,7 +19,10 @@ use super::parse::{Parsed, peek, read};
 use crate::base::{Error, Lsn, Problem, ProblemKind, Result, StoreId, Timestamp};
 use crate::files::backups;
 use crate::files::conflicts::{cannot_link, keep, put_aside, sync_dir};
-use crate::files::names::{CONFLICT_PART, STATE, STATE_PART, STATE_SWAP, WAL};
+use crate::files::migration;
+use crate::files::names::{
+    CONFLICT_PART, PRE_MIGRATION_BACKUP, STATE, STATE_PART, STATE_SWAP, WAL,
+};
 use crate::files::stat;
 use crate::fs::replace::{remove_if_any, write_temporary};
 use crate::fs::{Fs, Kind, Stat, read_file};
@@ -98,6 +101,9 @@ fn give_second_name(
         return Ok(Former::NoFile);
     }
     let strange = if last == Some(&found) { None } else { not_ours(fs, store)? };
+    if matches!(strange, Some((ProblemKind::Stale, _))) && migration::is_kept(fs)? {
+        return Ok(Former::Backup(PRE_MIGRATION_BACKUP.to_owned(), found));
+    }
     let Some((kind, why)) = strange else {
         let name = back_up(fs, &found, now)?;
         sync_dir(fs, "")?;
@@ -203,6 +209,16 @@ fn aside_as_edited(fs: &dyn Fs) -> Result<Problem> {
     let kept = put_aside(fs, STATE_SWAP, STATE)?;
     let detail = format!("somebody changed it while it was being saved; that is kept as {kept}");
     Ok(Problem::new(ProblemKind::Edited, STATE, 0, detail))
+}
+
+/// Saves `bytes` (from [`super::render`]) as a backup, durably, whatever `state.json` is; says under
+/// which name.
+pub fn save_as_backup(fs: &dyn Fs, bytes: &[u8], now: Timestamp) -> Result<String> {
+    write_temporary(fs, STATE_PART, bytes, true)?;
+    let name = backups::next_name(&backups::list(fs)?, now);
+    rename_new(fs, STATE_PART, &name)?;
+    sync_dir(fs, "")?;
+    Ok(name)
 }
 
 fn publish_as_backup(fs: &dyn Fs, now: Timestamp, mut problems: Vec<Problem>) -> Result<Saved> {

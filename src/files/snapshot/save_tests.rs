@@ -21,6 +21,7 @@ fn bytes(lsn: u64) -> Vec<u8> {
         metrics: "{}",
         last_saved: Timestamp(0),
     })
+    .bytes
 }
 
 fn disk() -> SimFs {

@@ -1,6 +1,7 @@
 //! Snapshots: what is rendered is read back verbatim, and nothing else vouches for itself.
 
 use super::*;
+use crate::state::Document;
 
 const STORE: StoreId = StoreId(7);
 
@@ -26,6 +27,7 @@ fn rendered() -> Vec<u8> {
         metrics: "{\"total_tasks\":3}",
         last_saved: Timestamp(1),
     })
+    .bytes
 }
 
 fn intact(bytes: &[u8]) -> Snapshot {
@@ -52,9 +54,10 @@ fn signed(text: &str) -> String {
 fn documents_come_back_verbatim_and_sorted() {
     let snapshot = intact(&rendered());
     let tasks: Vec<(&str, &str)> =
-        snapshot.tasks.iter().map(|(id, text)| (id.as_str(), &**text)).collect();
+        snapshot.tasks.iter().map(|(id, doc)| (id.as_str(), &**doc.text())).collect();
     assert_eq!(tasks, [TASKS[1], TASKS[0], TASKS[2]]);
-    assert_eq!(snapshot.sessions, [(id("s"), Arc::from(" {\"id\":\"s\"}\n"))]);
+    let session = Doc::new(Document::new(" {\"id\":\"s\"}\n"), Lsn(41), false);
+    assert_eq!(snapshot.sessions, [(id("s"), session)]);
     assert_eq!((snapshot.store, snapshot.lsn), (STORE, Lsn(41)));
     assert_eq!(snapshot.last_saved.as_deref(), Some("1970-01-01T00:00:00.000000001Z"));
 }
@@ -75,9 +78,10 @@ fn white_space_around_a_document_comes_back_too() {
                     sessions: Vec::new(),
                     metrics: "{}",
                     last_saved: Timestamp(0),
-                });
+                })
+                .bytes;
                 let tasks = intact(&bytes).tasks;
-                let found: Vec<&str> = tasks.iter().map(|(_, text)| &**text).collect();
+                let found: Vec<&str> = tasks.iter().map(|(_, doc)| &**doc.text()).collect();
                 let saved: Vec<&str> =
                     texts[..count].iter().map(|(_, text)| text.as_str()).collect();
                 assert_eq!(found, saved);
@@ -97,8 +101,9 @@ fn a_document_may_be_nested_as_deep_as_any() {
         sessions: Vec::new(),
         metrics: "{}",
         last_saved: Timestamp(0),
-    });
-    assert_eq!(&*intact(&bytes).tasks[0].1, deep);
+    })
+    .bytes;
+    assert_eq!(&**intact(&bytes).tasks[0].1.text(), deep);
 }
 
 #[test]
@@ -111,7 +116,8 @@ fn the_format_stays_as_it_is() {
         sessions: Vec::new(),
         metrics: "{}",
         last_saved: Timestamp(0),
-    });
+    })
+    .bytes;
     let golden = "{\n  \"version\": \"2.0.0\",\n  \"engine\": {\"store\": \
                   \"00000000000000000000000000000007\", \"lsn\": 7, \"documents\": 1, \"digest\": \
                   \"DIGEST\"},\n  \"tasks\": [\n    {\"id\": \"a\"}\n  ],\n  \"sessions\": [],\n  \
@@ -128,7 +134,8 @@ fn an_empty_store_has_a_snapshot_too() {
         sessions: Vec::new(),
         metrics: "{}",
         last_saved: Timestamp(0),
-    });
+    })
+    .bytes;
     assert!(intact(&bytes).tasks.is_empty());
 }
 

@@ -1,0 +1,171 @@
+//! Taking in what recovery or a checkpoint found: an earlier snapshot that a person put back, or the
+//! directory of the earlier implementation.
+//!
+//! One transaction, so that it is taken in whole or not at all, and once: a restore logs with it that
+//! `state.json` is that snapshot from now on.
+
+use serde::Serialize;
+
+use crate::base::{Error, Event, Lsn, Result};
+use crate::engine::checkpoint::{Checkpointer, Reason};
+use crate::engine::core::{Core, Writer};
+use crate::engine::recovery::{Intake, diff, table_of};
+use crate::files::names::{self, STATE};
+use crate::files::snapshot::{self, Parsed};
+use crate::files::{conflicts, stat};
+use crate::state::{Op, Table};
+use crate::wal::{Origin, Record};
+
+/// What a restore did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Restored {
+    /// The LSN of the snapshot whose state is in force again.
+    pub from_lsn: Lsn,
+    /// The LSN at which it is in force.
+    pub lsn: Lsn,
+    /// Documents put back, changed back or deleted.
+    pub documents_changed: usize,
+    /// The backup that holds the state before; `None` if nothing changed.
+    pub saved_as: Option<String>,
+}
+
+impl Core {
+    /// Takes in what an opening found; a checkpoint should follow.
+    pub(crate) fn take_in(&self, intake: Intake) -> Result<()> {
+        let mut checkpointer = self.checkpointer.lock();
+        match intake {
+            Intake::Restore { table, lsn } => {
+                let restored = self.restore_to(&table, lsn, Some(lsn))?;
+                drop(checkpointer);
+                self.tell_restored(&restored);
+                Ok(())
+            }
+            Intake::Migration(migration) => {
+                let fs = &*self.around.fs;
+                for (of, text) in &migration.losers {
+                    conflicts::keep_text(fs, of, text)?;
+                }
+                let mut writer = self.writer.lock();
+                let ops = diff(&self.table.read(), &migration.table);
+                self.commit_own(&mut writer, ops, Origin::Migration)?;
+                drop(writer);
+                for (file, hash, length) in migration.old_names {
+                    checkpointer.mirror.taken_in(file, hash, length);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes every document back to `target`, the snapshot of `from_lsn`. The present state is saved as
+    /// a backup first. Nobody commits in between. `in_place` is the LSN of what lies in the place of
+    /// `state.json`: the same, or that of the last snapshot; it is logged, so that a later opening does
+    /// not take it for something else.
+    fn restore_to(&self, target: &Table, from_lsn: Lsn, in_place: Option<Lsn>) -> Result<Restored> {
+        let fs = &*self.around.fs;
+        let mut writer = self.writer.lock();
+        let before = writer.sync()?;
+        let present = self.table.read().clone();
+        let mut ops = diff(&present, target);
+        let documents_changed = ops.len();
+        let mut saved_as = None;
+        if documents_changed > 0 {
+            let now = self.around.clock.now();
+            let (rendered, _) = self.render(&present, before, now);
+            saved_as = Some(snapshot::save_as_backup(fs, &rendered.bytes, now)?);
+        }
+        ops.extend(in_place.map(|lsn| Op::Saved { lsn }));
+        let lsn = self.commit_own(&mut writer, ops, Origin::Restore)?;
+        drop(writer);
+        Ok(Restored { from_lsn, lsn, documents_changed, saved_as })
+    }
+
+    /// Logs and applies the engine's own transaction, durably, before anybody else's.
+    fn commit_own(&self, writer: &mut Writer, ops: Vec<Op>, origin: Origin) -> Result<Lsn> {
+        let last = ops.len().saturating_sub(1);
+        let records: Vec<Record> = ops
+            .iter()
+            .enumerate()
+            .map(|(index, op)| {
+                let (kind, payload) = op.encode();
+                let record = Record::new(kind, origin, payload);
+                if index < last { record.continued() } else { record }
+            })
+            .collect();
+        let last_lsn = writer.write(self, &records, true)?;
+        let first = last_lsn.0.saturating_sub(records.len() as u64).saturating_add(1);
+        let changes: Vec<(Lsn, Op)> = (first..).map(Lsn).zip(ops).collect();
+        let applied = self.table.write().apply(&changes);
+        applied.map_err(|refused| refused.error)?;
+        writer.note_changed(&changes);
+        Ok(last_lsn)
+    }
+
+    /// Restores, if a person put an earlier snapshot in the place of `state.json`.
+    pub(crate) fn look_for_restore(
+        &self,
+        checkpointer: &mut Checkpointer,
+    ) -> Result<Option<Restored>> {
+        let fs = &*self.around.fs;
+        let found = stat(fs, STATE)?;
+        if found.is_none() || found == checkpointer.state_stat || found == checkpointer.looked_at {
+            return Ok(None);
+        }
+        checkpointer.looked_at = found;
+        self.restore_from(checkpointer, STATE)
+    }
+
+    /// Restores, if a file is an intact snapshot of this store, older than the last one.
+    pub(crate) fn restore_from(
+        &self,
+        checkpointer: &mut Checkpointer,
+        file: &str,
+    ) -> Result<Option<Restored>> {
+        let Some(Parsed::Intact(snapshot)) = snapshot::read(&*self.around.fs, file)? else {
+            return Ok(None);
+        };
+        let is_older = checkpointer.snapshot_lsn.is_some_and(|last| snapshot.lsn < last);
+        if snapshot.store != self.store || !is_older {
+            return Ok(None);
+        }
+        let lsn = snapshot.lsn;
+        let in_place = (file == STATE).then_some(lsn).or(checkpointer.snapshot_lsn);
+        let restored = self.restore_to(&table_of(snapshot), lsn, in_place)?;
+        checkpointer.snapshot_lsn = in_place;
+        Ok(Some(restored))
+    }
+
+    /// Restores a backup by its name.
+    pub(crate) fn restore(&self, backup: &str) -> Result<Restored> {
+        let fs = &*self.around.fs;
+        if names::parse_backup(backup).is_none() {
+            let why = "it is no backup's name; `ls` shows them as state.backup.<time>.json";
+            return Err(Error::invalid(backup, why));
+        }
+        let snapshot = match snapshot::read(fs, backup)? {
+            None => return Err(Error::not_found(fs.display(backup))),
+            Some(Parsed::Intact(snapshot)) if snapshot.store == self.store => snapshot,
+            Some(Parsed::Intact(snapshot)) => {
+                let why = format!("it is a backup of another store, {}", snapshot.store);
+                return Err(Error::invalid(fs.display(backup), why));
+            }
+            Some(Parsed::NotIntact(defect)) => {
+                return Err(Error::corrupt(fs.display(backup), 0, defect));
+            }
+        };
+        let checkpointer = self.checkpointer.lock();
+        let lsn = snapshot.lsn;
+        let in_place = checkpointer.snapshot_lsn;
+        let restored = self.restore_to(&table_of(snapshot), lsn, in_place)?;
+        drop(checkpointer);
+        self.checkpoint(Reason::Request)?;
+        self.tell_restored(&restored);
+        Ok(restored)
+    }
+
+    pub(crate) fn tell_restored(&self, restored: &Restored) {
+        let Restored { from_lsn, lsn, documents_changed, .. } = *restored;
+        tracing::info!(%from_lsn, %lsn, documents_changed, "an earlier snapshot was restored");
+        self.listeners.emit(&Event::StateRestored { from_lsn, lsn, documents_changed });
+    }
+}

@@ -1,0 +1,161 @@
+//! From the base to the state: the log's records in order, and what to do where some are missing.
+
+use std::collections::HashMap;
+
+use crate::base::{ContentHash, DocumentId, Error, Lsn, Problem, ProblemKind, Result};
+use crate::engine::recovery::doubt::{AsOf, Doubt, Hole};
+use crate::files::names::WAL;
+use crate::fs::Fs;
+use crate::state::{Collection, Op, Table};
+use crate::wal::{RecordView, Replayed, Scan};
+
+/// What replaying gives.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) table: Table,
+    pub(super) records: u64,
+    pub(super) problems: Vec<Problem>,
+    /// Hashes that the log records as written to each mirror file.
+    pub(super) versions: HashMap<String, Vec<ContentHash>>,
+    /// The LSN that the last `saved` record names.
+    pub(super) saved: Option<Lsn>,
+    /// How the holes were crossed, if there were any.
+    pub(super) doubt: Option<Doubt>,
+}
+
+/// Applies the log to `base`. `gap` is what is missing before the log's first record.
+pub(super) fn replay(
+    fs: &dyn Fs,
+    scan: &Scan,
+    base: Table,
+    base_lsn: Lsn,
+    gap: Option<Hole>,
+    doubt: impl Fn() -> Result<Doubt>,
+) -> Result<Outcome> {
+    let mut outcome = Outcome { table: base, ..Outcome::default() };
+    let mut passed = base_lsn;
+    let mut hole = None;
+    if let Some(gap) = gap {
+        outcome.cross(gap, &doubt)?;
+        hole = Some(gap.last);
+    }
+    scan.replay(fs, WAL, Lsn::ZERO, &mut |replayed| {
+        let records = match replayed {
+            Replayed::Group(records) => records,
+            Replayed::Hole(last) => {
+                if last > base_lsn && hole.is_none_or(|hole| last > hole) {
+                    outcome.cross(Hole { after: passed, last, log_is_gone: false }, &doubt)?;
+                    hole = Some(last);
+                }
+                return Ok(());
+            }
+        };
+        for transaction in records.chunk_by(|record, _| record.continues()) {
+            let last = transaction.last().map(|record| record.lsn);
+            let is_new = last.is_some_and(|last| last > base_lsn);
+            let changes = decode(fs, transaction, is_new)?;
+            outcome.note(&changes);
+            if let Some((lsn, _)) = changes.last().filter(|_| is_new) {
+                passed = *lsn;
+                outcome.apply(&changes, hole);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(outcome)
+}
+
+impl Outcome {
+    /// What records say about files.
+    fn note(&mut self, changes: &[(Lsn, Op)]) {
+        for (_, op) in changes {
+            match op {
+                Op::Wrote { file, hash, .. } => {
+                    self.versions.entry(file.clone()).or_default().push(*hash);
+                }
+                Op::Saved { lsn } => self.saved = Some(*lsn),
+                _ => {}
+            }
+        }
+    }
+
+    fn apply(&mut self, changes: &[(Lsn, Op)], hole: Option<Lsn>) {
+        let (Some(hole), Some(doubt)) = (hole, &self.doubt) else {
+            self.count(changes);
+            if let Err(refused) = self.table.apply(changes) {
+                // It was refused in the same way when it was made, and its caller told.
+                tracing::debug!(error = %refused.error, "replayed a refused change");
+            }
+            return;
+        };
+        let is_new = |(lsn, op): &(Lsn, Op)| op.target().is_some_and(|id| !doubt.knows(id, *lsn));
+        let new: Vec<(Lsn, Op)> = changes.iter().filter(|change| is_new(change)).cloned().collect();
+        self.count(&new);
+        let after = self.table.apply_after_hole(&new, hole);
+        for (collection, id) in after.suspect.iter().chain(&after.missing) {
+            self.problems.push(suspect(
+                *collection,
+                id,
+                "a change to it could not be applied, since records before that change are missing",
+            ));
+        }
+    }
+
+    fn count(&mut self, changes: &[(Lsn, Op)]) {
+        self.records += changes.iter().filter(|(_, op)| op.is_document_change()).count() as u64;
+    }
+
+    fn cross(&mut self, hole: Hole, doubt: &impl Fn() -> Result<Doubt>) -> Result<()> {
+        let doubt = match &mut self.doubt {
+            Some(doubt) => doubt,
+            none => none.insert(doubt()?),
+        };
+        self.problems.extend(doubt.cross(hole, &mut self.table));
+        Ok(())
+    }
+}
+
+pub(super) fn suspect(collection: Collection, id: &DocumentId, why: &str) -> Problem {
+    Problem::new(ProblemKind::Suspect, format!("{}/{id}", collection.dir()), 0, why)
+}
+
+/// All that the log says of the mirror's files: for when some of it is missing.
+pub(super) fn evidence(fs: &dyn Fs, scan: &Scan, as_of: &mut AsOf) -> Result<()> {
+    scan.replay(fs, WAL, Lsn::ZERO, &mut |replayed| {
+        for transaction in replayed.records().chunk_by(|record, _| record.continues()) {
+            for (_, op) in decode(fs, transaction, false)? {
+                match op {
+                    Op::Wrote { file, hash, lsn, .. } => as_of.wrote(&file, hash, lsn),
+                    Op::Removed { file, lsn } => as_of.removed(&file, lsn),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The mutations of a transaction; without those of documents, which cost most, if they are not
+/// wanted.
+fn decode(
+    fs: &dyn Fs,
+    transaction: &[RecordView<'_>],
+    with_documents: bool,
+) -> Result<Vec<(Lsn, Op)>> {
+    let mut changes = Vec::with_capacity(transaction.len());
+    let wanted = |record: &&RecordView<'_>| with_documents || !Op::is_document_kind(record.kind);
+    for record in transaction.iter().filter(wanted) {
+        match Op::decode(record.kind, record.payload) {
+            Ok(op) => changes.push((record.lsn, op)),
+            Err(why) if record.may_be_skipped() => {
+                tracing::debug!(lsn = %record.lsn, why, "skipped a record of an unknown kind");
+            }
+            Err(why) => {
+                let what = format!("{}, record {}", fs.display(WAL), record.lsn);
+                let why = format!("{why}; was it written by a newer Walden?");
+                return Err(Error::Unsupported { what, why });
+            }
+        }
+    }
+    Ok(changes)
+}

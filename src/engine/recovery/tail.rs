@@ -1,0 +1,91 @@
+//! The log behind the base: what of it is there, and what is missing between the two.
+
+use crate::base::{Lsn, Problem, ProblemKind, Result, StoreId};
+use crate::engine::recovery::doubt::Hole;
+use crate::engine::recovery::{Rung, hints, problem_of};
+use crate::files::names::WAL;
+use crate::files::owner::{Owner, Stage};
+use crate::fs::Fs;
+use crate::wal::{self, Scan};
+
+/// The log as it was found.
+pub(super) struct Tail {
+    pub(super) scan: Scan,
+    /// What is missing between the base and the log's first record.
+    pub(super) gap: Option<Hole>,
+    /// The LSN of the clean stop, if the last opening came to one.
+    pub(super) clean: Option<Lsn>,
+    /// Whether there is no log at all.
+    pub(super) is_gone: bool,
+    /// Whether it should be there.
+    is_lost: bool,
+}
+
+impl Tail {
+    /// Scans the log behind a base of this LSN and rung. `state_is_a_backup` says that `state.json`
+    /// may have been put back, so that it is not known to hold everything.
+    pub(super) fn read(
+        fs: &dyn Fs,
+        owner: Option<&Owner>,
+        store: Option<StoreId>,
+        (base_lsn, rung, state_is_a_backup): (Lsn, Rung, bool),
+    ) -> Result<Tail> {
+        let scan = wal::scan(fs, WAL, &hints(store, owner, base_lsn))?;
+        let clean = match owner.map(|owner| owner.stage) {
+            Some(Stage::Clean { lsn, .. }) => Some(lsn),
+            _ => None,
+        };
+        let is_gone = scan.size_bytes == 0;
+        let is_lost = is_gone && clean.is_none() && had_log(owner, store);
+        if is_gone
+            && rung == Rung::Snapshot
+            && !state_is_a_backup
+            && let Some(clean) = clean
+        {
+            // A clean shutdown left nothing in the log that the snapshot has not: it can be deleted.
+            let scan = wal::scan(fs, WAL, &hints(store, owner, base_lsn.max(clean)))?;
+            return Ok(Tail { scan, gap: None, clean: Some(clean), is_gone, is_lost });
+        }
+        let last = match (is_gone, clean) {
+            (false, _) => scan.first_base,
+            (true, Some(clean)) => clean,
+            (true, None) if is_lost => base_lsn.next(),
+            (true, None) => base_lsn,
+        };
+        let hole = Hole { after: base_lsn, last, log_is_gone: is_gone };
+        let gap = (last > base_lsn).then_some(hole);
+        Ok(Tail { scan, gap, clean, is_gone, is_lost })
+    }
+
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut missing = |detail: String| {
+            problems.push(Problem::new(ProblemKind::Missing, WAL, 0, detail));
+        };
+        if self.is_lost {
+            missing(
+                "the log is gone although the store was not shut down; what was written since the \
+                 last snapshot is lost, but for what the mirror's files show"
+                    .to_owned(),
+            );
+        } else if let Some(Hole { after, last, log_is_gone: false }) = self.gap {
+            missing(format!(
+                "LSN {} to {last} are missing, and no snapshot is new enough to do without them; of \
+                 each document the newest version that is left was taken",
+                after.next()
+            ));
+        }
+        problems.extend(self.scan.findings.iter().map(problem_of));
+        problems
+    }
+}
+
+/// Whether there was a log, as far as the rest of the store tells. The very first opening of a store
+/// may have been cut off before it made one.
+fn had_log(owner: Option<&Owner>, store: Option<StoreId>) -> bool {
+    match owner.map(|owner| owner.stage) {
+        Some(Stage::Opening { former }) => former.is_some(),
+        Some(Stage::Open | Stage::Clean { .. }) => true,
+        None => store.is_some(),
+    }
+}

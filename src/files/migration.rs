@@ -1,0 +1,73 @@
+//! The files of a migration: the byte-exact copy of the earlier `state.json`, and the log of what was
+//! done.
+//!
+//! The copy is durable before anything else is changed, and never replaced: a second one with other
+//! contents goes to `conflicts/`.
+
+use std::io::ErrorKind;
+
+use crate::base::{Error, Result, Timestamp};
+use crate::files::conflicts::{Sight, keep, look, sync_dir};
+use crate::files::names::{MIGRATION_LOG, PRE_MIGRATION_BACKUP, STATE, STATE_PART};
+use crate::files::snapshot;
+use crate::fs::replace::{remove_if_any, replace, write_temporary};
+use crate::fs::{Fs, read_file, read_file_if_any};
+
+const LOG_BYTES_MAX: u64 = 256 << 20;
+const COMPLETED: &str = "completed: state.json is of version 2.0.0 now\n";
+
+/// Copies `state.json`, if there is one, before it is migrated; says where to. `wal/` must exist.
+pub fn keep_original(fs: &dyn Fs) -> Result<Option<String>> {
+    let Sight::File(_, hash) = look(fs, STATE)? else { return Ok(None) };
+    match look(fs, PRE_MIGRATION_BACKUP)? {
+        Sight::File(file, kept) if kept == hash => {
+            let flushed = file.sync_data();
+            flushed.map_err(|e| Error::io("flush", fs.display(PRE_MIGRATION_BACKUP), e))?;
+            sync_dir(fs, "")?;
+            return Ok(Some(PRE_MIGRATION_BACKUP.to_owned()));
+        }
+        Sight::Nothing => {}
+        Sight::File(..) | Sight::NoFile => return keep(fs, STATE, STATE).map(Some),
+    }
+    let bytes = read_file(fs, STATE, snapshot::BYTES_MAX);
+    let bytes = bytes.map_err(|error| Error::io("read", fs.display(STATE), error))?;
+    write_temporary(fs, STATE_PART, &bytes, true)?;
+    match fs.rename_new(STATE_PART, PRE_MIGRATION_BACKUP) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            remove_if_any(fs, STATE_PART)?;
+            return keep(fs, STATE, STATE).map(Some);
+        }
+        Err(error) => return Err(Error::io("rename", fs.display(STATE_PART), error)),
+    }
+    sync_dir(fs, "")?;
+    Ok(Some(PRE_MIGRATION_BACKUP.to_owned()))
+}
+
+/// Whether `state.json` is kept, byte by byte, as the copy before a migration.
+pub(crate) fn is_kept(fs: &dyn Fs) -> Result<bool> {
+    let Sight::File(_, kept) = look(fs, PRE_MIGRATION_BACKUP)? else { return Ok(false) };
+    Ok(matches!(look(fs, STATE)?, Sight::File(_, hash) if hash == kept))
+}
+
+/// Writes what a migration found and is about to do. Durable when it returns.
+pub fn write_log(fs: &dyn Fs, now: Timestamp, lines: &[String]) -> Result<()> {
+    let mut text = format!("{now} migration to version 2.0.0\n");
+    for line in lines {
+        text.push_str(line);
+        text.push('\n');
+    }
+    replace(fs, MIGRATION_LOG, STATE_PART, text.as_bytes())
+}
+
+/// Notes that a migration is complete, if one is not yet noted to be.
+pub fn complete_log(fs: &dyn Fs, now: Timestamp) -> Result<()> {
+    let Ok(Some(mut text)) = read_file_if_any(fs, MIGRATION_LOG, LOG_BYTES_MAX) else {
+        return Ok(());
+    };
+    if text.ends_with(COMPLETED.as_bytes()) {
+        return Ok(());
+    }
+    text.extend_from_slice(format!("{now} {COMPLETED}").as_bytes());
+    replace(fs, MIGRATION_LOG, STATE_PART, &text)
+}
