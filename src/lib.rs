@@ -16,8 +16,9 @@ pub use base::{
     Result, StoreId, SystemClock, Timestamp, sanitize_id,
 };
 pub use engine::{
-    Builder, Checkpoint, Commit, CommitStats, Durability, Options, Recovery, Restored, Rung,
-    Status, Store, Tx, Verification, View, status, verify,
+    Action, Builder, Checkpoint, Commit, CommitStats, Durability, Options, Progress, Recovery,
+    Repair, RepairOptions, Restored, Rung, Status, Step, Store, Tx, Verification, View, repair,
+    status, verify,
 };
 pub use state::{Collection, Doc, LogEntry, Metrics, Session, State, Status as TaskStatus, Task};
 

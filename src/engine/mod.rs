@@ -3,6 +3,7 @@
 //! Architecture invariant: only here are threads made, time passes and things wait; what is on disk,
 //! and in what order, is decided by the layers below.
 
+mod census;
 mod checkpoint;
 mod core;
 mod documents;
@@ -14,12 +15,14 @@ mod options;
 mod outputs;
 mod queue;
 mod recovery;
+mod repair;
 mod room;
 mod status;
 mod store;
 mod submit;
 mod threads;
 mod tx;
+mod verify;
 mod view;
 mod whole;
 
@@ -28,7 +31,9 @@ pub use handle::Commit;
 pub use intake::Restored;
 pub use options::{Durability, Options};
 pub use recovery::{Recovery, Rung};
-pub use status::{CommitStats, Status, Verification, status, verify};
+pub use repair::{Action, Repair, RepairOptions, Step, repair};
+pub use status::{CommitStats, Status, status};
 pub use store::{Builder, Store};
 pub use tx::Tx;
+pub use verify::{Progress, Verification, verify};
 pub use view::View;

@@ -1,20 +1,21 @@
-//! What can be told of a store: its status, its counters, and whether every file is what it should be.
+//! What can be told of a store: its status and its counters.
 
 use std::path::Path;
 
 use serde::Serialize;
 
-use crate::base::{Error, Lsn, Problem, ProblemKind, Result};
+use crate::base::{Error, Lsn, Result};
+use crate::engine::census;
 use crate::engine::core::Core;
-use crate::engine::recovery::{Plan, Recovery, Rung};
+use crate::engine::recovery::{Plan, Recovery};
 use crate::engine::store::{Store, owner_pid};
-use crate::engine::view::{read_plan, writer_is_alive};
+use crate::engine::view::read_plan;
 use crate::files::backups;
-use crate::files::names::{self, OutputKind, WAL};
+use crate::files::names::OutputKind;
 use crate::files::outputs;
 use crate::fs::Fs;
 use crate::state::{Collection, Metrics};
-use crate::wal::{LogStats, SegmentNumber};
+use crate::wal::LogStats;
 
 /// A store's status; as JSON, the fields have these names.
 #[derive(Clone, Debug, Serialize)]
@@ -55,6 +56,10 @@ pub struct Status {
     pub owner_pid: Option<u32>,
     /// How the store was found when it was opened: by its writer, or by this reading of it.
     pub recovery: Recovery,
+    /// What lies directly in the directory and can be used by others than its owner. Not part of the
+    /// JSON form.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
 }
 
 /// What a store's log did since it was opened.
@@ -75,16 +80,6 @@ impl From<LogStats> for CommitStats {
         let LogStats { groups, records, flushes, bytes, .. } = stats;
         CommitStats { groups, records, flushes, bytes }
     }
-}
-
-/// What [`verify`] found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Verification {
-    /// Whether nothing is damaged, missing or foreign. What people changed, torn ends and stale
-    /// leftovers do not make a store unsound.
-    pub ok: bool,
-    /// Every finding.
-    pub problems: Vec<Problem>,
 }
 
 impl Status {
@@ -117,6 +112,7 @@ impl Status {
             wal_bytes,
             owner_pid: Some(std::process::id()),
             recovery: (**core.recovery.lock()).clone(),
+            warnings: census::warnings(fs)?,
         })
     }
 
@@ -145,6 +141,7 @@ impl Status {
             wal_bytes: scan.size_bytes,
             owner_pid: owner_pid(fs).filter(|_| writer_alive),
             recovery,
+            warnings: census::warnings(fs)?,
         })
     }
 }
@@ -172,51 +169,4 @@ fn mirror_lsn(fs: &dyn Fs, plan: &Plan, writer_alive: bool) -> Result<Lsn> {
 /// `NotFound` if there is no such directory.
 pub fn status(path: impl AsRef<Path>) -> Result<Status> {
     Status::of_directory(&*Store::builder(path).existing_fs()?)
-}
-
-/// [`Builder::verify`](crate::Builder::verify) of the store in `path`.
-pub fn verify(path: impl AsRef<Path>) -> Result<Verification> {
-    Store::builder(path).verify()
-}
-
-pub(crate) fn verify_directory(fs: &dyn Fs) -> Result<Verification> {
-    let (plan, writer_alive) = read_plan(fs)?;
-    let mut problems = plan.recovery.problems.clone();
-    // Beside a writer the mirror is changing; it is its own to watch.
-    if !writer_alive && !writer_is_alive(fs)? {
-        let (_, found) = plan.mirror(fs)?;
-        problems.extend(found);
-    }
-    if let Some(store) = plan.store {
-        problems.extend(backups::verify(fs, store)?);
-    }
-    problems.extend(foreign_files(&plan));
-    if plan.recovery.rung != Rung::Empty && plan.owner.is_none() {
-        let seen = problems.iter().any(|problem| problem.file == names::OWNER);
-        if !seen {
-            let detail = "it is missing; the next opening makes it again";
-            problems.push(Problem::new(ProblemKind::Missing, names::OWNER, 0, detail));
-        }
-    }
-    problems.sort_by(|a, b| (&a.file, a.offset).cmp(&(&b.file, b.offset)));
-    problems.dedup();
-    let ok = problems.iter().all(|problem| problem.kind.is_harmless());
-    Ok(Verification { ok, problems })
-}
-
-/// Names in `wal/` and segments that belong to nobody.
-fn foreign_files(plan: &Plan) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for file in &plan.scan.other_files {
-        if names::is_engine_temporary(file) || SegmentNumber::parse_temporary(file).is_some() {
-            continue;
-        }
-        let file = crate::fs::join(WAL, file);
-        if file == names::STATE_INDEX {
-            continue;
-        }
-        let detail = "it is no file of the log and is left alone";
-        problems.push(Problem::new(ProblemKind::Foreign, file, 0, detail));
-    }
-    problems
 }

@@ -16,7 +16,7 @@ use crate::engine::listeners::Listeners;
 use crate::engine::open::recover;
 use crate::engine::options::Options;
 use crate::engine::recovery::Recovery;
-use crate::engine::status::{CommitStats, Status, Verification, verify_directory};
+use crate::engine::status::{CommitStats, Status};
 use crate::engine::threads::{Threads, autosave};
 use crate::engine::view::{View, open_view};
 use crate::files::owner::{self, OwnerFile};
@@ -125,9 +125,23 @@ impl Builder {
             Some(fs) => fs.clone(),
             None => Arc::new(RealFs::create(&self.path).map_err(|e| self.failed("open", e))?),
         };
-        let Builder { options, clock, entropy, listeners, threads, .. } = self;
-        let around = Surroundings { fs, clock, entropy, threads };
-        let lock = lock(&around, options.lock_wait)?;
+        let lock = self.lock(&fs)?;
+        self.open_locked(fs, lock)
+    }
+
+    /// Takes the writer's lock, or says who has it.
+    pub(crate) fn lock(&self, fs: &Arc<dyn Fs>) -> Result<Box<dyn Lock>> {
+        lock(&self.surroundings(fs.clone()), self.options.lock_wait)
+    }
+
+    fn surroundings(&self, fs: Arc<dyn Fs>) -> Surroundings {
+        let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
+        Surroundings { fs, clock, entropy, threads: self.threads }
+    }
+
+    pub(crate) fn open_locked(self, fs: Arc<dyn Fs>, lock: Box<dyn Lock>) -> Result<Store> {
+        let around = self.surroundings(fs);
+        let Builder { options, listeners, threads, .. } = self;
         let opened = recover(&around, &options)?;
         let (core, unsettled) = opened.into_core(around, options, listeners, lock);
         core.begin_serving(unsettled)?;
@@ -148,13 +162,8 @@ impl Builder {
         open_view(&*self.existing_fs()?, &*self.clock)
     }
 
-    /// Holds log, snapshot, backups and mirror against each other by hash; changes nothing.
-    ///
-    /// # Errors
-    /// `NotFound` if there is no such directory; `Unsupported` as an opening would.
-    /// Findings are no errors.
-    pub fn verify(&self) -> Result<Verification> {
-        verify_directory(&*self.existing_fs()?)
+    pub(crate) fn makes_threads(&self) -> bool {
+        self.threads
     }
 
     /// The disk of a directory that must be there.

@@ -5,9 +5,13 @@ use std::thread;
 use std::time::Duration;
 
 use crate::base::{Clock, DocumentId, Error, Lsn, ProblemKind, Result};
-use crate::engine::recovery::{Plan, Recovery, plan};
+use crate::engine::recovery::{Plan, Recovery, hints, plan};
+use crate::engine::store::Builder;
+use crate::files::names::WAL;
+use crate::files::owner::{self, OwnerFile};
 use crate::fs::{Fs, LockMode};
 use crate::state::{Collection, Doc, Metrics, Session, Table, Task};
+use crate::wal::{self, SegmentListing};
 
 /// Beside a writer files are cut and replaced while they are read; so often it is tried again.
 const ATTEMPTS_MAX: u32 = 20;
@@ -134,4 +138,32 @@ pub(crate) fn read_plan(fs: &dyn Fs) -> Result<(Plan, bool)> {
         thread::sleep(ATTEMPT_PAUSE);
     }
     Ok((plan(fs)?, true))
+}
+
+impl Builder {
+    /// Lists the log's segments and groups with what a recovery makes of each; reads only, also from a
+    /// damaged log that could not be opened.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such directory; `Unsupported` for segments of a newer version.
+    pub fn list_log(&self) -> Result<Vec<SegmentListing>> {
+        list_log(&*self.existing_fs()?)
+    }
+}
+
+/// Lists the log by what a recovery knows of it; where there can be no recovery, by what `.walden`
+/// says.
+fn list_log(fs: &dyn Fs) -> Result<Vec<SegmentListing>> {
+    let hints = match read_plan(fs) {
+        Ok((plan, _)) => hints(plan.store, plan.owner.as_ref(), plan.recovery.base_lsn),
+        Err(error) => {
+            tracing::debug!(%error, "the log is listed without a recovery");
+            let owner = match owner::read(fs)? {
+                OwnerFile::Intact(owner) => Some(owner),
+                OwnerFile::Missing | OwnerFile::Damaged { .. } => None,
+            };
+            hints(owner.map(|owner| owner.store), owner.as_ref(), Lsn::ZERO)
+        }
+    };
+    wal::list(fs, WAL, &hints)
 }

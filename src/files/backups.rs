@@ -104,13 +104,9 @@ pub fn newest_intact(fs: &dyn Fs, store: StoreId) -> Result<Fallback> {
     Ok(Fallback { newest: newest.map(|(backup, snapshot)| (backup.name, snapshot)), problems })
 }
 
-/// Reads every backup, and says which are not intact snapshots of this store.
-pub fn verify(fs: &dyn Fs, store: StoreId) -> Result<Vec<Problem>> {
-    let mut problems = Vec::new();
-    for backup in list(fs)? {
-        problems.extend(read(fs, store, &backup.name)?.and_then(Result::err));
-    }
-    Ok(problems)
+/// Reads a backup whole, and says what is wrong with it, if anything is.
+pub fn check(fs: &dyn Fs, store: StoreId, name: &str) -> Result<Option<Problem>> {
+    Ok(read(fs, store, name)?.and_then(Result::err))
 }
 
 /// A backup, or what is wrong with it; `None` if it is gone.

@@ -1,14 +1,15 @@
-//! What people wrote, kept in `conflicts/` before its place is taken.
+//! What people wrote, kept in `conflicts/` before its place is taken; and what is damaged, in
+//! `quarantine/`.
 //!
 //! A file gets its second name there, contents and name durable, *before* its first name goes away,
 //! so that there is no instant, not even after a power cut, at which it has none. Nothing here ever
-//! replaces or removes a file in `conflicts/`; the same contents are kept once.
+//! replaces or removes a file in the two directories; the same contents are kept once.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use crate::base::{ContentHash, ContentHasher, Error, Result};
-use crate::files::names::{self, CONFLICT_PART, CONFLICTS};
+use crate::files::names::{self, CONFLICT_PART, CONFLICTS, QUARANTINE};
 use crate::files::stat;
 use crate::fs::replace::{remove_if_any, write_temporary};
 use crate::fs::{File, Fs, Mode, read_file, read_full_at};
@@ -32,6 +33,16 @@ pub(crate) fn hash_of(file: &dyn File) -> io::Result<ContentHash> {
         }
     }
 }
+
+/// Where something is kept for good: the directory, and how its names are made.
+#[derive(Clone, Copy)]
+struct Shelf {
+    dir: &'static str,
+    name: fn(&str, ContentHash, u32) -> String,
+}
+
+const FOR_CONFLICTS: Shelf = Shelf { dir: CONFLICTS, name: names::conflict };
+const FOR_DAMAGE: Shelf = Shelf { dir: QUARANTINE, name: names::quarantine };
 
 /// What lies under a name.
 #[derive(Clone, Debug)]
@@ -76,16 +87,26 @@ pub(crate) fn sync_dir(fs: &dyn Fs, dir: &str) -> Result<()> {
 /// Gives the regular file at `path` a second, durable name in `conflicts/`, made from the name of
 /// `of`, and says which; where the file system cannot link, a copy gets it.
 pub(crate) fn keep(fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
+    keep_on(FOR_CONFLICTS, fs, path, of)
+}
+
+/// Gives the damaged regular file at `path` a second, durable name in `quarantine/`, as [`keep`] does
+/// in `conflicts/`.
+pub(crate) fn quarantine(fs: &dyn Fs, path: &str) -> Result<String> {
+    keep_on(FOR_DAMAGE, fs, path, path)
+}
+
+fn keep_on(shelf: Shelf, fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
     let Sight::File(file, hash) = look(fs, path)? else {
         return Err(Error::not_found(fs.display(path)));
     };
     file.sync_data().map_err(|error| Error::io("flush", fs.display(path), error))?;
-    match place(fs, of, hash, |target| fs.link(path, target)) {
+    match place(shelf, fs, of, hash, |target| fs.link(path, target)) {
         Ok(kept) => Ok(kept),
         Err(Error::Io { source, .. }) if cannot_link(source.kind()) => {
             let bytes = read_file(fs, path, COPY_BYTES_MAX)
                 .map_err(|error| Error::io("read", fs.display(path), error))?;
-            keep_bytes(fs, CONFLICT_PART, of, &bytes)
+            keep_bytes_on(shelf, fs, CONFLICT_PART, of, &bytes)
         }
         Err(error) => Err(error),
     }
@@ -99,8 +120,19 @@ pub(crate) fn keep_text(fs: &dyn Fs, of: &str, text: &str) -> Result<String> {
 
 /// The same for any bytes, by way of `temporary`.
 pub(crate) fn keep_bytes(fs: &dyn Fs, temporary: &str, of: &str, bytes: &[u8]) -> Result<String> {
+    keep_bytes_on(FOR_CONFLICTS, fs, temporary, of, bytes)
+}
+
+fn keep_bytes_on(
+    shelf: Shelf,
+    fs: &dyn Fs,
+    temporary: &str,
+    of: &str,
+    bytes: &[u8],
+) -> Result<String> {
     write_temporary(fs, temporary, bytes, true)?;
-    let kept = place(fs, of, ContentHash::of(bytes), |target| fs.rename_new(temporary, target))?;
+    let hash = ContentHash::of(bytes);
+    let kept = place(shelf, fs, of, hash, |target| fs.rename_new(temporary, target))?;
     remove_if_any(fs, temporary)?;
     Ok(kept)
 }
@@ -134,7 +166,7 @@ pub(crate) fn keep_open(fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
             return Ok(target);
         }
     }
-    Err(every_name_is_taken(fs))
+    Err(taken(fs, FOR_CONFLICTS))
 }
 
 /// Whether somebody has the file at `path` open for writing, as far as the system tells: where it
@@ -167,12 +199,49 @@ fn has_writer(fs: &dyn Fs, path: &str) -> Result<bool> {
 /// which. A regular file is durable there before `path` goes away.
 pub(crate) fn put_aside(fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
     if matches!(look(fs, path)?, Sight::NoFile) {
-        // Of a link or a directory only the name can be moved.
-        return place(fs, of, ContentHash::of(&[]), |target| fs.rename_new(path, target));
+        return move_name(FOR_CONFLICTS, fs, path, of);
     }
     let kept = keep(fs, path, of)?;
     remove_if_any(fs, path)?;
     Ok(kept)
+}
+
+/// Moves what lies at `path` into `quarantine/`, whatever it is, and says which name it has there;
+/// `None` if nothing lies there. It is durable there before `path` goes away, and that is durable
+/// too when this returns.
+pub(crate) fn set_aside(fs: &dyn Fs, path: &str) -> Result<Option<String>> {
+    let kept = match look(fs, path)? {
+        Sight::Nothing => return Ok(None),
+        Sight::NoFile => move_name(FOR_DAMAGE, fs, path, path)?,
+        Sight::File(..) => {
+            let kept = quarantine(fs, path)?;
+            remove_if_any(fs, path)?;
+            kept
+        }
+    };
+    sync_dir(fs, path.split_once('/').map_or("", |(dir, _)| dir))?;
+    Ok(Some(kept))
+}
+
+/// Moves what is no regular file, or may not be read: only its name can be moved.
+fn move_name(shelf: Shelf, fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
+    ensure_dir(fs, shelf.dir)?;
+    for attempt in 0..ATTEMPTS_MAX {
+        let target = (shelf.name)(of, ContentHash::of(&[]), attempt);
+        match fs.rename_new(path, &target) {
+            Ok(()) => {
+                sync_dir(fs, shelf.dir)?;
+                return Ok(target);
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(Error::io("move aside", fs.display(path), error)),
+        }
+    }
+    Err(taken(fs, shelf))
+}
+
+fn taken(fs: &dyn Fs, shelf: Shelf) -> Error {
+    Error::Conflict { what: fs.display(shelf.dir), why: "every name for it is taken".into() }
 }
 
 /// Whether an error of `link` says that it cannot be done here at all.
@@ -180,35 +249,32 @@ pub(crate) fn cannot_link(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Unsupported | ErrorKind::PermissionDenied | ErrorKind::TooManyLinks)
 }
 
-/// Finds a name in `conflicts/` for contents, and has it `given` unless they are there already. The
-/// name is durable when this returns.
+/// Finds a name for contents, and has it `given` unless they are there already. The name is durable
+/// when this returns.
 fn place(
+    shelf: Shelf,
     fs: &dyn Fs,
     of: &str,
     hash: ContentHash,
     given: impl Fn(&str) -> io::Result<()>,
 ) -> Result<String> {
-    ensure_dir(fs, CONFLICTS)?;
+    ensure_dir(fs, shelf.dir)?;
     for attempt in 0..ATTEMPTS_MAX {
-        let target = names::conflict(of, hash, attempt);
+        let target = (shelf.name)(of, hash, attempt);
         let is_there = match given(&target) {
             Ok(()) => true,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => holds(fs, &target, hash)?,
             Err(error) => return Err(Error::io("keep", fs.display(&target), error)),
         };
         if is_there {
-            sync_dir(fs, CONFLICTS)?;
+            sync_dir(fs, shelf.dir)?;
             return Ok(target);
         }
     }
-    Err(every_name_is_taken(fs))
+    Err(taken(fs, shelf))
 }
 
-fn every_name_is_taken(fs: &dyn Fs) -> Error {
-    Error::Conflict { what: fs.display(CONFLICTS), why: "every name for it is taken".into() }
-}
-
-/// Whether a file in `conflicts/` has these contents already; then they are made durable.
+/// Whether a file that was kept has these contents already; then they are made durable.
 fn holds(fs: &dyn Fs, target: &str, hash: ContentHash) -> Result<bool> {
     match look(fs, target)? {
         Sight::File(file, found) if found == hash => {
@@ -216,5 +282,45 @@ fn holds(fs: &dyn Fs, target: &str, hash: ContentHash) -> Result<bool> {
             Ok(true)
         }
         Sight::File(..) | Sight::NoFile | Sight::Nothing => Ok(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::Kind;
+    use crate::fs::sim::SimFs;
+
+    #[test]
+    fn what_is_no_file_is_moved_also_where_an_empty_file_has_its_name() {
+        for shelf in [FOR_CONFLICTS, FOR_DAMAGE] {
+            let disk = SimFs::new();
+            let taken = (shelf.name)("tasks/a.json", ContentHash::of(&[]), 0);
+            disk.write_now(&taken, b"").unwrap();
+            disk.write_now("tasks/b.json", b"").unwrap();
+            disk.plant_now("tasks/a.json", Kind::Other).unwrap();
+            let kept = match shelf.dir {
+                CONFLICTS => put_aside(&disk, "tasks/a.json", "tasks/a.json").unwrap(),
+                _ => set_aside(&disk, "tasks/a.json").unwrap().unwrap(),
+            };
+            assert_ne!(kept, taken);
+            assert_eq!(disk.stat("tasks/a.json").unwrap(), None);
+            assert_eq!(disk.stat(&kept).unwrap().unwrap().kind, Kind::Other);
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_set_aside_once_and_its_place_is_free() {
+        let disk = SimFs::new();
+        let mut names = Vec::new();
+        for bytes in [&b"one"[..], b"one", b"two"] {
+            disk.write_now("state.json", bytes).unwrap();
+            let kept = set_aside(&disk, "state.json").unwrap().unwrap();
+            assert_eq!(disk.read_now(&kept).unwrap(), bytes);
+            assert_eq!(disk.read_now("state.json"), None);
+            names.push(kept);
+        }
+        assert!(names[0] == names[1] && names[1] != names[2], "{names:?}");
+        assert_eq!(set_aside(&disk, "state.json").unwrap(), None);
     }
 }

@@ -25,7 +25,7 @@ impl Collection {
     pub const ALL: [Collection; 2] = [Collection::Task, Collection::Session];
 
     /// The directory of its files, and its key in `state.json`.
-    pub fn dir(self) -> &'static str {
+    pub const fn dir(self) -> &'static str {
         match self {
             Collection::Task => "tasks",
             Collection::Session => "sessions",

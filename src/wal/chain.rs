@@ -11,8 +11,7 @@ use std::io;
 use crate::base::{Error, Lsn, Result, StoreId};
 use crate::fs::{Fs, Kind, join};
 use crate::wal::format::{
-    GroupKind, HeaderBlock, Identity, NUMBER_MAX, SEGMENT_HEADER_BYTES, SegmentHeader,
-    SegmentNumber,
+    GroupKind, HeaderBlock, Identity, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentNumber,
 };
 use crate::wal::reader::{GroupRef, Piece, SegmentIndex, index_segment, read_header};
 use crate::wal::scan::{Finding, Hints, Join, Verdict};
@@ -78,7 +77,7 @@ impl Directory {
             let number = SegmentNumber::parse(&entry.name);
             directory.taken_numbers.extend(number);
             match number {
-                Some(number) if entry.kind == Kind::File && number.0 < NUMBER_MAX => {
+                Some(number) if entry.kind == Kind::File && number.is_usable() => {
                     numbers.push(number);
                 }
                 _ => directory.other_files.push(entry.name),

@@ -41,6 +41,11 @@ impl SegmentNumber {
         format!("{:020}.wal", self.0)
     }
 
+    /// Whether a segment can have this number.
+    pub(crate) fn is_usable(self) -> bool {
+        self.0 < NUMBER_MAX
+    }
+
     /// The name under which the segment is prepared.
     pub fn temporary_name(self) -> String {
         format!("{:020}.tmp", self.0)

@@ -9,6 +9,7 @@
 mod chain;
 pub mod format;
 mod group;
+mod listing;
 mod log;
 mod options;
 pub mod reader;
@@ -21,6 +22,9 @@ mod tests;
 mod walk;
 
 pub use format::{Identity, SegmentNumber};
+pub use listing::{
+    DamageListing, GroupListing, PieceListing, SegmentListing, SegmentState, Worth, list,
+};
 pub use log::Log;
 pub use options::{LogOptions, LogStats};
 pub use record::{Origin, RECORD_BYTES_MAX, Record, RecordView};

@@ -5,4 +5,5 @@ mod corruption_tests;
 mod crash_tests;
 mod failure_tests;
 mod guarantee_tests;
+mod listing_tests;
 mod oracle;

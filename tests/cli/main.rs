@@ -13,6 +13,7 @@
 
 mod demo;
 mod failures;
+mod inspecting;
 mod reading;
 mod real_data;
 mod replay;

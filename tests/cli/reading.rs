@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use crate::support::Place;
 
-const READING: [&str; 7] = [
+const READING: [&str; 11] = [
     "list",
     "list --format json",
     "list --session",
@@ -12,6 +12,10 @@ const READING: [&str; 7] = [
     "export",
     "status --format json",
     "verify --format json",
+    "wal",
+    "wal --groups",
+    "wal --groups --format json",
+    "repair --dry-run",
 ];
 
 fn assert_reading_changes_nothing(place: &Place) {

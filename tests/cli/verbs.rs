@@ -160,7 +160,10 @@ fn status_is_one_object_with_the_fields_that_scripts_rely_on() {
 #[test]
 fn verify_is_ok_with_an_edit_and_exits_5_on_damage() {
     let place = with_two();
-    assert_eq!(place.ok("verify --format json"), "{\"ok\":true,\"problems\":[]}\n");
+    let sound: Value = serde_json::from_str(&place.ok("verify --format json")).unwrap();
+    assert_eq!((&sound["ok"], &sound["problems"]), (&json!(true), &json!([])));
+    assert_eq!(sound["bytes"], sound["bytes_total"]);
+    assert!(sound["files"].as_u64() >= Some(5) && sound["bytes"].as_u64() > Some(0), "{sound}");
     assert_eq!(place.ok("verify"), "ok\n");
 
     place.write("state/tasks/a.json", "{\"id\":\"a\",\"status\":\"mine\"}");

@@ -13,6 +13,36 @@ The directory is --dir, else STATE_PATH from the environment or from ./.env, els
 
 Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict, 5 corruption, 6 locked, 7 disk.";
 
+const VERIFY_ABOUT: &str = "\
+Check every byte of every file, and list every finding; changes nothing.
+
+As JSON it is one object: ok, problems (each with file, offset, kind, detail), and how much was \
+checked: files, bytes, bytes_total. Findings of the kinds edited, torn and stale leave ok true; with \
+any other, the exit code is 5.";
+
+const REPAIR_ABOUT: &str = "\
+Bring a damaged store back to a sound state, keeping all that is removed.
+
+Damaged and foreign files are moved to quarantine/, never deleted; then the store is opened, which \
+recovers it, saved, shut down, and verified again. What people changed is left as an opening leaves \
+it. The exit code is 0 if the store is sound afterwards, or after a dry run, and else 5.
+
+As JSON it is one object: dry_run, actions (each with problem, action, kept), before and after (as \
+`verify` prints them; after is null for a dry run), failure. An action is leave, quarantine (moved to \
+kept), keep (has a second name there) or open (the opening sees to it).";
+
+const WAL_ABOUT: &str = "\
+List the segments of the log, or its groups; changes nothing. It also lists a damaged log.
+
+As JSON, one object a line. type \"segment\": number, file, bytes, used_bytes, incarnation, first_lsn, \
+last_lsn, groups, records, state (prepared, open, sealed, closed), verdict. With --groups each is \
+followed by what is in it, by offset. type \"group\": segment, offset, kind (data, start, witness, \
+seal, close), first_lsn, records, bytes, durable_lsn, time, verdict. type \"damage\": segment, offset, \
+bytes, verdict, why.
+
+A verdict is stands (part of the log), void (says nothing, or nothing any more), foreign (another \
+store's), torn (cut by a crash, nothing durable is missing) or corrupt.";
+
 /// Keeps the state of coding agents and job queues: crash-safe, and at rest as plain JSON.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true, after_help = AFTER_HELP)]
@@ -162,6 +192,24 @@ pub(crate) enum StoreVerb {
     },
     /// Tell how the store is, without opening it for writing
     Status,
-    /// Compare log, state.json and task files, and list every finding; changes nothing
+    /// Check every byte of every file, and list every finding; changes nothing
+    #[command(long_about = VERIFY_ABOUT)]
     Verify,
+    /// Bring a damaged store back to a sound state, keeping all that is removed
+    #[command(long_about = REPAIR_ABOUT)]
+    Repair {
+        /// Only list what would be done, and change no byte
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// List the segments of the log, or its groups; changes nothing
+    #[command(long_about = WAL_ABOUT)]
+    Wal {
+        /// List what is in each segment: groups and damaged regions
+        #[arg(long)]
+        groups: bool,
+        /// At most so many lines
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
 }

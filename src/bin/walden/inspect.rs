@@ -1,14 +1,15 @@
-//! `status` and `verify`: what is known of the store, without changing a byte of it.
+//! `status` and `verify`: what is known of the store, without changing a byte of it; and `repair`,
+//! which changes what `verify` does not find sound.
 
 use std::process::ExitCode;
 
 use serde_json::Value;
-use walden::Status;
+use walden::{RepairOptions, Status, Step, Store, Verification};
 
 use crate::args::Format;
 use crate::failure::{Failure, Outcome};
-use crate::output;
 use crate::shell::Shell;
+use crate::{output, progress};
 
 /// `verify` found damage.
 const NOT_OK: u8 = 5;
@@ -19,7 +20,10 @@ pub(crate) fn status(shell: &Shell) -> Outcome {
     output::warn_of(&status.recovery.problems);
     match shell.format {
         Format::Json => output::json_line(&status)?,
-        Format::Human => print_status(&status)?,
+        Format::Human => {
+            warn(&status.warnings);
+            print_status(&status)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -49,22 +53,75 @@ fn print_members(prefix: &str, members: &serde_json::Map<String, Value>) -> Resu
     Ok(())
 }
 
-/// Compares log, snapshot and mirror.
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        output::tell("warning", warning);
+    }
+}
+
+/// Checks every file.
 pub(crate) fn verify(shell: &Shell) -> Outcome {
-    let found = walden::verify(&shell.dir)?;
+    let bar = progress::bytes_bar("verifying");
+    let found = Store::builder(&shell.dir).verify_with(&|progress| {
+        bar.set_length(progress.bytes_total);
+        bar.set_position(progress.bytes);
+    });
+    bar.finish_and_clear();
+    let found = found?;
     match shell.format {
         Format::Json => output::json_line(&found)?,
         Format::Human => {
-            for problem in &found.problems {
-                output::line(&problem.to_string())?;
-            }
-            let verdict = match (found.ok, found.problems.len()) {
-                (true, 0) => "ok".to_owned(),
-                (true, harmless) => format!("ok; {harmless} harmless findings"),
-                (false, findings) => format!("NOT OK: {findings} findings"),
-            };
-            output::line(&verdict)?;
+            warn(&found.warnings);
+            print_verification(&found)?;
         }
     }
-    Ok(if found.ok { ExitCode::SUCCESS } else { ExitCode::from(NOT_OK) })
+    Ok(exit_code(found.ok))
+}
+
+fn print_verification(found: &Verification) -> Result<(), Failure> {
+    for problem in &found.problems {
+        output::line(&problem.to_string())?;
+    }
+    let verdict = match (found.ok, found.problems.len()) {
+        (true, 0) => "ok".to_owned(),
+        (true, harmless) => format!("ok; {harmless} harmless findings"),
+        (false, findings) => format!("NOT OK: {findings} findings"),
+    };
+    Ok(output::line(&verdict)?)
+}
+
+fn exit_code(is_sound: bool) -> ExitCode {
+    if is_sound { ExitCode::SUCCESS } else { ExitCode::from(NOT_OK) }
+}
+
+/// Repairs the store, or says how it would.
+pub(crate) fn repair(shell: &Shell, dry_run: bool) -> Outcome {
+    let repaired = walden::repair(&shell.dir, RepairOptions { dry_run })?;
+    match shell.format {
+        Format::Json => output::json_line(&repaired)?,
+        Format::Human => {
+            for step in &repaired.actions {
+                output::line(&describe(step))?;
+            }
+            if let Some(why) = &repaired.failure {
+                output::line(&format!("it cannot be opened: {why}"))?;
+            }
+            match &repaired.after {
+                Some(after) => print_verification(after)?,
+                None if repaired.actions.is_empty() => output::line("nothing is to be done")?,
+                None => {}
+            }
+        }
+    }
+    Ok(exit_code(dry_run || repaired.is_sound()))
+}
+
+fn describe(step: &Step) -> String {
+    let Step { problem, action, kept } = step;
+    let action = serde_json::to_value(action).ok();
+    let action = action.as_ref().and_then(Value::as_str).unwrap_or_default();
+    match kept {
+        Some(kept) => format!("{action}: {problem}; kept as {kept}"),
+        None => format!("{action}: {problem}"),
+    }
 }

@@ -18,6 +18,7 @@ mod restore;
 mod shell;
 mod trace;
 mod transfer;
+mod wal;
 mod write;
 
 use std::ffi::OsStr;
@@ -77,6 +78,8 @@ fn run_on_store(shell: &Shell, verb: StoreVerb) -> Outcome {
         StoreVerb::Restore { backup } => restore::restore(shell, &backup),
         StoreVerb::Status => inspect::status(shell),
         StoreVerb::Verify => inspect::verify(shell),
+        StoreVerb::Repair { dry_run } => inspect::repair(shell, dry_run),
+        StoreVerb::Wal { groups, limit } => wal::wal(shell, groups, limit),
     }
 }
 

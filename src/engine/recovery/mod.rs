@@ -245,7 +245,7 @@ impl Plan {
     }
 
     /// The state that the mirror is held against.
-    fn shown(&self) -> &Table {
+    pub(crate) fn shown(&self) -> &Table {
         match &self.intake {
             Some(Intake::Migration(migration)) => &migration.table,
             Some(Intake::Restore { .. }) | None => &self.table,
@@ -295,7 +295,7 @@ fn doubt(fs: &dyn Fs, scan: &Scan, owner: Option<&Owner>, index: Option<&Index>)
     Ok(Doubt::new(mirror::read_shown(fs)?, as_of, owner.map(|owner| owner.stage), listed))
 }
 
-fn hints(store: Option<StoreId>, owner: Option<&Owner>, base: Lsn) -> Hints {
+pub(crate) fn hints(store: Option<StoreId>, owner: Option<&Owner>, base: Lsn) -> Hints {
     let mut hints = Hints { store, base, durable: base, ..Hints::default() };
     let Some(owner) = owner else { return hints };
     hints.identities.push(identity_of(owner));

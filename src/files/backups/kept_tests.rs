@@ -19,6 +19,7 @@ fn bytes(store: StoreId, lsn: u64) -> Vec<u8> {
         metrics: "{}",
         last_saved: Timestamp(0),
     })
+    .bytes
 }
 
 /// A backup with one byte changed, near its end.

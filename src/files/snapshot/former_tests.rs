@@ -23,6 +23,7 @@ fn bytes(lsn: u64) -> Vec<u8> {
         metrics: "{}",
         last_saved: Timestamp(0),
     })
+    .bytes
 }
 
 fn save_lsn(fs: &dyn Fs, lsn: u64, last: Option<&Stat>) -> Saved {

@@ -90,6 +90,7 @@ mod tests {
             metrics: "{}",
             last_saved: Timestamp(0),
         })
+        .bytes
     }
 
     fn proved(bytes: &[u8]) -> Result<(StoreId, Lsn), Defect> {

@@ -4,13 +4,15 @@
 //! but where it was written: no copy of it, and no bytes inside a record, can pass for one.
 
 use crc32fast::Hasher;
+use serde::Serialize;
 
 use crate::base::Lsn;
 
 use super::{ENTRY_BYTES, Fields, GROUP_HEADER_BYTES, Identity, NUMBER_MAX, SegmentNumber};
 
 /// What a group is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GroupKind {
     /// New records.
     Data,

@@ -8,16 +8,16 @@ use crate::base::{Lsn, Timestamp};
 use crate::fs::sim::{CrashMode, SimFs};
 use crate::wal::{self, Hints, Verdict};
 
-struct Reference {
-    fs: SimFs,
+pub(super) struct Reference {
+    pub(super) fs: SimFs,
     records: Vec<Found>,
-    hints: Hints,
-    files: BTreeMap<u64, Vec<u8>>,
+    pub(super) hints: Hints,
+    pub(super) files: BTreeMap<u64, Vec<u8>>,
     /// Copies of the same files from before.
     older: Vec<(u64, Vec<u8>)>,
 }
 
-fn reference() -> Reference {
+pub(super) fn reference() -> Reference {
     let mut oracle = Oracle::default();
     let fs = disk();
     let mut log = oracle.begin(&fs).unwrap();
