@@ -8,6 +8,7 @@ mod core;
 mod documents;
 mod handle;
 mod listeners;
+mod mirror;
 mod open;
 mod options;
 mod queue;

@@ -13,6 +13,7 @@ use crate::base::{Error, Event, Result, StoreId, Timestamp};
 use crate::engine::checkpoint::Checkpointer;
 use crate::engine::core::{Core, Facts, Surroundings, Wishes, Writer};
 use crate::engine::listeners::Listeners;
+use crate::engine::mirror::Freshness;
 use crate::engine::options::Options;
 use crate::engine::queue::Queue;
 use crate::engine::recovery::{Plan, Recovery, Rung, plan};
@@ -83,6 +84,7 @@ fn act(
         snapshot_lsn: saved_lsn,
         snapshot_bytes: state_stat.map_or(0, |stat| stat.size_bytes),
         mirror_lsn: if mirror.behind() == 0 { recovery.lsn } else { saved_lsn },
+        mirror: Freshness::new(&mirror, around.clock.monotonic(), options.mirror_interval),
         last_saved,
     };
     Ok(Opened {

@@ -205,11 +205,12 @@ impl Plan {
         let previous = OnceCell::new();
         let earlier = |collection: Collection, id: &DocumentId| {
             let previous = previous.get_or_init(|| self.previous(fs));
-            let tables = [&self.base, previous];
-            let docs = tables.into_iter().filter_map(|table| table.get(collection, id.as_str()));
-            docs.map(|doc| doc.text().clone()).collect()
+            let docs = [&self.base, previous].map(|table| table.get(collection, id.as_str()));
+            docs.into_iter().flatten().map(|doc| doc.text().clone()).collect()
         };
-        let known = Known { versions: &self.versions, earlier: &earlier };
+        let (versions, entries) = (&self.versions, &HashMap::new());
+        let known =
+            Known { versions, earlier: &earlier, entries, recorded_ns: 0, reads_all: false };
         Mirror::open(fs, &self.table, &known, !self.recovery.clean)
     }
 

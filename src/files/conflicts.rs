@@ -1,14 +1,15 @@
-//! What people wrote, kept in `conflicts/` before its place is taken.
+//! What people wrote, kept in `conflicts/` before its place is taken; and what is damaged, in
+//! `quarantine/`.
 //!
 //! A file gets its second name there, contents and name durable, *before* its first name goes away,
 //! so that there is no instant, not even after a power cut, at which it has none. Nothing here ever
-//! replaces or removes a file in `conflicts/`; the same contents are kept once.
+//! replaces or removes a file in the two directories; the same contents are kept once.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use crate::base::{ContentHash, ContentHasher, Error, Result};
-use crate::files::names::{self, CONFLICT_PART, CONFLICTS};
+use crate::files::names::{self, CONFLICT_PART, CONFLICTS, QUARANTINE};
 use crate::fs::replace::{remove_if_any, write_temporary};
 use crate::fs::{File, Fs, Mode, read_file, read_full_at};
 
@@ -31,6 +32,16 @@ pub(crate) fn hash_of(file: &dyn File) -> io::Result<ContentHash> {
         }
     }
 }
+
+/// Where something is kept for good: the directory, and how its names are made.
+#[derive(Clone, Copy)]
+struct Shelf {
+    dir: &'static str,
+    name: fn(&str, ContentHash, u32) -> String,
+}
+
+const FOR_CONFLICTS: Shelf = Shelf { dir: CONFLICTS, name: names::conflict };
+const FOR_DAMAGE: Shelf = Shelf { dir: QUARANTINE, name: names::quarantine };
 
 /// What lies under a name.
 #[derive(Clone, Debug)]
@@ -75,18 +86,28 @@ pub(crate) fn sync_dir(fs: &dyn Fs, dir: &str) -> Result<()> {
 /// Gives the regular file at `path` a second, durable name in `conflicts/`, made from the name of
 /// `of`, and says which; where the file system cannot link, a copy gets it.
 pub(crate) fn keep(fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
+    keep_on(FOR_CONFLICTS, fs, path, of)
+}
+
+/// Gives the damaged regular file at `path` a second, durable name in `quarantine/`, as [`keep`] does
+/// in `conflicts/`.
+pub(crate) fn quarantine(fs: &dyn Fs, path: &str) -> Result<String> {
+    keep_on(FOR_DAMAGE, fs, path, path)
+}
+
+fn keep_on(shelf: Shelf, fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
     let Sight::File(file, hash) = look(fs, path)? else {
         return Err(Error::not_found(fs.display(path)));
     };
     file.sync_data().map_err(|error| Error::io("flush", fs.display(path), error))?;
-    match place(fs, of, hash, |target| fs.link(path, target)) {
+    match place(shelf, fs, of, hash, |target| fs.link(path, target)) {
         Ok(kept) => Ok(kept),
         Err(Error::Io { source, .. }) if cannot_link(source.kind()) => {
             let bytes = read_file(fs, path, COPY_BYTES_MAX)
                 .map_err(|error| Error::io("read", fs.display(path), error))?;
             write_temporary(fs, CONFLICT_PART, &bytes, true)?;
             let hash = ContentHash::of(&bytes);
-            let kept = place(fs, of, hash, |target| fs.rename_new(CONFLICT_PART, target))?;
+            let kept = place(shelf, fs, of, hash, |target| fs.rename_new(CONFLICT_PART, target))?;
             remove_if_any(fs, CONFLICT_PART)?;
             Ok(kept)
         }
@@ -99,7 +120,8 @@ pub(crate) fn keep(fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
 pub(crate) fn put_aside(fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
     if matches!(look(fs, path)?, Sight::NoFile) {
         // Of a link or a directory only the name can be moved.
-        return place(fs, of, ContentHash::of(&[]), |target| fs.rename_new(path, target));
+        let moved = |target: &str| fs.rename_new(path, target);
+        return place(FOR_CONFLICTS, fs, of, ContentHash::of(&[]), moved);
     }
     let kept = keep(fs, path, of)?;
     remove_if_any(fs, path)?;
@@ -111,31 +133,32 @@ pub(crate) fn cannot_link(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Unsupported | ErrorKind::PermissionDenied | ErrorKind::TooManyLinks)
 }
 
-/// Finds a name in `conflicts/` for contents, and has it `given` unless they are there already. The
-/// name is durable when this returns.
+/// Finds a name for contents, and has it `given` unless they are there already. The name is durable
+/// when this returns.
 fn place(
+    shelf: Shelf,
     fs: &dyn Fs,
     of: &str,
     hash: ContentHash,
     given: impl Fn(&str) -> io::Result<()>,
 ) -> Result<String> {
-    ensure_dir(fs, CONFLICTS)?;
+    ensure_dir(fs, shelf.dir)?;
     for attempt in 0..ATTEMPTS_MAX {
-        let target = names::conflict(of, hash, attempt);
+        let target = (shelf.name)(of, hash, attempt);
         let is_there = match given(&target) {
             Ok(()) => true,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => holds(fs, &target, hash)?,
             Err(error) => return Err(Error::io("keep", fs.display(&target), error)),
         };
         if is_there {
-            sync_dir(fs, CONFLICTS)?;
+            sync_dir(fs, shelf.dir)?;
             return Ok(target);
         }
     }
-    Err(Error::Conflict { what: fs.display(CONFLICTS), why: "every name for it is taken".into() })
+    Err(Error::Conflict { what: fs.display(shelf.dir), why: "every name for it is taken".into() })
 }
 
-/// Whether a file in `conflicts/` has these contents already; then they are made durable.
+/// Whether a file that was kept has these contents already; then they are made durable.
 fn holds(fs: &dyn Fs, target: &str, hash: ContentHash) -> Result<bool> {
     match look(fs, target)? {
         Sight::File(file, found) if found == hash => {

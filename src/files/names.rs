@@ -127,13 +127,22 @@ pub fn is_engine_temporary(name: &str) -> bool {
 /// Where a person's version of `file` with these contents is kept: equal contents get equal names.
 /// `attempt` tells names apart where other contents were put under the first one, 0.
 pub fn conflict(file: &str, hash: ContentHash, attempt: u32) -> String {
+    kept(CONFLICTS, file, hash, attempt)
+}
+
+/// Where a damaged `file` with these contents is set aside, named as [`conflict`] does.
+pub fn quarantine(file: &str, hash: ContentHash, attempt: u32) -> String {
+    kept(QUARANTINE, file, hash, attempt)
+}
+
+fn kept(dir: &str, file: &str, hash: ContentHash, attempt: u32) -> String {
     let name = file.rsplit('/').next().unwrap_or(file);
     let stem = name.strip_suffix(".json").unwrap_or(name);
     let end = (0..=PLAIN_BYTES_MAX.min(stem.len())).rev().find(|at| stem.is_char_boundary(*at));
     let stem = end.and_then(|end| stem.get(..end)).unwrap_or_default();
     match attempt {
-        0 => format!("{CONFLICTS}/{stem}~{hash}.json"),
-        _ => format!("{CONFLICTS}/{stem}~{hash}.{attempt}.json"),
+        0 => format!("{dir}/{stem}~{hash}.json"),
+        _ => format!("{dir}/{stem}~{hash}.{attempt}.json"),
     }
 }
 
