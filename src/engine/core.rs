@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
-use crate::base::{Clock, DocumentId, Entropy, Error, Event, Lsn, Problem, Result, StoreId};
+use crate::base::{Clock, Entropy, Error, Event, Lsn, Problem, Result, StoreId};
 use crate::engine::checkpoint::{Checkpointer, Reason};
 use crate::engine::handle::{Commit, Drive, Promise, Spent, promise};
 use crate::engine::listeners::Listeners;
@@ -23,7 +23,7 @@ use crate::engine::recovery::Recovery;
 use crate::files::names::WAL;
 use crate::fs::replace::remove_if_any;
 use crate::fs::{Fs, Lock, join};
-use crate::state::{Collection, Op, Table};
+use crate::state::{Op, Table};
 use crate::wal::{Identity, Log, Origin, PreparedSegment, Record, SegmentNumber, prepare_segment};
 
 /// What to answer to a waiter, and what to give back to it.

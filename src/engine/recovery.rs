@@ -209,9 +209,8 @@ impl Plan {
             docs.into_iter().flatten().map(|doc| doc.text().clone()).collect()
         };
         let (versions, entries) = (&self.versions, &HashMap::new());
-        let known =
-            Known { versions, earlier: &earlier, entries, recorded_ns: 0, reads_all: false };
-        Mirror::open(fs, &self.table, &known, !self.recovery.clean)
+        let own = Known { versions, earlier: &earlier, entries, recorded_ns: 0, reads_all: false };
+        Mirror::open(fs, &self.table, &own, !self.recovery.clean)
     }
 
     /// The state at the newest backup, which a mirror file may still show.

@@ -260,7 +260,12 @@ impl Judge<'_> {
         kind: Kind,
         mirror: &Mirror,
     ) -> Option<Contents> {
+        let stat = self.stat(path, kind);
         let bytes = self.read(path, kind, BYTES_MAX).ok()?;
+        let found = Placed { stat, ..placed(&bytes) };
+        if self.is_quarantined(file, &found) {
+            return Some(Contents::Rotten(found));
+        }
         let (dir, name) = file.split_once('/')?;
         let collection = Collection::ALL.into_iter().find(|each| each.dir() == dir)?;
         let id = id_inside(&bytes)

@@ -187,6 +187,11 @@ impl Mirror {
             let path = join(WAL, &entry.name);
             let found = judge.of_leftover(&path, &file, entry.kind, self);
             match (found, judge.stop) {
+                (Some(Contents::Rotten(found)), _) => {
+                    // It has its name in quarantine/.
+                    self.damaged.entry(file.clone()).or_insert(found.hash);
+                    self.attempts.entry(file.clone()).or_default().push(found);
+                }
                 (Some(Contents::Earlier(found)), _)
                 | (Some(Contents::Torn(found) | Contents::Blank(found)), Stop::Unclean) => {
                     self.attempts.entry(file.clone()).or_default().push(found);

@@ -9,6 +9,7 @@ use crate::files::meddler::Meddler;
 use crate::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 use crate::state::{Doc, Document, Op};
 
+mod cache;
 mod crash;
 mod judging;
 
