@@ -86,33 +86,32 @@ pub(crate) fn sync_dir(fs: &dyn Fs, dir: &str) -> Result<()> {
 /// Gives the regular file at `path` a second, durable name in `conflicts/`, made from the name of
 /// `of`, and says which; where the file system cannot link, a copy gets it.
 pub(crate) fn keep(fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
-    keep_on(FOR_CONFLICTS, fs, path, of)
-}
-
-/// Gives the damaged regular file at `path` a second, durable name in `quarantine/`, as [`keep`] does
-/// in `conflicts/`.
-pub(crate) fn quarantine(fs: &dyn Fs, path: &str) -> Result<String> {
-    keep_on(FOR_DAMAGE, fs, path, path)
-}
-
-fn keep_on(shelf: Shelf, fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
     let Sight::File(file, hash) = look(fs, path)? else {
         return Err(Error::not_found(fs.display(path)));
     };
     file.sync_data().map_err(|error| Error::io("flush", fs.display(path), error))?;
-    match place(shelf, fs, of, hash, |target| fs.link(path, target)) {
-        Ok(kept) => Ok(kept),
+    match place(FOR_CONFLICTS, fs, of, hash, |target| fs.link(path, target)) {
         Err(Error::Io { source, .. }) if cannot_link(source.kind()) => {
-            let bytes = read_file(fs, path, COPY_BYTES_MAX)
-                .map_err(|error| Error::io("read", fs.display(path), error))?;
-            write_temporary(fs, CONFLICT_PART, &bytes, true)?;
-            let hash = ContentHash::of(&bytes);
-            let kept = place(shelf, fs, of, hash, |target| fs.rename_new(CONFLICT_PART, target))?;
-            remove_if_any(fs, CONFLICT_PART)?;
-            Ok(kept)
+            keep_copy(FOR_CONFLICTS, fs, path, of)
         }
-        Err(error) => Err(error),
+        kept => kept,
     }
+}
+
+/// Copies the damaged regular file at `path` into `quarantine/`, durably, under a name made from its
+/// own. No link: that would change the `stat` by which the damage is told from an edit.
+pub(crate) fn quarantine(fs: &dyn Fs, path: &str) -> Result<String> {
+    keep_copy(FOR_DAMAGE, fs, path, path)
+}
+
+fn keep_copy(shelf: Shelf, fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
+    let bytes = read_file(fs, path, COPY_BYTES_MAX)
+        .map_err(|error| Error::io("read", fs.display(path), error))?;
+    write_temporary(fs, CONFLICT_PART, &bytes, true)?;
+    let hash = ContentHash::of(&bytes);
+    let kept = place(shelf, fs, of, hash, |target| fs.rename_new(CONFLICT_PART, target))?;
+    remove_if_any(fs, CONFLICT_PART)?;
+    Ok(kept)
 }
 
 /// Moves what lies at `path` into `conflicts/`, under a name made from the name of `of`, and says

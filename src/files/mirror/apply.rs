@@ -155,7 +155,7 @@ impl Mirror {
                 problems.push(edited(file, &keep(fs, file, file)?));
                 return Ok(());
             }
-            // The second name changes the stat, so another attempt must know without it.
+            // Another attempt must know it without the stat.
             self.damaged.insert(file.to_owned(), hash);
             let detail = "it has rotted; it is kept in quarantine/ and replaced";
             problems.push(Problem::new(ProblemKind::Corrupt, file, 0, detail));

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::{Entry, Mirror, Placed};
 use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind};
+use crate::files::conflicts::{Sight, look};
 use crate::files::names;
 use crate::fs::{self, Fs, Kind, Stat, read_file};
 use crate::state::json::{Object, check_object, pretty};
@@ -182,8 +183,7 @@ impl Judge<'_> {
         if bytes == current.as_bytes() {
             return Contents::Current(found);
         }
-        let has_rotted = untouched.is_some_and(|placed| placed.hash != found.hash)
-            || self.is_quarantined(file, &found);
+        let has_rotted = untouched.is_some_and(|placed| placed.hash != found.hash);
         if has_rotted && is_clean {
             return Contents::Rotten(found);
         }
@@ -192,17 +192,17 @@ impl Judge<'_> {
         }
         match self.engines_own(file, &bytes, &self.renditions(collection, id)) {
             Some(contents) => contents,
-            None if has_rotted => Contents::Rotten(found),
+            None if has_rotted || self.is_quarantined(file, found.hash) => Contents::Rotten(found),
             None => of_person(&bytes),
         }
     }
 
-    /// Whether a damaged file has got its second name already and only its first was not taken from
-    /// it: that changed its `stat`.
-    fn is_quarantined(&self, file: &str, found: &Placed) -> bool {
-        let Some(stat) = found.stat.filter(|stat| stat.links > 1) else { return false };
-        let kept = self.stat(&names::quarantine(file, found.hash, 0), Kind::File);
-        kept.is_some_and(|kept| (kept.device, kept.inode) == (stat.device, stat.inode))
+    /// Whether a crash came between the copying of a damaged file to `quarantine/` and its end: its
+    /// `stat` may have changed since.
+    fn is_quarantined(&self, file: &str, hash: ContentHash) -> bool {
+        let kept = names::quarantine(file, hash, 0);
+        let is_kept = |found| matches!(found, Ok(Sight::File(_, kept)) if kept == hash);
+        self.stop == Stop::Unclean && is_kept(look(self.fs, &kept))
     }
 
     /// Whether the contents of a file are an earlier version of the engine's, or half of one.
@@ -260,10 +260,9 @@ impl Judge<'_> {
         kind: Kind,
         mirror: &Mirror,
     ) -> Option<Contents> {
-        let stat = self.stat(path, kind);
         let bytes = self.read(path, kind, BYTES_MAX).ok()?;
-        let found = Placed { stat, ..placed(&bytes) };
-        if self.is_quarantined(file, &found) {
+        let found = placed(&bytes);
+        if self.is_quarantined(file, found.hash) {
             return Some(Contents::Rotten(found));
         }
         let (dir, name) = file.split_once('/')?;
