@@ -24,6 +24,7 @@ mod ids;
 mod limits;
 #[path = "../support/merge.rs"]
 mod merge;
+mod mirror;
 mod operations;
 mod oracle;
 mod recovery;
