@@ -76,7 +76,7 @@ fn under_heavy_load_the_mirror_takes_a_tenth_of_the_time_and_its_lag_is_bounded(
     let (mut passing, mut longest, mut passes) = (Duration::ZERO, Duration::ZERO, 0);
     let mut lag = Duration::ZERO;
     let begun = clock.monotonic();
-    for round in 0..2000 {
+    for round in 0..4000 {
         let twenty = store.transaction(|tx| {
             (0..20).try_for_each(|task| {
                 let id = (round * 20 + task) % 300;

@@ -50,6 +50,16 @@ fn an_entry_says_what_was_written_as_of_when_and_how_it_looks() {
 }
 
 #[test]
+fn a_document_saved_again_as_it_was_is_shown_as_of_then_without_being_written() {
+    let (disk, mut world) = recorded();
+    let (mut mirror, _) = world.open(&disk, false);
+    let changed = [world.put("a", 1)];
+    assert_eq!(mirror.plan(&disk, changed, &world.table, Lsn(12), u64::MAX).unwrap(), vec![]);
+    let lsns: Vec<_> = mirror.entries().iter().map(|entry| entry.lsn).collect();
+    assert_eq!(lsns, [Lsn(12), Lsn(9)]);
+}
+
+#[test]
 fn a_file_that_somebody_wrote_to_as_it_got_its_name_is_not_taken_for_untouched() {
     let (disk, mut world, mut mirror) = (disk(), World::default(), Mirror::default());
     let fs = Meddler::editing(&disk, |disk| {
@@ -129,6 +139,7 @@ fn rot_is_quarantined_and_mended_and_never_an_edit() {
             let (mut mirror, problems) = world.open(&disk, unclean);
             assert_eq!(kinds(&problems), [ProblemKind::Corrupt]);
             assert_eq!(mirror.entries().len(), 1, "damage is no version of the engine's");
+            assert_eq!(mirror.lagging([(TASK, &id("a"))]), vec![]);
             assert_eq!(world.pass(&mut mirror, &disk, &[]).unwrap(), vec![]);
             world.assert_shown(&mirror, &disk);
             let kept = below(&disk, "quarantine/");
