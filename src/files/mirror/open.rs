@@ -4,13 +4,12 @@
 //!
 //! | contents | after a clean stop | after an unclean stop |
 //! |---|---|---|
-//! | as the document is now | in place | in place |
+//! | as the document is now, but for white space | in place | in place |
+//! | other bytes under the recorded `stat` | quarantined, written anew, `corrupt` | the same |
 //! | an earlier version that the engine wrote | a person put it back: left, `edited` | written anew |
 //! | none | written anew, `missing` | written anew |
-//! | the present version but for white space | in place | in place |
 //! | empty, or all zero | left, `unreadable` | written anew, `torn` |
-//! | half on the medium | left, `unreadable` | to `quarantine/`, written anew, `torn` |
-//! | other bytes under the `stat` that was recorded | to `quarantine/`, written anew, `corrupt` | the same |
+//! | half on the medium | left, `unreadable` | quarantined, written anew, `torn` |
 //! | another JSON object | left, `edited` | left, `edited` |
 //! | no JSON object, or not to be read | left, `unreadable` | left, `unreadable` |
 //! | a link, directory, FIFO, device | left until it is gone, `unreadable` | the same |

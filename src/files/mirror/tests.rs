@@ -283,6 +283,9 @@ fn the_mirror_works_on_the_real_disk() {
     assert_eq!(problems, vec![]);
     assert_eq!(disk.list("tasks").unwrap().len(), 2);
     assert_eq!(disk.list("wal").unwrap(), vec![]);
+    for entry in mirror.entries() {
+        assert!(entry.stat.is_some() && entry.stat == disk.stat(&entry.file).unwrap(), "{entry:?}");
+    }
     let kept = disk.list("conflicts").unwrap();
     let kept = std::fs::read(dir.path().join("conflicts").join(&kept[0].name)).unwrap();
     assert_eq!(kept, b"mine");
