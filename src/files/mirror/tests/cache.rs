@@ -262,6 +262,15 @@ fn a_hundred_thousand_foreign_files_are_not_read_and_reported_briefly() {
 }
 
 #[test]
+fn a_deleted_documents_file_that_a_person_brought_back_is_not_read() {
+    let (disk, mut world) = recorded();
+    world.delete("a");
+    let ((_, problems), trace) = calls(&disk, || world.open(&disk, false));
+    assert_eq!(kinds(&problems), [ProblemKind::Edited]);
+    assert!(!reads(&trace, A));
+}
+
+#[test]
 fn an_empty_file_that_the_engine_never_made_is_left() {
     let (disk, mut world) = recorded();
     disk.write_now("tasks/todo.json", b"").unwrap();
