@@ -7,13 +7,13 @@
 //! 2. `state.json` is replaced; the former one becomes a backup before that (`files::snapshot::save`).
 //! 3. What the mirror pass will write or remove is logged and flushed; then the files are changed, one
 //!    by one. So the engine's own half-done work is never taken for a person's.
-//!    A checkpoint that only the log's growth asked for leaves the mirror to the next interval: under
-//!    load, writing the same files over and over would take a whole core.
+//!    A checkpoint that only the log's growth asked for leaves the mirror to its own passes
+//!    ([`crate::engine::mirror`]): under load, writing the same files over and over would take a core.
 //! 4. The names in the mirror's directories are made durable.
 //! 5. The index of `state.json` is written, with what is now known of the mirror.
 //! 6. Surplus backups are removed.
-//! 7. Session logs and reports are flushed. What the mirror files that lag behind hold is logged
-//!    again, since the next step would forget it.
+//! 7. Session logs and reports are flushed. The names of mirror files that passes changed are made
+//!    durable, and what those that lag behind hold is logged again, since the next step would forget it.
 //! 8. The log is cut below the *previous* snapshot, so that `state.json` alone can be lost.
 //!
 //! A crash between any two leaves the log long enough for both snapshots, and records of every file
@@ -22,15 +22,13 @@
 use std::time::Duration;
 
 use crate::base::{DocumentId, Event, Lsn, Problem, Result, Timestamp};
-use crate::engine::core::{Core, DirtySet};
-use crate::files::mirror::{Change, Mirror};
+use crate::engine::core::Core;
+use crate::engine::mirror::DirtySet;
+use crate::files::mirror::Mirror;
 use crate::files::names::STATE;
 use crate::files::snapshot::{self, Contents, Index, Rendered, index};
 use crate::fs::Stat;
 use crate::state::{Collection, Doc, Op, Table};
-
-/// Most bytes of mirror files that are laid out at once.
-const MIRROR_BATCH_BYTES: u64 = 64 << 20;
 
 /// Why a checkpoint is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,12 +71,12 @@ pub(crate) struct Checkpointer {
 }
 
 /// A consistent copy of the durable state.
-struct Cut {
-    table: Table,
-    lsn: Lsn,
-    dirty: DirtySet,
+pub(crate) struct Cut {
+    pub(crate) table: Table,
+    pub(crate) lsn: Lsn,
+    pub(crate) dirty: DirtySet,
     /// Whether the log has grown so much that it should be cut, whatever is in it.
-    has_grown: bool,
+    pub(crate) has_grown: bool,
 }
 
 impl Core {
@@ -123,19 +121,20 @@ impl Core {
     fn make_checkpoint(&self, reason: Reason, problems: &mut Vec<Problem>) -> Result<Checkpoint> {
         let mut checkpointer = self.checkpointer.lock();
         let restored = self.look_for_restore(&mut checkpointer)?;
-        let with_mirror = reason != Reason::Growth;
-        let Cut { table, lsn, dirty, has_grown } = self.take_cut(with_mirror)?;
+        let cut = self.take_cut(Some(reason))?;
+        let (table, lsn, has_grown) = (cut.table.clone(), cut.lsn, cut.has_grown);
         let saved = self.save_snapshot(&mut checkpointer, &table, lsn, has_grown, problems);
         let index = match saved {
             Ok(index) => index,
             Err(error) => {
-                self.writer.lock().dirty.extend(dirty);
+                self.put_back(cut.dirty);
                 return Err(error);
             }
         };
         let mut passed = Ok(0);
-        if with_mirror {
-            passed = self.show(&mut checkpointer, dirty, &table, lsn, reason, problems);
+        if reason != Reason::Growth {
+            let mirror = &mut checkpointer.mirror;
+            passed = self.show_durably(mirror, cut, reason, problems);
         }
         let written = index.is_some();
         self.save_index(index, &checkpointer.mirror, !matches!(passed, Ok(0)));
@@ -143,7 +142,7 @@ impl Core {
         let previous = self.prune_backups(&checkpointer, problems)?;
         self.outputs.flush(&*self.around.fs, problems)?;
         if let Some(previous) = previous {
-            self.cut_log(&checkpointer, previous)?;
+            self.cut_log(&mut checkpointer, previous)?;
         }
         let files_changed = passed?;
         let documents = Collection::ALL.iter().map(|collection| table.len(*collection)).sum();
@@ -154,8 +153,9 @@ impl Core {
         Ok(Checkpoint { lsn, documents, written, files_changed, problems, took })
     }
 
-    /// Step 1. The changed documents are left where they are if nobody will look at them.
-    fn take_cut(&self, with_dirty: bool) -> Result<Cut> {
+    /// Step 1, of a checkpoint or of a mirror pass alone (`None`). The changed documents are left where
+    /// they are if nobody will look at them.
+    pub(crate) fn take_cut(&self, checkpoint: Option<Reason>) -> Result<Cut> {
         let (growth, _) = self.pace();
         let mut writer = self.writer.lock();
         let lsn = match writer.sync() {
@@ -167,10 +167,12 @@ impl Core {
             }
         };
         let has_grown = writer.log()?.stats().bytes >= writer.checkpoint_at_bytes;
-        writer.checkpoint_at_bytes = writer.log()?.stats().bytes.saturating_add(growth);
+        if checkpoint.is_some() {
+            writer.checkpoint_at_bytes = writer.log()?.stats().bytes.saturating_add(growth);
+        }
         let mut dirty = DirtySet::default();
-        if with_dirty {
-            dirty = std::mem::take(&mut writer.dirty);
+        if checkpoint != Some(Reason::Growth) {
+            dirty = self.take_dirty(&mut writer);
         }
         let table = self.table.read().clone();
         Ok(Cut { table, lsn, dirty, has_grown })
@@ -247,65 +249,7 @@ impl Core {
         }
     }
 
-    /// Brings the mirror up to the state at `lsn`, at shutdown durably.
-    fn show(
-        &self,
-        checkpointer: &mut Checkpointer,
-        dirty: DirtySet,
-        table: &Table,
-        lsn: Lsn,
-        reason: Reason,
-        problems: &mut Vec<Problem>,
-    ) -> Result<usize> {
-        let mirror = &mut checkpointer.mirror;
-        let passed = self.mirror_pass(mirror, dirty, table, lsn, problems);
-        if reason == Reason::Shutdown && passed.is_ok() {
-            mirror.sync(&*self.around.fs)?;
-        }
-        if mirror.behind() == 0 {
-            self.facts.lock().mirror_lsn = lsn;
-        }
-        passed
-    }
-
-    /// Steps 3 and 4; gives the number of files changed. A file that cannot be changed stays for the
-    /// next pass and does not keep the others from being changed; the first failure is returned.
-    fn mirror_pass(
-        &self,
-        mirror: &mut Mirror,
-        dirty: DirtySet,
-        table: &Table,
-        lsn: Lsn,
-        problems: &mut Vec<Problem>,
-    ) -> Result<usize> {
-        let fs = &*self.around.fs;
-        let mut dirty = Some(dirty);
-        let mut done = 0;
-        loop {
-            let due = dirty.take().unwrap_or_default().into_iter();
-            let changes = mirror.plan(fs, due, table, MIRROR_BATCH_BYTES)?;
-            if changes.is_empty() {
-                break;
-            }
-            let records: Vec<Op> = changes.iter().map(|change| own_record(change, lsn)).collect();
-            self.log_own(&records)?;
-            let mut failure = None;
-            for change in &changes {
-                match mirror.apply(fs, change) {
-                    Ok(found) => problems.extend(found),
-                    Err(error) => failure = failure.or(Some(error)),
-                }
-            }
-            done += changes.len();
-            if let Some(error) = failure {
-                return Err(error);
-            }
-        }
-        mirror.sync_dirs(fs)?;
-        Ok(done)
-    }
-
-    /// Step 5; gives the LSN of the previous snapshot. The present one may be a backup, where
+    /// Step 6; gives the LSN of the previous snapshot. The present one may be a backup, where
     /// `state.json` cannot be replaced.
     fn prune_backups(
         &self,
@@ -319,21 +263,12 @@ impl Core {
         backups.previous(fs, present, problems)
     }
 
-    /// Steps 6 and 7.
-    fn cut_log(&self, checkpointer: &Checkpointer, previous: Lsn) -> Result<()> {
-        let lagging = {
-            let mut writer = self.writer.lock();
-            if !writer.log()?.can_remove_below(previous) {
-                return Ok(());
-            }
-            checkpointer.mirror.lagging(writer.dirty.iter())
-        };
-        let lsn = self.facts.lock().mirror_lsn;
-        let again = |(file, hash, length)| Op::Wrote { file, hash, length, lsn };
-        let records: Vec<Op> = lagging.into_iter().map(again).collect();
-        if !records.is_empty() {
-            self.log_own(&records)?;
+    /// Steps 7 and 8.
+    fn cut_log(&self, checkpointer: &mut Checkpointer, previous: Lsn) -> Result<()> {
+        if !self.writer.lock().log()?.can_remove_below(previous) {
+            return Ok(());
         }
+        self.remember_mirror(&mut checkpointer.mirror)?;
         self.writer.lock().log()?.remove_below(previous)?;
         Ok(())
     }
@@ -341,12 +276,4 @@ impl Core {
 
 fn texts(docs: &[(DocumentId, std::sync::Arc<Doc>)]) -> Vec<(&DocumentId, &str)> {
     docs.iter().map(|(id, doc)| (id, &**doc.text())).collect()
-}
-
-fn own_record(change: &Change, lsn: Lsn) -> Op {
-    let Change { file, hash, length, .. } = change;
-    match change.write {
-        Some(_) => Op::Wrote { file: file.clone(), hash: *hash, length: *length, lsn },
-        None => Op::Removed { file: file.clone(), lsn },
-    }
 }

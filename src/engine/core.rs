@@ -6,17 +6,17 @@
 //! everybody who waits.
 
 use std::borrow::Borrow;
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
-use crate::base::{Clock, DocumentId, Entropy, Error, Event, Lsn, Problem, Result, StoreId};
+use crate::base::{Clock, Entropy, Error, Event, Lsn, Problem, Result, StoreId};
 use crate::engine::checkpoint::{Checkpointer, Reason};
 use crate::engine::handle::{Promise, Spent};
 use crate::engine::listeners::Listeners;
+use crate::engine::mirror::{DirtySet, Freshness};
 use crate::engine::options::{Durability, Options};
 use crate::engine::outputs::Outputs;
 use crate::engine::queue::{Queue, Taken, Transaction};
@@ -25,37 +25,8 @@ use crate::files::backups::Backups;
 use crate::files::names::WAL;
 use crate::fs::replace::remove_if_any;
 use crate::fs::{Fs, Lock, join};
-use crate::state::{Collection, Op, Table};
+use crate::state::{Op, Table};
 use crate::wal::{Identity, Log, Origin, PreparedSegment, Record, SegmentNumber, prepare_segment};
-
-/// The documents that changed since a checkpoint took them.
-#[derive(Debug, Default)]
-pub(crate) struct DirtySet {
-    tasks: HashSet<DocumentId>,
-    sessions: HashSet<DocumentId>,
-}
-
-impl DirtySet {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.tasks.is_empty() && self.sessions.is_empty()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Collection, &DocumentId)> {
-        let tasks = self.tasks.iter().map(|id| (Collection::Task, id));
-        tasks.chain(self.sessions.iter().map(|id| (Collection::Session, id)))
-    }
-
-    /// Takes back what a failed checkpoint had taken.
-    pub(crate) fn extend(&mut self, other: DirtySet) {
-        self.tasks.extend(other.tasks);
-        self.sessions.extend(other.sessions);
-    }
-
-    pub(crate) fn into_iter(self) -> impl Iterator<Item = (Collection, DocumentId)> {
-        let tasks = self.tasks.into_iter().map(|id| (Collection::Task, id));
-        tasks.chain(self.sessions.into_iter().map(|id| (Collection::Session, id)))
-    }
-}
 
 /// What to answer to a waiter, and what to give back to it.
 type Answer = (Promise, Result<Lsn>, Spent);
@@ -90,6 +61,7 @@ pub(crate) struct Facts {
     pub(crate) snapshot_lsn: Lsn,
     pub(crate) snapshot_bytes: u64,
     pub(crate) mirror_lsn: Lsn,
+    pub(crate) mirror: Freshness,
     pub(crate) last_saved: Option<String>,
 }
 
@@ -98,7 +70,15 @@ pub(crate) struct Facts {
 pub(crate) struct Wishes {
     pub(crate) segment: Option<(SegmentNumber, u64)>,
     pub(crate) checkpoint: Option<Reason>,
+    /// The mirror has begun to lag behind.
+    pub(crate) unshown: bool,
     pub(crate) stop: bool,
+}
+
+impl Wishes {
+    pub(crate) fn are_there(&self) -> bool {
+        self.stop || self.unshown || self.segment.is_some() || self.checkpoint.is_some()
+    }
 }
 
 pub(crate) struct Core {
@@ -162,13 +142,7 @@ impl Writer {
 
     pub(crate) fn note_changed(&mut self, changes: &[(Lsn, Op)]) {
         for (collection, id) in changes.iter().filter_map(|(_, op)| op.target()) {
-            let dirty = match collection {
-                Collection::Task => &mut self.dirty.tasks,
-                Collection::Session => &mut self.dirty.sessions,
-            };
-            if !dirty.contains(id) {
-                dirty.insert(id.clone());
-            }
+            self.dirty.insert(collection, id);
         }
     }
 
@@ -221,6 +195,7 @@ impl Core {
     /// Applies a group that is written, from `lsn` on; says what to answer to whom.
     fn apply(&self, writer: &mut Writer, group: Vec<Transaction>, mut lsn: Lsn) -> Vec<Answer> {
         let mut answers = Vec::with_capacity(group.len());
+        let was_shown = writer.dirty.is_empty();
         let mut table = self.table.write();
         for Transaction { records, mut changes, promise, .. } in group {
             for (place, _) in &mut changes {
@@ -236,6 +211,9 @@ impl Core {
                 Err(refused) => (Err(refused.error), Vec::new()),
             };
             answers.push((promise, outcome, Spent { records, changes, replaced }));
+        }
+        if was_shown && !writer.dirty.is_empty() {
+            self.note_unshown();
         }
         answers
     }

@@ -10,6 +10,7 @@ mod documents;
 mod handle;
 mod intake;
 mod listeners;
+mod mirror;
 mod open;
 mod options;
 mod outputs;

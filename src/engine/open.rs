@@ -13,6 +13,7 @@ use crate::base::{Error, Event, Lsn, Problem, ProblemKind, Result, StoreId, Time
 use crate::engine::checkpoint::{Checkpointer, Reason};
 use crate::engine::core::{Core, Facts, Surroundings, Wishes, Writer};
 use crate::engine::listeners::Listeners;
+use crate::engine::mirror::Freshness;
 use crate::engine::options::Options;
 use crate::engine::outputs::{Known, Outputs};
 use crate::engine::queue::Queue;
@@ -53,7 +54,7 @@ pub(crate) fn recover(around: &Surroundings, options: &Options) -> Result<Opened
     let fs = &*around.fs;
     let begun = around.clock.monotonic();
     let mut plan = plan(fs)?;
-    let (mirror, found) = plan.mirror(fs)?;
+    let (mirror, found) = plan.mirror(fs, false)?;
     plan.recovery.problems.extend(found);
     let mut opened = act(around, options, plan, mirror)?;
     let took = around.clock.monotonic().saturating_sub(begun);
@@ -106,6 +107,7 @@ fn act(
         snapshot_lsn: saved_lsn,
         snapshot_bytes: state_stat.map_or(0, |stat| stat.size_bytes),
         mirror_lsn: if mirror.behind() == 0 { recovery.lsn } else { saved_lsn },
+        mirror: Freshness::new(&mirror, around.clock.monotonic(), options.mirror_interval),
         last_saved,
     };
     Ok(Opened {

@@ -30,6 +30,11 @@ pub struct Options {
     pub lock_wait: Duration,
     /// Time between checkpoints when something changed. Default 30 s; at least 10 ms.
     pub checkpoint_interval: Duration,
+    /// Time between passes of the mirror (`tasks/`, `sessions/`) when something changed, so that the
+    /// files follow the state; after a pass that took long, nine times as long as it took. Default
+    /// 250 ms; at least 10 ms. Nothing is flushed by a pass but the log; a clean shutdown makes the
+    /// mirror durable.
+    pub mirror_interval: Duration,
     /// A checkpoint is also made when the log has grown by this many bytes, or by half the last
     /// snapshot if that is more. Default 64 MiB; at least 64 KiB.
     pub checkpoint_log_bytes: u64,
@@ -71,6 +76,7 @@ impl Default for Options {
             durability: Durability::Sync,
             lock_wait: Duration::ZERO,
             checkpoint_interval: Duration::from_secs(30),
+            mirror_interval: Duration::from_millis(250),
             checkpoint_log_bytes: 64 << 20,
             backups: 10,
             backups_hourly: 24,
@@ -97,6 +103,7 @@ impl Options {
             && self.log.segment_bytes_min <= self.log.segment_bytes_max;
         let rules = [
             (self.checkpoint_interval >= ms, "checkpoint_interval must be at least 10 ms"),
+            (self.mirror_interval >= ms, "mirror_interval must be at least 10 ms"),
             (self.checkpoint_log_bytes >= 64 << 10, "checkpoint_log_bytes must be at least 64 KiB"),
             (self.backups >= 1, "backups must be at least 1"),
             (self.queue_bytes_max > 0, "queue_bytes_max must not be 0"),

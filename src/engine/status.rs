@@ -50,6 +50,14 @@ pub struct Status {
     pub snapshot_lsn: Lsn,
     /// The mirror shows everything up to here.
     pub mirror_lsn: Lsn,
+    /// Changed documents, or files, that the mirror does not show yet. `None` beside a writer in
+    /// another process, whose business that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror_behind: Option<usize>,
+    /// The age of the oldest change that the mirror does not show, in milliseconds; 0 if it shows
+    /// everything. `None` where only the store that made the change could tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror_lag_ms: Option<u64>,
     /// Bytes of the log's files.
     pub wal_bytes: u64,
     /// The process that has the store open for writing, if one has.
@@ -86,12 +94,14 @@ impl Status {
     pub(crate) fn of_core(core: &Core) -> Result<Status> {
         let fs = &*core.around.fs;
         let facts = core.facts.lock().clone();
-        let (last_lsn, durable_lsn, wal_bytes) = {
+        let (last_lsn, durable_lsn, wal_bytes, unshown) = {
             let writer = core.writer.lock();
             let log = writer.log.as_ref().ok_or(Error::Closed)?;
-            (log.last_lsn(), log.durable_lsn(), log.size_bytes())
+            let unshown = writer.dirty.len().saturating_add(core.facts.lock().mirror.taken());
+            (log.last_lsn(), log.durable_lsn(), log.size_bytes(), unshown)
         };
         let (backup_count, backup_bytes) = backups::count(fs)?;
+        let lag = facts.mirror.lag(core.around.clock.monotonic());
         let table = core.table.read();
         Ok(Status {
             state_dir_exists: true,
@@ -109,6 +119,8 @@ impl Status {
             durable_lsn,
             snapshot_lsn: facts.snapshot_lsn,
             mirror_lsn: facts.mirror_lsn,
+            mirror_behind: Some(unshown),
+            mirror_lag_ms: Some(u64::try_from(lag.as_millis()).unwrap_or(u64::MAX)),
             wal_bytes,
             owner_pid: Some(std::process::id()),
             recovery: (**core.recovery.lock()).clone(),
@@ -118,7 +130,7 @@ impl Status {
 
     fn of_directory(fs: &dyn Fs) -> Result<Status> {
         let (plan, writer_alive) = read_plan(fs)?;
-        let mirror_lsn = mirror_lsn(fs, &plan, writer_alive)?;
+        let (mirror_lsn, mirror_behind) = mirror_place(fs, &plan, writer_alive)?;
         let (backup_count, backup_bytes) = backups::count(fs)?;
         let table = plan.state();
         let Plan { scan, snapshot_lsn, last_saved, recovery, .. } = plan;
@@ -138,6 +150,8 @@ impl Status {
             durable_lsn: scan.vouched.max(recovery.base_lsn),
             snapshot_lsn: snapshot_lsn.unwrap_or_default(),
             mirror_lsn,
+            mirror_behind,
+            mirror_lag_ms: mirror_behind.filter(|behind| *behind == 0).map(|_| 0),
             wal_bytes: scan.size_bytes,
             owner_pid: owner_pid(fs).filter(|_| writer_alive),
             recovery,
@@ -153,14 +167,15 @@ fn free_bytes(fs: &dyn Fs) -> Result<u64> {
     }
 }
 
-/// Up to where the mirror is known to show the state: everything, if no file is behind.
-fn mirror_lsn(fs: &dyn Fs, plan: &Plan, writer_alive: bool) -> Result<Lsn> {
+/// Up to where the mirror is known to show the state (everything, if no file is behind), and how many
+/// files are behind.
+fn mirror_place(fs: &dyn Fs, plan: &Plan, writer_alive: bool) -> Result<(Lsn, Option<usize>)> {
     let snapshot_lsn = plan.snapshot_lsn.unwrap_or_default();
     if writer_alive {
-        return Ok(snapshot_lsn);
+        return Ok((snapshot_lsn, None));
     }
-    let (mirror, _) = plan.mirror(fs)?;
-    Ok(if mirror.behind() == 0 { plan.recovery.lsn } else { snapshot_lsn })
+    let behind = plan.mirror(fs, false)?.0.behind();
+    Ok((if behind == 0 { plan.recovery.lsn } else { snapshot_lsn }, Some(behind)))
 }
 
 /// The status of the store in `path`, read without opening it for writing.

@@ -312,6 +312,7 @@ impl Store {
         if let Some(reason) = checkpoint {
             autosave(core, reason);
         }
+        core.refresh_mirror();
     }
 
     /// Ends the store: accepts nothing more, commits what is queued, saves snapshot and mirror, makes

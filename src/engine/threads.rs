@@ -1,4 +1,5 @@
-//! The two threads of an open store: the writer, and the one that prepares segments and saves.
+//! The two threads of an open store: the writer, and the keeper, which prepares segments, saves, and
+//! keeps the mirror fresh.
 //!
 //! They are the only threads the crate makes, and they outlive a panic: one in the writer poisons the
 //! log, as a failed write does, so that nobody waits for ever and `reopen` can heal it.
@@ -77,10 +78,11 @@ fn run_maintenance(core: &Core) {
     let clock = &core.around.clock;
     let mut next = clock.monotonic().saturating_add(core.pace().1);
     loop {
+        let wake = core.mirror_due().map_or(next, |due| due.min(next));
         let (segment, mut reason) = {
             let mut wishes = core.wishes.lock();
-            while !wishes.stop && wishes.segment.is_none() && wishes.checkpoint.is_none() {
-                let patience = next.saturating_sub(clock.monotonic());
+            while !wishes.are_there() {
+                let patience = wake.saturating_sub(clock.monotonic());
                 if patience.is_zero() || core.wished.wait_for(&mut wishes, patience).timed_out() {
                     break;
                 }
@@ -88,6 +90,7 @@ fn run_maintenance(core: &Core) {
             if wishes.stop {
                 return;
             }
+            wishes.unshown = false;
             (wishes.segment.take(), wishes.checkpoint.take())
         };
         if clock.monotonic() >= next {
@@ -100,6 +103,7 @@ fn run_maintenance(core: &Core) {
             if let Some(reason) = reason {
                 autosave(core, reason);
             }
+            core.refresh_mirror();
         }));
         if ran.is_err() {
             let panicked = io::Error::other("the keeper thread panicked");

@@ -146,7 +146,7 @@ impl Verifier<'_> {
             let is_mirror_blocked =
                 Collection::ALL.iter().any(|collection| census.is_blocked(collection.dir()));
             if is_quiet && !is_mirror_blocked {
-                problems.extend(plan.mirror(self.fs)?.1);
+                problems.extend(plan.mirror(self.fs, true)?.1);
                 if plan.recovery.clean {
                     documents = mirror_files(plan);
                 }

@@ -96,6 +96,14 @@ pub(crate) fn quarantine(fs: &dyn Fs, path: &str) -> Result<String> {
     keep_on(FOR_DAMAGE, fs, path, path)
 }
 
+/// Copies the damaged regular file at `path` into `quarantine/`, durably. No second name: that would
+/// change the `stat` by which the damage is told from an edit.
+pub(crate) fn quarantine_copy(fs: &dyn Fs, path: &str) -> Result<String> {
+    let bytes = read_file(fs, path, COPY_BYTES_MAX)
+        .map_err(|error| Error::io("read", fs.display(path), error))?;
+    keep_bytes_on(FOR_DAMAGE, fs, CONFLICT_PART, path, &bytes)
+}
+
 fn keep_on(shelf: Shelf, fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
     let Sight::File(file, hash) = look(fs, path)? else {
         return Err(Error::not_found(fs.display(path)));

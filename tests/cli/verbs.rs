@@ -152,6 +152,7 @@ fn status_is_one_object_with_the_fields_that_scripts_rely_on() {
     {
         assert!(status[name].as_u64().unwrap() > 0, "{name}: {status}");
     }
+    assert_eq!((&status["mirror_behind"], &status["mirror_lag_ms"]), (&json!(0), &json!(0)));
     assert!(walden::Timestamp::parse(status["last_save_time"].as_str().unwrap()).is_some());
     assert_eq!(status["recovery"]["clean"], true);
     assert!(place.ok("status").contains("\ntasks: 2\n"));

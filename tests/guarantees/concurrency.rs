@@ -167,7 +167,10 @@ fn a_waker_that_panics_stops_nobody() {
 fn a_listener_may_panic_and_may_ask_the_store_whatever_it_likes() {
     within(PATIENCE, || {
         let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::open(dir.path()).unwrap());
+        // The edit is for the checkpoint to find.
+        let options = Options { mirror_interval: PATIENCE, ..Options::default() };
+        let store = Store::builder(dir.path()).options(options).open().unwrap();
+        let store = Arc::new(store);
         let weak = Arc::downgrade(&store);
         let names = Arc::new(Mutex::new(Vec::new()));
         let heard = names.clone();

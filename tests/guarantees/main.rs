@@ -28,6 +28,7 @@ mod limits;
 #[path = "../support/merge.rs"]
 mod merge;
 mod migrate;
+mod mirror;
 mod operations;
 mod oracle;
 mod outputs;

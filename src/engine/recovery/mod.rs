@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind, Result, StoreId};
 use crate::files::backups::Fallback;
 use crate::files::mirror::{Known, Mirror};
-use crate::files::names::{STATE, WAL};
+use crate::files::names::{STATE, STATE_INDEX, WAL};
 use crate::files::outputs::Logged;
 use crate::files::owner::{Owner, Stage};
 use crate::files::snapshot::{self, Index, Loaded, Snapshot};
@@ -260,16 +260,25 @@ impl Plan {
         }
     }
 
-    /// Holds the mirror against the recovered state; reads only.
-    pub(crate) fn mirror(&self, fs: &dyn Fs) -> Result<(Mirror, Vec<Problem>)> {
+    /// Holds the mirror against the recovered state; reads only. `reads_all`: also the files that nobody
+    /// can have touched, which is the only way to find rot in them.
+    pub(crate) fn mirror(&self, fs: &dyn Fs, reads_all: bool) -> Result<(Mirror, Vec<Problem>)> {
         let previous = OnceCell::new();
         let earlier = |collection: Collection, id: &DocumentId| {
             let previous = previous.get_or_init(|| self.previous(fs));
-            let tables = [&self.base, previous];
-            let docs = tables.into_iter().filter_map(|table| table.get(collection, id.as_str()));
-            docs.map(|doc| doc.text().clone()).collect()
+            let docs = [&self.base, previous].map(|table| table.get(collection, id.as_str()));
+            docs.into_iter().flatten().map(|doc| doc.text().clone()).collect()
         };
-        let known = Known { versions: &self.versions, earlier: &earlier };
+        let entries = self.index.iter().flat_map(|index| &index.mirror);
+        let entries = entries.map(|entry| (entry.file.clone(), entry.clone())).collect();
+        let recorded = files::stat(fs, STATE_INDEX)?;
+        let known = Known {
+            versions: &self.versions,
+            earlier: &earlier,
+            entries: &entries,
+            recorded_ns: recorded.map_or(0, |stat| stat.modified_ns),
+            reads_all,
+        };
         Mirror::open(fs, self.shown(), &known, !self.recovery.clean)
     }
 

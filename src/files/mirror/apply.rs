@@ -9,24 +9,26 @@
 //! | remove | nothing | nothing |
 //! | remove | a file | renamed into `wal/`; what came out is settled |
 //!
-//! A person's file gets a name in `conflicts/` before its place is taken. *Settled*: contents known
-//! to be the engine's (or kept before) are removed, any other are moved to `conflicts/`: they came
-//! between the look and the exchange.
+//! A person's file gets a name in `conflicts/` before its place is taken, a damaged one in
+//! `quarantine/`. *Settled*: contents known to be the engine's (or kept before) are removed, any other
+//! are moved to `conflicts/`: they came between the look and the exchange.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use super::{Change, Mirror, Placed, Target, dir_of};
 use crate::base::{ContentHash, Error, Problem, ProblemKind, Result};
-use crate::files::conflicts::{Sight, ensure_dir, keep, look, put_aside};
+use crate::files::conflicts::{Sight, ensure_dir, keep, look, put_aside, quarantine_copy};
 use crate::files::names::{self, MIRROR_PART, WAL};
-use crate::fs::Fs;
 use crate::fs::replace::{remove_if_any, write_temporary};
+use crate::fs::{File, Fs, Stat};
 
 const ATTEMPTS_MAX: u32 = 8;
 
 /// How one attempt at a change ended.
 enum Outcome {
-    Done,
+    /// The place is as wanted; the `stat` of the file that the engine put there, if it did.
+    Done(Option<Stat>),
     /// The place is taken by what is no regular file.
     Blocked,
     /// Somebody changed the place meanwhile.
@@ -56,15 +58,14 @@ impl Mirror {
         // What came out of an attempt that failed, while its contents are still told apart.
         problems.extend(settle(fs, file, &ours)?);
         if change.write.is_some() {
-            let attempt = Placed { hash: change.hash, length: change.length };
-            self.attempts.entry(file.to_owned()).or_default().push(attempt);
+            self.note_attempt(change);
             ours.push(change.hash);
             ensure_dir(fs, dir_of(file))?;
         }
         for _ in 0..ATTEMPTS_MAX {
             match self.attempt(fs, change, &mut ours, problems)? {
-                Outcome::Done => {
-                    self.made(change);
+                Outcome::Done(stat) => {
+                    self.made(change, stat);
                     return Ok(());
                 }
                 Outcome::Blocked => {
@@ -93,8 +94,16 @@ impl Mirror {
         Ok(problems)
     }
 
+    /// A change that fails over and over is noted once.
+    fn note_attempt(&mut self, change: &Change) {
+        let Change { file, hash, length, lsn, .. } = change;
+        let attempts = self.attempts.entry(file.clone()).or_default();
+        attempts.retain(|attempt| attempt.hash != *hash);
+        attempts.push(Placed { hash: *hash, length: *length, lsn: *lsn, stat: None });
+    }
+
     fn attempt(
-        &self,
+        &mut self,
         fs: &dyn Fs,
         change: &Change,
         ours: &mut Vec<ContentHash>,
@@ -107,27 +116,51 @@ impl Mirror {
             Sight::File(_, hash) => Some(hash),
         };
         let is_there = found == Some(change.hash) && !self.distrusted.contains(file);
-        if let Some(hash) = found.filter(|hash| !ours.contains(hash)) {
-            let kept = keep(fs, file, file)?;
+        let is_damage = |hash: &ContentHash| self.damaged.get(file) == Some(hash);
+        if let Some(hash) = found.filter(|hash| !ours.contains(hash) || is_damage(hash)) {
+            self.set_aside(fs, file, hash, problems)?;
             // From here on these contents may be dropped: they have their second name.
             ours.push(hash);
-            problems.push(edited(file, &kept));
         }
         match (&change.write, found) {
             (Some(bytes), None) => place_new(fs, file, bytes),
-            (Some(_), Some(_)) if is_there => Ok(Outcome::Done),
+            (Some(_), Some(_)) if is_there => Ok(Outcome::Done(None)),
             (Some(bytes), Some(hash)) => {
                 let outcome = replace(fs, file, bytes, hash)?;
                 problems.extend(settle(fs, file, ours)?);
                 Ok(outcome)
             }
-            (None, None) => Ok(Outcome::Done),
+            (None, None) => Ok(Outcome::Done(None)),
             (None, Some(_)) => {
                 let outcome = take_out(fs, file)?;
                 problems.extend(settle(fs, file, ours)?);
                 Ok(outcome)
             }
         }
+    }
+
+    /// Gives contents that the engine did not write a second name: in `quarantine/` if they are damage
+    /// (which opening has reported already, if it saw it), else in `conflicts/`.
+    fn set_aside(
+        &mut self,
+        fs: &dyn Fs,
+        file: &str,
+        hash: ContentHash,
+        problems: &mut Vec<Problem>,
+    ) -> Result<()> {
+        if self.damaged.get(file) != Some(&hash) {
+            let stat = crate::files::stat(fs, file)?;
+            let placed = self.placed.get(file);
+            if !placed.is_some_and(|placed| placed.is_untouched(stat.as_ref(), self.latest_ns)) {
+                problems.push(edited(file, &keep(fs, file, file)?));
+                return Ok(());
+            }
+            // Another attempt must know it without the stat.
+            self.damaged.insert(file.to_owned(), hash);
+            let detail = "it has rotted; it is kept in quarantine/ and replaced";
+            problems.push(Problem::new(ProblemKind::Corrupt, file, 0, detail));
+        }
+        quarantine_copy(fs, file).map(drop)
     }
 
     /// The hashes of contents that the engine put, or tried to put, into a file.
@@ -137,15 +170,18 @@ impl Mirror {
         placed.into_iter().chain(attempts).collect()
     }
 
-    fn made(&mut self, change: &Change) {
-        let Change { file, write, hash, length } = change;
+    fn made(&mut self, change: &Change, stat: Option<Stat>) {
+        let Change { file, write, hash, length, lsn } = change;
         self.attempts.remove(file);
         self.distrusted.remove(file);
+        self.damaged.remove(file);
         // What was removed from `wal/` must not come back after a clean shutdown.
         self.unsynced_dirs.extend([dir_of(file), WAL].map(str::to_owned));
         let target = self.pending.remove(file);
         if write.is_some() {
-            self.placed.insert(file.clone(), Placed { hash: *hash, length: *length });
+            self.latest_ns = self.latest_ns.max(stat.map_or(i64::MIN, |stat| stat.changed_ns));
+            let placed = Placed { hash: *hash, length: *length, lsn: *lsn, stat };
+            self.placed.insert(file.clone(), placed);
             self.unsynced.insert(file.clone(), target.unwrap_or(Target::Nothing));
         } else {
             self.placed.remove(file);
@@ -154,10 +190,36 @@ impl Mirror {
     }
 }
 
+/// A file that was written and waits for its name, and its `stat` then.
+struct Written {
+    file: Arc<dyn File>,
+    before: Stat,
+}
+
+impl Written {
+    fn new(fs: &dyn Fs, bytes: &[u8]) -> Result<Written> {
+        let file = write_temporary(fs, MIRROR_PART, bytes, false)?;
+        let before = file.stat();
+        let before =
+            before.map_err(|error| Error::io("look at", fs.display(MIRROR_PART), error))?;
+        Ok(Written { file, before })
+    }
+
+    /// What became of it now that it has its name. Nothing is known if it was written to meanwhile:
+    /// then it is not the engine's any more.
+    fn placed(self) -> Outcome {
+        let after = self.file.stat().ok().filter(|after| {
+            let Stat { size_bytes, modified_ns, .. } = self.before;
+            (after.size_bytes, after.modified_ns) == (size_bytes, modified_ns)
+        });
+        Outcome::Done(after)
+    }
+}
+
 fn place_new(fs: &dyn Fs, file: &str, bytes: &[u8]) -> Result<Outcome> {
-    write_temporary(fs, MIRROR_PART, bytes, false)?;
+    let written = Written::new(fs, bytes)?;
     match fs.rename_new(MIRROR_PART, file) {
-        Ok(()) => Ok(Outcome::Done),
+        Ok(()) => Ok(written.placed()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Outcome::Again),
         Err(error) => Err(Error::io("write", fs.display(file), error)),
     }
@@ -168,10 +230,10 @@ fn place_new(fs: &dyn Fs, file: &str, bytes: &[u8]) -> Result<Outcome> {
 /// same.
 fn replace(fs: &dyn Fs, file: &str, bytes: &[u8], found: ContentHash) -> Result<Outcome> {
     let swap = names::swap(file);
-    write_temporary(fs, MIRROR_PART, bytes, false)?;
+    let written = Written::new(fs, bytes)?;
     fs.rename_new(MIRROR_PART, &swap)
         .map_err(|error| Error::io("rename", fs.display(MIRROR_PART), error))?;
-    let Err(error) = fs.exchange(&swap, file) else { return Ok(Outcome::Done) };
+    let Err(error) = fs.exchange(&swap, file) else { return Ok(written.placed()) };
     match error.kind() {
         ErrorKind::NotFound => Ok(Outcome::Again),
         ErrorKind::Unsupported => {
@@ -179,7 +241,7 @@ fn replace(fs: &dyn Fs, file: &str, bytes: &[u8], found: ContentHash) -> Result<
                 return Ok(Outcome::Again);
             }
             fs.rename(&swap, file)
-                .map(|()| Outcome::Done)
+                .map(|()| written.placed())
                 .map_err(|error| Error::io("write", fs.display(file), error))
         }
         _ => Err(Error::io("exchange", fs.display(file), error)),
@@ -188,8 +250,8 @@ fn replace(fs: &dyn Fs, file: &str, bytes: &[u8], found: ContentHash) -> Result<
 
 fn take_out(fs: &dyn Fs, file: &str) -> Result<Outcome> {
     match fs.rename_new(file, &names::swap(file)) {
-        Ok(()) => Ok(Outcome::Done),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Outcome::Done),
+        Ok(()) => Ok(Outcome::Done(None)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Outcome::Done(None)),
         Err(error) => Err(Error::io("remove", fs.display(file), error)),
     }
 }

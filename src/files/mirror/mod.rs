@@ -6,9 +6,11 @@
 //!
 //! Invariants: whole files only, by rename or exchange; what lies in a file's place is removed only
 //! if its contents are known to be the engine's, and goes to `conflicts/` otherwise; a change that
-//! was not made stays pending and is planned again.
+//! was not made stays pending and is planned again. What the engine knows of each file
+//! ([`Mirror::entries`]) is never more than it saw of its own doing.
 
 mod apply;
+mod judge;
 mod open;
 mod shown;
 #[cfg(test)]
@@ -24,11 +26,15 @@ use crate::fs::{Fs, Kind, Mode, Stat, join};
 use crate::state::json::pretty;
 use crate::state::{Collection, Table};
 
-pub use open::Known;
+pub use judge::Known;
 pub use shown::{Shown, read_shown};
 
 /// Above so many files one flush of the whole file system is cheaper than one each.
 const SYNC_EACH_MAX: usize = 64;
+
+/// A file changed so shortly before its `stat` was recorded could have been changed again without a
+/// trace in it: the coarsest clock of a file system that people use ticks every two seconds.
+const RACY_NS: i64 = 2_000_000_000;
 
 /// The mirror as the engine knows it.
 #[derive(Debug, Default)]
@@ -53,6 +59,10 @@ pub struct Mirror {
     unsynced_dirs: BTreeSet<String>,
     /// Files whose leftovers lie in `wal/`.
     leftovers: Vec<String>,
+    /// Damaged contents, by file: they go to `quarantine/`, not to `conflicts/`.
+    damaged: HashMap<String, ContentHash>,
+    /// The latest time seen on the file system's clock: now is not before it.
+    latest_ns: i64,
     /// What was found by a change that failed afterwards: reported with the next one.
     unreported: Vec<Problem>,
 }
@@ -76,6 +86,20 @@ pub struct Entry {
 struct Placed {
     hash: ContentHash,
     length: u64,
+    /// It shows its document as of this LSN; zero if that is not known.
+    lsn: Lsn,
+    stat: Option<Stat>,
+}
+
+impl Placed {
+    /// Whether a file with this `stat` now has not been written to since the engine left it, by all
+    /// that a `stat` recorded at `recorded_ns` or later can tell.
+    fn is_untouched(&self, now: Option<&Stat>, recorded_ns: i64) -> bool {
+        self.stat.as_ref().is_some_and(|stat| {
+            let last_ns = stat.modified_ns.max(stat.changed_ns);
+            Some(stat) == now && last_ns.saturating_add(RACY_NS) <= recorded_ns
+        })
+    }
 }
 
 /// What a file is to hold.
@@ -96,10 +120,12 @@ pub struct Change {
     pub hash: ContentHash,
     /// The length of the same, in bytes.
     pub length: u64,
+    /// The file shows its document as of this LSN afterwards.
+    pub lsn: Lsn,
 }
 
 impl Mirror {
-    /// Which files must change so that the mirror shows `table`, removals first. `changed` are the
+    /// Which files must change so that the mirror shows `table` as of `lsn`, removals first. `changed` are the
     /// documents that changed since the last plan; changes that were planned and not made are
     /// planned again. A file that holds what it should is none of them.
     ///
@@ -110,6 +136,7 @@ impl Mirror {
         fs: &dyn Fs,
         changed: impl IntoIterator<Item = (Collection, DocumentId)>,
         table: &Table,
+        lsn: Lsn,
         bytes_max: u64,
     ) -> Result<Vec<Change>> {
         for (collection, id) in changed {
@@ -130,7 +157,7 @@ impl Mirror {
             if planned_bytes >= bytes_max {
                 break;
             }
-            match self.change(file, target, table) {
+            match self.change(file, target, table, lsn) {
                 None => done.push(file.clone()),
                 Some(change) if change.write.is_none() => removals.push(change),
                 Some(change) => {
@@ -140,28 +167,44 @@ impl Mirror {
             }
         }
         for file in done {
-            self.pending.remove(&file);
+            if let (Some(Target::Document(..)), Some(placed)) =
+                (self.pending.remove(&file), self.placed.get_mut(&file))
+            {
+                placed.lsn = lsn;
+            }
         }
         removals.append(&mut writes);
         Ok(removals)
     }
 
     /// What the engine is known to have put into the files of the documents `changed`, and into those
-    /// that the last plan could not change: by file, hash and length. A cut of the log would forget
-    /// it, so the engine records it again before one.
+    /// that the last plan could not change. A cut of the log would forget it, so the engine records it
+    /// again before one.
     pub fn lagging<'a>(
         &self,
         changed: impl IntoIterator<Item = (Collection, &'a DocumentId)>,
-    ) -> Vec<(String, ContentHash, u64)> {
+    ) -> Vec<Entry> {
         let of = changed.into_iter().map(|(of, id)| join(of.dir(), &self.names(of).file_name(id)));
         let files: BTreeSet<String> = of.chain(self.pending.keys().cloned()).collect();
         let mut lagging = Vec::new();
         for file in files {
             let attempts = self.attempts.get(&file).into_iter().flatten();
-            let known: Vec<_> = self.placed.get(&file).into_iter().chain(attempts).collect();
-            lagging.extend(known.iter().map(|known| (file.clone(), known.hash, known.length)));
+            let known = self.placed.get(&file).into_iter().chain(attempts);
+            // Damage must not become a version of the engine's.
+            let known = known.filter(|placed| self.damaged.get(&file) != Some(&placed.hash));
+            lagging.extend(known.map(|placed| entry(&file, placed)));
         }
         lagging
+    }
+
+    /// What the engine knows of each file that it wrote, sorted by file: to be kept for the next
+    /// opening, which need not read a file that is still as its entry says.
+    pub fn entries(&self) -> Vec<Entry> {
+        let placed = self.placed.iter();
+        let sound = placed.filter(|(file, placed)| self.damaged.get(*file) != Some(&placed.hash));
+        let mut entries: Vec<Entry> = sound.map(|(file, placed)| entry(file, placed)).collect();
+        entries.sort_unstable_by(|a, b| a.file.cmp(&b.file));
+        entries
     }
 
     /// How many files are not yet as the last plan wanted them, as far as is known without looking.
@@ -169,9 +212,9 @@ impl Mirror {
         self.pending.len()
     }
 
-    /// What the engine knows of each file that it wrote, in no particular order.
-    pub fn entries(&self) -> Vec<Entry> {
-        Vec::new()
+    /// Whether another pass could make some of them so: their places are not all blocked.
+    pub fn can_go_on(&self) -> bool {
+        self.pending.len() > self.blocked.len()
     }
 
     /// Makes everything that was written durable: contents, then names. For a clean shutdown.
@@ -235,7 +278,7 @@ impl Mirror {
     }
 
     /// What must be done to a pending file, if anything.
-    fn change(&self, file: &str, target: &Target, table: &Table) -> Option<Change> {
+    fn change(&self, file: &str, target: &Target, table: &Table, lsn: Lsn) -> Option<Change> {
         let placed = self.placed.get(file).copied();
         let doc = match target {
             Target::Document(collection, id) => table.get(*collection, id.as_str()),
@@ -243,14 +286,14 @@ impl Mirror {
         };
         let file = file.to_owned();
         let Some(doc) = doc else {
-            let Placed { hash, length } = placed?;
-            return Some(Change { file, write: None, hash, length });
+            let Placed { hash, length, .. } = placed?;
+            return Some(Change { file, write: None, hash, length, lsn });
         };
         let bytes = pretty(doc.text()).into_bytes();
         let (hash, length) = (ContentHash::of(&bytes), bytes.len() as u64);
         let is_there = placed.is_some_and(|placed| placed.hash == hash);
         let must = !is_there || self.distrusted.contains(&file);
-        must.then_some(Change { file, write: Some(bytes), hash, length })
+        must.then_some(Change { file, write: Some(bytes), hash, length, lsn })
     }
 
     /// Lets files be planned again whose place is free, or taken by a regular file.
@@ -282,6 +325,11 @@ impl Mirror {
             Collection::Session => &mut self.sessions,
         }
     }
+}
+
+fn entry(file: &str, placed: &Placed) -> Entry {
+    let Placed { hash, length, lsn, stat } = *placed;
+    Entry { file: file.to_owned(), hash, length, lsn, stat }
 }
 
 /// The directory of a mirror file.

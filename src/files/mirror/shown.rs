@@ -1,8 +1,9 @@
 //! What the mirror's files show, for a recovery that has nothing better. Reads only.
 
-use super::open::{id_inside, list};
+use super::judge::id_inside;
+use super::open::list;
 use super::{Mirror, Placed, Target};
-use crate::base::{ContentHash, DocumentId, Result};
+use crate::base::{ContentHash, DocumentId, Lsn, Result};
 use crate::files::names;
 use crate::fs::{Fs, Kind, join, read_file};
 use crate::state::Collection;
@@ -39,7 +40,8 @@ impl Mirror {
     /// Notes that what lies in a file was taken in and is shown in another: it is removed with the
     /// next changes, if it still holds this.
     pub fn taken_in(&mut self, file: String, hash: ContentHash, length: u64) {
-        self.placed.insert(file.clone(), Placed { hash, length });
+        let placed = Placed { hash, length, lsn: Lsn::ZERO, stat: None };
+        self.placed.insert(file.clone(), placed);
         self.pending.insert(file, Target::Nothing);
     }
 }

@@ -9,6 +9,7 @@ use crate::files::meddler::Meddler;
 use crate::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 use crate::state::{Doc, Document, Op};
 
+mod cache;
 mod crash;
 mod judging;
 
@@ -35,6 +36,9 @@ struct World {
     table: Table,
     versions: HashMap<String, Vec<ContentHash>>,
     texts: HashMap<DocumentId, Vec<Arc<str>>>,
+    entries: HashMap<String, Entry>,
+    recorded_ns: i64,
+    reads_all: bool,
 }
 
 impl World {
@@ -53,7 +57,13 @@ impl World {
 
     fn open(&self, fs: &dyn Fs, unclean: bool) -> (Mirror, Vec<Problem>) {
         let earlier = |_, id: &DocumentId| self.texts.get(id).cloned().unwrap_or_default();
-        let known = Known { versions: &self.versions, earlier: &earlier };
+        let known = Known {
+            versions: &self.versions,
+            earlier: &earlier,
+            entries: &self.entries,
+            recorded_ns: self.recorded_ns,
+            reads_all: self.reads_all,
+        };
         Mirror::open(fs, &self.table, &known, unclean).unwrap()
     }
 
@@ -65,7 +75,7 @@ impl World {
         changed: &[(Collection, DocumentId)],
     ) -> Result<Vec<Problem>> {
         let mut problems = mirror.settle_leftovers(fs)?;
-        let plan = mirror.plan(fs, changed.iter().cloned(), &self.table, u64::MAX)?;
+        let plan = mirror.plan(fs, changed.iter().cloned(), &self.table, Lsn(9), u64::MAX)?;
         for change in &plan {
             self.versions.entry(change.file.clone()).or_default().push(change.hash);
         }
@@ -135,9 +145,9 @@ fn the_mirror_shows_every_document_and_follows_its_changes() {
 fn a_document_that_shows_the_same_is_not_written_again() {
     let (disk, mut world, mut mirror) = with_a();
     let changed = [world.put("a", 1)];
-    assert_eq!(mirror.plan(&disk, changed, &world.table, u64::MAX).unwrap(), vec![]);
+    assert_eq!(mirror.plan(&disk, changed, &world.table, Lsn(9), u64::MAX).unwrap(), vec![]);
     let changed = [world.put("b", 1), world.delete("b")];
-    assert_eq!(mirror.plan(&disk, changed, &world.table, u64::MAX).unwrap(), vec![]);
+    assert_eq!(mirror.plan(&disk, changed, &world.table, Lsn(9), u64::MAX).unwrap(), vec![]);
     assert_eq!(mirror.behind(), 0);
 }
 
@@ -148,7 +158,7 @@ fn a_plan_is_bounded_in_bytes_and_the_rest_is_planned_next() {
     let mut passes = 0;
     let mut changed = changed.into_iter();
     loop {
-        let plan = mirror.plan(&disk, changed.by_ref(), &world.table, 2000).unwrap();
+        let plan = mirror.plan(&disk, changed.by_ref(), &world.table, Lsn(9), 2000).unwrap();
         if plan.is_empty() {
             break;
         }
@@ -166,7 +176,7 @@ fn a_plan_is_bounded_in_bytes_and_the_rest_is_planned_next() {
 fn documents_equal_but_for_case_change_their_names_together() {
     let (disk, mut world, mut mirror) = with_a();
     let changed = [world.put("A", 1)];
-    let plan = mirror.plan(&disk, changed.clone(), &world.table, u64::MAX).unwrap();
+    let plan = mirror.plan(&disk, changed.clone(), &world.table, Lsn(9), u64::MAX).unwrap();
     assert_eq!(plan[0].file, A);
     assert!(plan[0].write.is_none() && plan.len() == 3, "removals come first");
     assert_eq!(world.pass(&mut mirror, &disk, &[]).unwrap(), vec![]);
@@ -273,6 +283,9 @@ fn the_mirror_works_on_the_real_disk() {
     assert_eq!(problems, vec![]);
     assert_eq!(disk.list("tasks").unwrap().len(), 2);
     assert_eq!(disk.list("wal").unwrap(), vec![]);
+    for entry in mirror.entries() {
+        assert!(entry.stat.is_some() && entry.stat == disk.stat(&entry.file).unwrap(), "{entry:?}");
+    }
     let kept = disk.list("conflicts").unwrap();
     let kept = std::fs::read(dir.path().join("conflicts").join(&kept[0].name)).unwrap();
     assert_eq!(kept, b"mine");

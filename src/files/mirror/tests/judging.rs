@@ -40,6 +40,13 @@ fn judged(contents: Option<&[u8]>, unclean: bool) -> (Vec<ProblemKind>, bool) {
         (false, Some(contents)) if contents != shown("a", 2) => assert_kept(&disk, contents),
         _ => assert_eq!(below(&disk, "conflicts/"), Vec::<String>::new()),
     }
+    let quarantined = below(&disk, "quarantine/");
+    match contents {
+        Some(contents) if due && problems.len() == 1 && contents.iter().any(|byte| *byte != 0) => {
+            assert_eq!(disk.read_now(&quarantined[0]).as_deref(), Some(contents));
+        }
+        _ => assert_eq!(quarantined, Vec::<String>::new()),
+    }
     (kinds(&problems), due)
 }
 

@@ -1,0 +1,301 @@
+//! The mirror's passes: `tasks/` and `sessions/` follow the state within a second, for a tenth of a
+//! core's time at most.
+//!
+//! A pass takes a durable copy of the state, logs and flushes what it will write or remove, and then
+//! changes the files, without flushing any: what a power cut takes of them the log still has. So the
+//! engine's own half-done work is never taken for a person's, for which two things must hold: no file
+//! is changed before its record is durable, and the log is cut only when the names are durable and
+//! what the files that lag behind hold is in what is left of it.
+//!
+//! Passes and checkpoints exclude one another by the checkpointer's lock. What is told of them is kept
+//! in [`Freshness`], a leaf.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use crate::base::{DocumentId, Error, Event, Problem, Result};
+use crate::engine::checkpoint::{Cut, Reason};
+use crate::engine::core::{Core, Writer};
+use crate::files::mirror::{Change, Mirror};
+use crate::state::{Collection, Op};
+
+/// Most bytes of mirror files that are laid out at once.
+const BATCH_BYTES: u64 = 64 << 20;
+/// A pass that took so long is followed by a pause of nine times that.
+const PAUSE_FACTOR: u32 = 9;
+/// A pass that fails is tried again after a pause that doubles up to 2 to this power.
+const DOUBLINGS_MAX: u32 = 7;
+
+/// The documents that changed since a pass took them.
+#[derive(Debug, Default)]
+pub(crate) struct DirtySet {
+    tasks: HashSet<DocumentId>,
+    sessions: HashSet<DocumentId>,
+}
+
+impl DirtySet {
+    pub(crate) fn insert(&mut self, collection: Collection, id: &DocumentId) {
+        let ids = match collection {
+            Collection::Task => &mut self.tasks,
+            Collection::Session => &mut self.sessions,
+        };
+        if !ids.contains(id) {
+            ids.insert(id.clone());
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.sessions.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.tasks.len() + self.sessions.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Collection, &DocumentId)> {
+        let tasks = self.tasks.iter().map(|id| (Collection::Task, id));
+        tasks.chain(self.sessions.iter().map(|id| (Collection::Session, id)))
+    }
+
+    /// Takes back what a failed checkpoint had taken.
+    pub(crate) fn extend(&mut self, other: DirtySet) {
+        self.tasks.extend(other.tasks);
+        self.sessions.extend(other.sessions);
+    }
+
+    pub(crate) fn into_iter(self) -> impl Iterator<Item = (Collection, DocumentId)> {
+        let tasks = self.tasks.into_iter().map(|id| (Collection::Task, id));
+        tasks.chain(self.sessions.into_iter().map(|id| (Collection::Session, id)))
+    }
+}
+
+/// How far the mirror is behind, and when the next pass may begin.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Freshness {
+    /// Since when there are changes that no pass has taken.
+    changed_since: Option<Duration>,
+    /// Since when there are changes that a pass took and that are not shown.
+    taken_since: Option<Duration>,
+    /// How many documents or files those are.
+    taken: usize,
+    /// Whether another pass could show them.
+    can_go_on: bool,
+    not_before: Duration,
+    failures: u32,
+    /// The last failure that listeners were told of.
+    told: Option<Error>,
+}
+
+impl Freshness {
+    /// After an opening, at `now`; the first pass waits one `interval`.
+    pub(crate) fn new(mirror: &Mirror, now: Duration, interval: Duration) -> Self {
+        let taken = mirror.behind();
+        Freshness {
+            taken,
+            taken_since: (taken > 0).then_some(now),
+            can_go_on: mirror.can_go_on(),
+            not_before: now.saturating_add(interval),
+            ..Freshness::default()
+        }
+    }
+
+    /// The age of the oldest change that is not shown.
+    pub(crate) fn lag(&self, now: Duration) -> Duration {
+        let since = self.taken_since.into_iter().chain(self.changed_since).min();
+        since.map_or(Duration::ZERO, |since| now.saturating_sub(since))
+    }
+
+    /// Changes that a pass took and that are not shown.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken
+    }
+
+    fn take(&mut self, count: usize) {
+        self.taken += count;
+        self.taken_since = self.taken_since.into_iter().chain(self.changed_since.take()).min();
+    }
+}
+
+impl Core {
+    /// Notes that there is something to show, and wakes who shows it.
+    pub(crate) fn note_unshown(&self) {
+        let now = self.around.clock.monotonic();
+        self.facts.lock().mirror.changed_since.get_or_insert(now);
+        self.wishes.lock().unshown = true;
+        self.wished.notify_one();
+    }
+
+    /// Takes the changed documents for a pass.
+    pub(crate) fn take_dirty(&self, writer: &mut Writer) -> DirtySet {
+        let dirty = std::mem::take(&mut writer.dirty);
+        self.facts.lock().mirror.take(dirty.len());
+        dirty
+    }
+
+    /// Gives back what a failed checkpoint had taken and not shown.
+    pub(crate) fn put_back(&self, dirty: DirtySet) {
+        let mut writer = self.writer.lock();
+        let mut facts = self.facts.lock();
+        let mirror = &mut facts.mirror;
+        mirror.taken = mirror.taken.saturating_sub(dirty.len());
+        mirror.changed_since = mirror.taken_since.into_iter().chain(mirror.changed_since).min();
+        if mirror.taken == 0 {
+            mirror.taken_since = None;
+        }
+        writer.dirty.extend(dirty);
+    }
+
+    /// When the next pass is due, if there is anything to show that can be shown.
+    pub(crate) fn mirror_due(&self) -> Option<Duration> {
+        let facts = self.facts.lock();
+        let mirror = &facts.mirror;
+        let has_work = mirror.changed_since.is_some() || mirror.can_go_on;
+        has_work.then_some(mirror.not_before)
+    }
+
+    /// Makes a pass if one is due. Listeners are told of a failure, once for as long as it stays the
+    /// same; another pass tries again.
+    pub(crate) fn refresh_mirror(&self) {
+        let now = self.around.clock.monotonic();
+        if self.mirror_due().is_none_or(|due| due > now) {
+            return;
+        }
+        let mut problems = Vec::new();
+        let refreshed = self.refresh(&mut problems);
+        self.report(&problems);
+        let Err(error) = refreshed else { return };
+        tracing::debug!(%error, "the mirror is shown by a later pass");
+        let is_news = {
+            let told = &mut self.facts.lock().mirror.told;
+            let is_news = told.as_ref().is_none_or(|told| told.to_string() != error.to_string());
+            *told = Some(error.clone());
+            is_news
+        };
+        if is_news {
+            self.listeners.emit(&Event::SaveError { error });
+        }
+    }
+
+    fn refresh(&self, problems: &mut Vec<Problem>) -> Result<()> {
+        let mut checkpointer = self.checkpointer.lock();
+        match self.take_cut(None) {
+            Ok(cut) => self.show(&mut checkpointer.mirror, cut, problems).map(drop),
+            Err(error) => {
+                self.pause(Duration::ZERO, true);
+                Err(error)
+            }
+        }
+    }
+
+    /// Brings the mirror up to a copy of the state; gives the number of files changed.
+    pub(crate) fn show(
+        &self,
+        mirror: &mut Mirror,
+        cut: Cut,
+        problems: &mut Vec<Problem>,
+    ) -> Result<usize> {
+        let begun = self.around.clock.monotonic();
+        // Should it panic, it is not tried again at once.
+        self.facts.lock().mirror.not_before = begun.saturating_add(self.options.mirror_interval);
+        let lsn = cut.lsn;
+        let passed = self.pass(mirror, cut, problems);
+        self.pause(self.around.clock.monotonic().saturating_sub(begun), passed.is_err());
+        let mut facts = self.facts.lock();
+        facts.mirror.taken = mirror.behind();
+        facts.mirror.can_go_on = mirror.can_go_on();
+        if mirror.behind() == 0 {
+            facts.mirror.taken_since = None;
+            facts.mirror_lsn = lsn;
+        }
+        passed
+    }
+
+    /// The pass of a checkpoint: the names that it changed are durable afterwards, and at shutdown the
+    /// contents too.
+    pub(crate) fn show_durably(
+        &self,
+        mirror: &mut Mirror,
+        cut: Cut,
+        reason: Reason,
+        problems: &mut Vec<Problem>,
+    ) -> Result<usize> {
+        let shown = self.show(mirror, cut, problems)?;
+        match reason {
+            Reason::Shutdown => mirror.sync(&*self.around.fs)?,
+            _ => mirror.sync_dirs(&*self.around.fs)?,
+        }
+        Ok(shown)
+    }
+
+    /// Decides when the next pass may begin, after one that ends now.
+    fn pause(&self, took: Duration, has_failed: bool) {
+        let now = self.around.clock.monotonic();
+        let (interval, interval_max) =
+            (self.options.mirror_interval, self.options.checkpoint_interval);
+        let mirror = &mut self.facts.lock().mirror;
+        mirror.failures = if has_failed { mirror.failures.saturating_add(1) } else { 0 };
+        if !has_failed {
+            mirror.told = None;
+        }
+        let pause = interval.max(took.saturating_mul(PAUSE_FACTOR));
+        let patient = pause.saturating_mul(1 << mirror.failures.min(DOUBLINGS_MAX));
+        mirror.not_before = now.saturating_add(patient.min(interval_max.max(pause)));
+    }
+
+    /// A file that cannot be changed stays for the next pass and does not keep the others from being
+    /// changed; the first failure is returned.
+    fn pass(&self, mirror: &mut Mirror, cut: Cut, problems: &mut Vec<Problem>) -> Result<usize> {
+        let fs = &*self.around.fs;
+        let Cut { table, lsn, dirty, .. } = cut;
+        let mut dirty = Some(dirty);
+        let mut done = 0;
+        loop {
+            let due = dirty.take().unwrap_or_default().into_iter();
+            let changes = mirror.plan(fs, due, &table, lsn, BATCH_BYTES)?;
+            if changes.is_empty() {
+                return Ok(done);
+            }
+            let records: Vec<Op> = changes.iter().map(own_record).collect();
+            self.log_own(&records)?;
+            let mut failure = None;
+            for change in &changes {
+                match mirror.apply(fs, change) {
+                    Ok(found) => problems.extend(found),
+                    Err(error) => failure = failure.or(Some(error)),
+                }
+            }
+            done += changes.len();
+            if let Some(error) = failure {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Keeps what a cut of the log would forget of the mirror.
+    pub(crate) fn remember_mirror(&self, mirror: &mut Mirror) -> Result<()> {
+        mirror.sync_dirs(&*self.around.fs)?;
+        let lagging = mirror.lagging(self.writer.lock().dirty.iter());
+        if lagging.is_empty() {
+            return Ok(());
+        }
+        let records: Vec<Op> = lagging
+            .into_iter()
+            .map(|known| Op::Wrote {
+                file: known.file,
+                hash: known.hash,
+                length: known.length,
+                lsn: known.lsn,
+            })
+            .collect();
+        self.log_own(&records).map(drop)
+    }
+}
+
+/// The record of a change that is about to be made.
+fn own_record(change: &Change) -> Op {
+    let Change { file, hash, length, lsn, .. } = change;
+    match change.write {
+        Some(_) => Op::Wrote { file: file.clone(), hash: *hash, length: *length, lsn: *lsn },
+        None => Op::Removed { file: file.clone(), lsn: *lsn },
+    }
+}

@@ -1,0 +1,323 @@
+//! Telling what a mirror file holds: the engine's own work, whole or not, or somebody else's. Reads
+//! only, and no more than it must.
+//!
+//! After a clean stop a file whose `stat` is as recorded, and which was recorded as showing its
+//! document as it is now, is not read. Same `stat` and other bytes is *rot*, another `stat` and other
+//! bytes an edit; white space alone is neither. After an unclean stop no `stat` says that contents
+//! reached the medium: everything is read.
+//!
+//! Invariant: contents are called the engine's only if they are known by hash, by text, or sector for
+//! sector.
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use super::{Entry, Mirror, Placed};
+use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind};
+use crate::files::conflicts::{Sight, look};
+use crate::files::names;
+use crate::fs::{self, Fs, Kind, Stat, read_file};
+use crate::state::json::{Object, check_object, pretty};
+use crate::state::{Collection, Doc, Table};
+
+/// A longer mirror file is not read, unless the engine's own version is as long.
+const BYTES_MAX: u64 = 256 << 20;
+const SECTOR_BYTES: usize = 512;
+/// So many files that belong to nobody are reported one by one in each directory.
+const STRANGERS_MAX: usize = 100;
+
+/// What the engine is known to have put into the mirror, besides the present state.
+pub struct Known<'a> {
+    /// By file (`tasks/a.json`): the hashes of what the log records as written there.
+    pub versions: &'a HashMap<String, Vec<ContentHash>>,
+    /// The texts that a document had in earlier snapshots, or since, as far as they are at hand.
+    pub earlier: &'a dyn Fn(Collection, &DocumentId) -> Vec<Arc<str>>,
+    /// By file: what [`Mirror::entries`] gave when it was last recorded. May be empty or old.
+    pub entries: &'a HashMap<String, Entry>,
+    /// When that was, by the file system's clock (the `mtime` of the file that holds it), in
+    /// nanoseconds since the epoch; 0 if there are none.
+    pub recorded_ns: i64,
+    /// Whether to read every file, also those that nobody can have touched: only that finds rot in
+    /// them.
+    pub reads_all: bool,
+}
+
+impl std::fmt::Debug for Known<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Known").field("versions", self.versions).finish_non_exhaustive()
+    }
+}
+
+/// What a file holds.
+#[derive(Debug)]
+pub(super) enum Contents {
+    Missing,
+    /// As the document is now.
+    Current(Placed),
+    /// A link, directory, FIFO or device.
+    NoFile,
+    /// An earlier version of the engine's.
+    Earlier(Placed),
+    /// A version of the engine's of which not every sector reached the medium.
+    Torn(Placed),
+    /// Nothing but zeroes, or nothing at all.
+    Blank(Placed),
+    /// What is not what the engine left there, though nobody wrote to it.
+    Rotten(Placed),
+    /// A JSON object of somebody else's.
+    Other,
+    /// No JSON object, and why.
+    Invalid(String),
+    /// What cannot be read, and why.
+    Unreadable(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    Clean,
+    Unclean,
+}
+
+pub(super) struct Judge<'a> {
+    pub(super) fs: &'a dyn Fs,
+    pub(super) table: &'a Table,
+    pub(super) known: &'a Known<'a>,
+    pub(super) stop: Stop,
+    pub(super) problems: Vec<Problem>,
+    /// Files of a directory that belong to no document, so far.
+    pub(super) strangers: usize,
+}
+
+impl Judge<'_> {
+    pub(super) fn report(&mut self, kind: ProblemKind, file: &str, detail: impl Into<String>) {
+        self.problems.push(Problem::new(kind, file, 0, detail));
+    }
+
+    /// What the engine would write for a document now.
+    fn current(&self, collection: Collection, id: &DocumentId) -> Option<String> {
+        self.table.get(collection, id.as_str()).map(|doc| pretty(doc.text()))
+    }
+
+    pub(super) fn rendition(&self, collection: Collection, id: &DocumentId) -> Option<Placed> {
+        let doc = self.table.get(collection, id.as_str())?;
+        Some(Placed { lsn: doc.lsn(), ..placed(pretty(doc.text()).as_bytes()) })
+    }
+
+    /// A file that belongs to no document, and of which nothing tells that the engine made it.
+    pub(super) fn report_stranger(&mut self, file: &str) {
+        self.strangers += 1;
+        if self.strangers <= STRANGERS_MAX {
+            let detail = "it belongs to no document; somebody made it, and it is left alone";
+            self.report(ProblemKind::Edited, file, detail);
+        }
+    }
+
+    /// The rest of them, as one finding, when the directory is done.
+    pub(super) fn report_strangers(&mut self, dir: &str) {
+        let rest = std::mem::take(&mut self.strangers).saturating_sub(STRANGERS_MAX);
+        if rest > 0 {
+            let detail =
+                format!("{rest} more files in it belong to no document; they are left alone");
+            self.report(ProblemKind::Edited, dir, detail);
+        }
+    }
+
+    /// All that the engine may have written for a document, the present version first.
+    fn renditions(&self, collection: Collection, id: &DocumentId) -> Vec<String> {
+        let earlier = (self.known.earlier)(collection, id);
+        self.current(collection, id)
+            .into_iter()
+            .chain(earlier.iter().map(|text| pretty(text)))
+            .collect()
+    }
+
+    fn read(&self, path: &str, kind: Kind, bytes_max: u64) -> Result<Vec<u8>, Contents> {
+        if kind != Kind::File {
+            return Err(Contents::NoFile);
+        }
+        read_file(self.fs, path, bytes_max).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Contents::Missing,
+            _ => Contents::Unreadable(format!("it cannot be read ({error})")),
+        })
+    }
+
+    /// The `stat` of a regular file, if it can be had: reading will tell why not.
+    fn stat(&self, file: &str, kind: Kind) -> Option<Stat> {
+        if kind == Kind::File { self.fs.stat(file).ok().flatten() } else { None }
+    }
+
+    pub(super) fn of_document(
+        &self,
+        collection: Collection,
+        id: &DocumentId,
+        doc: &Doc,
+        file: &str,
+        kind: Kind,
+    ) -> Contents {
+        // Taken before the contents are read, so that it is of nothing newer.
+        let stat = self.stat(file, kind);
+        let recorded = self.known.entries.get(file).map(|entry| {
+            let Entry { hash, length, lsn, stat, .. } = *entry;
+            Placed { hash, length, lsn, stat }
+        });
+        let untouched =
+            recorded.filter(|placed| placed.is_untouched(stat.as_ref(), self.known.recorded_ns));
+        let is_clean = self.stop == Stop::Clean;
+        if let Some(placed) = untouched
+            && is_clean
+            && !self.known.reads_all
+            && placed.lsn >= doc.lsn()
+        {
+            return Contents::Current(placed);
+        }
+        let current = pretty(doc.text());
+        let bytes = match self.read(file, kind, BYTES_MAX.max(current.len() as u64)) {
+            Ok(bytes) => bytes,
+            Err(contents) => return contents,
+        };
+        let found = Placed { lsn: doc.lsn(), stat, ..placed(&bytes) };
+        let recorded_lsn = recorded.filter(|placed| placed.hash == found.hash);
+        let found =
+            Placed { lsn: recorded_lsn.map_or(found.lsn, |p| p.lsn.max(found.lsn)), ..found };
+        if bytes == current.as_bytes() {
+            return Contents::Current(found);
+        }
+        let has_rotted = untouched.is_some_and(|placed| placed.hash != found.hash);
+        if has_rotted && is_clean {
+            return Contents::Rotten(found);
+        }
+        if is_laid_out_otherwise(&bytes, &current) {
+            return Contents::Current(found);
+        }
+        match self.engines_own(file, &bytes, &self.renditions(collection, id)) {
+            Some(contents) => contents,
+            None if has_rotted || self.is_quarantined(file, found.hash) => Contents::Rotten(found),
+            None => of_person(&bytes),
+        }
+    }
+
+    /// Whether a crash came between the copying of a damaged file to `quarantine/` and its end: its
+    /// `stat` may have changed since.
+    fn is_quarantined(&self, file: &str, hash: ContentHash) -> bool {
+        let kept = names::quarantine(file, hash, 0);
+        let is_kept = |found| matches!(found, Ok(Sight::File(_, kept)) if kept == hash);
+        self.stop == Stop::Unclean && is_kept(look(self.fs, &kept))
+    }
+
+    /// Whether the contents of a file are an earlier version of the engine's, or half of one.
+    fn engines_own(&self, file: &str, bytes: &[u8], renditions: &[String]) -> Option<Contents> {
+        let found = placed(bytes);
+        if let Some(entry) = self.known.entries.get(file).filter(|entry| entry.hash == found.hash) {
+            return Some(Contents::Earlier(Placed { lsn: entry.lsn, ..found }));
+        }
+        let recorded = self.known.versions.get(file).is_some_and(|all| all.contains(&found.hash));
+        if recorded || renditions.iter().any(|text| text.as_bytes() == bytes) {
+            return Some(Contents::Earlier(found));
+        }
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Some(Contents::Blank(found));
+        }
+        let is_torn = renditions.iter().any(|text| is_part_of(bytes, text.as_bytes()));
+        is_torn.then_some(Contents::Torn(found))
+    }
+
+    /// `None` if nothing tells that the engine made it. It is read only where that would matter, and
+    /// where the engine may have made it, by its name.
+    pub(super) fn of_orphan(
+        &self,
+        collection: Collection,
+        entry: &fs::Entry,
+        file: &str,
+    ) -> Option<Contents> {
+        if self.stop == Stop::Clean || !names::is_document_file(&entry.name) {
+            return None;
+        }
+        let Known { versions, entries, .. } = self.known;
+        let is_recorded = versions.contains_key(file) || entries.contains_key(file);
+        let has_form = |id: &DocumentId| names::forms(id).contains(&entry.name);
+        let by_name = id_of_plain(&entry.name).filter(has_form);
+        if !is_recorded
+            && let Some(id) = by_name.as_ref()
+            && (self.known.earlier)(collection, id).is_empty()
+        {
+            return None;
+        }
+        let bytes = self.read(file, entry.kind, BYTES_MAX).ok()?;
+        // A copy that a person made under another name is theirs, though it equals ours.
+        let id = id_inside(&bytes).or(by_name).filter(has_form);
+        let renditions = id.map(|id| self.renditions(collection, &id)).unwrap_or_default();
+        if !is_recorded && renditions.is_empty() {
+            return None;
+        }
+        self.engines_own(file, &bytes, &renditions)
+    }
+
+    pub(super) fn of_leftover(
+        &self,
+        path: &str,
+        file: &str,
+        kind: Kind,
+        mirror: &Mirror,
+    ) -> Option<Contents> {
+        let bytes = self.read(path, kind, BYTES_MAX).ok()?;
+        let found = placed(&bytes);
+        if self.is_quarantined(file, found.hash) {
+            return Some(Contents::Rotten(found));
+        }
+        let (dir, name) = file.split_once('/')?;
+        let collection = Collection::ALL.into_iter().find(|each| each.dir() == dir)?;
+        let id = id_inside(&bytes)
+            .filter(|id| names::forms(id).iter().any(|form| form == name))
+            .or_else(|| id_of_plain(name))
+            .or_else(|| {
+                let mut ids = self.table.iter(collection).map(|(id, _)| id);
+                ids.find(|id| mirror.names(collection).file_name(id) == name).cloned()
+            });
+        let renditions = id.map(|id| self.renditions(collection, &id)).unwrap_or_default();
+        self.engines_own(file, &bytes, &renditions)
+    }
+}
+
+fn placed(bytes: &[u8]) -> Placed {
+    let (hash, length) = (ContentHash::of(bytes), bytes.len() as u64);
+    Placed { hash, length, lsn: Lsn::ZERO, stat: None }
+}
+
+/// Whether a file holds what the engine would write, but for white space.
+fn is_laid_out_otherwise(bytes: &[u8], current: &str) -> bool {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| check_object(text).is_ok());
+    text.is_some_and(|text| pretty(text) == current)
+}
+
+/// What a file holds that the engine did not write.
+fn of_person(bytes: &[u8]) -> Contents {
+    match std::str::from_utf8(bytes) {
+        Err(error) => Contents::Invalid(format!("no UTF-8 at byte {}", error.valid_up_to())),
+        Ok(text) => match check_object(text) {
+            Ok(()) => Contents::Other,
+            Err(error) => Contents::Invalid(error.to_string()),
+        },
+    }
+}
+
+/// Whether each sector is zero or as in `whole`, up to an early end: what a crash can leave of a
+/// file that was written once and never overwritten.
+fn is_part_of(bytes: &[u8], whole: &[u8]) -> bool {
+    let mut wholes = whole.chunks(SECTOR_BYTES);
+    bytes.len() <= whole.len()
+        && bytes.chunks(SECTOR_BYTES).all(|sector| {
+            let whole = wholes.next().unwrap_or_default();
+            sector.iter().all(|byte| *byte == 0) || whole.starts_with(sector)
+        })
+}
+
+pub(super) fn id_inside(bytes: &[u8]) -> Option<DocumentId> {
+    let object = Object::parse(std::str::from_utf8(bytes).ok()?).ok()?;
+    let id: String = serde_json::from_str(object.get("id")?).ok()?;
+    DocumentId::new(&id).ok()
+}
+
+fn id_of_plain(name: &str) -> Option<DocumentId> {
+    DocumentId::new(name.strip_suffix(".json")?).ok()
+}
