@@ -30,6 +30,7 @@ mod migrate;
 mod operations;
 mod oracle;
 mod outputs;
+mod outputs_failing;
 mod outputs_shared;
 mod recovery;
 mod restore;
