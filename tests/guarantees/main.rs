@@ -32,6 +32,7 @@ mod mirror;
 mod operations;
 mod oracle;
 mod outputs;
+mod outputs_failing;
 mod outputs_shared;
 mod recovery;
 mod repair;

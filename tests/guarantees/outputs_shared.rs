@@ -1,19 +1,17 @@
-//! Session logs and reports beside others (G6, G8, G9, G11): people who rotate, cut, continue and edit
-//! them, planted files, many threads, disks that fail a flush, and the log's limits.
-
-use std::sync::{Arc, Mutex};
+//! Session logs and reports beside others (G6, G9, G11): people who rotate, cut, continue and edit
+//! them, planted files, many threads, and the log's limits.
 
 use serde_json::json;
 use walden::fs::Kind;
-use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
-use walden::{Error, Event, Options, ProblemKind, Store};
+use walden::fs::sim::{CrashMode, SimFs};
+use walden::{Error, Options, ProblemKind, Store};
 
 use crate::support::{PATIENCE, at, files, open, small, within};
 
-const A: &str = "logs/session_a.log";
-const R: &str = "reports/report_r.json";
+pub(crate) const A: &str = "logs/session_a.log";
+pub(crate) const R: &str = "reports/report_r.json";
 
-fn text(disk: &SimFs, file: &str) -> String {
+pub(crate) fn text(disk: &SimFs, file: &str) -> String {
     String::from_utf8(disk.read_now(file).unwrap_or_else(|| panic!("no {file}"))).unwrap()
 }
 
@@ -276,110 +274,6 @@ fn many_threads_append_each_line_once_and_each_in_its_order() {
         let stats = store.commit_stats();
         assert!(stats.groups < stats.records, "sessions share group commits: {stats:?}");
     });
-}
-
-#[test]
-fn the_log_is_not_cut_before_outputs_are_flushed_and_a_failed_flush_is_not_believed() {
-    for kind in [CallKind::Sync, CallKind::SyncDir] {
-        let mut struck = 0;
-        for nth in 1..40 {
-            let disk = SimFs::new();
-            let store = open(&disk, 1).unwrap();
-            let wanted = "x".repeat(5000);
-            store.append_session_log("a", &wanted).unwrap();
-            let fired = disk.faults_fired();
-            disk.fail_when(kind, nth, Fault::Errno(5));
-            let mut failed = false;
-            for round in 0..4 {
-                let grow = format!("{{\"id\": \"t\", \"n\": \"{round}{}\"}}", "y".repeat(30_000));
-                if store.save_task_json(&grow).is_err() {
-                    store.reopen().unwrap();
-                }
-                failed |= store.checkpoint().is_err();
-            }
-            struck += u64::from(failed && disk.faults_fired() > fired);
-            let left = disk.if_crashed(CrashMode::Nothing);
-            open(&left, 70).unwrap();
-            assert_eq!(text(&left, A), wanted, "{kind:?} {nth}");
-        }
-        assert!(struck > 3, "{kind:?}: {struck}");
-    }
-}
-
-#[test]
-fn what_a_failed_flush_lost_is_written_again_by_an_opening_in_the_same_boot() {
-    let disk = SimFs::new();
-    let store = open(&disk, 1).unwrap();
-    store.append_session_log("a", "one\n").unwrap();
-    let sync = |disk: &SimFs| {
-        let file = walden::fs::Fs::open(disk, A, walden::fs::Mode::Write).unwrap();
-        file.sync_data()
-    };
-    disk.fail_when(CallKind::Sync, 1, Fault::Errno(5));
-    sync(&disk).unwrap_err();
-    let killed = disk.kill();
-    drop(store);
-    let store = open(&killed, 2).unwrap();
-    for round in 0..4 {
-        let grow = format!("{{\"id\": \"t\", \"n\": \"{round}{}\"}}", "y".repeat(30_000));
-        store.save_task_json(&grow).unwrap();
-        store.checkpoint().unwrap();
-    }
-    let left = killed.if_crashed(CrashMode::Nothing);
-    open(&left, 3).unwrap();
-    assert_eq!(text(&left, A), "one\n");
-}
-
-#[test]
-fn the_interval_flushes_outputs_also_if_no_document_changed() {
-    within(PATIENCE, || {
-        let disk = SimFs::new();
-        let options =
-            Options { checkpoint_interval: std::time::Duration::from_millis(10), ..small() };
-        let builder = Store::builder("sim").options(options).fs(Arc::new(disk.clone()));
-        let store = builder.open().unwrap();
-        store.append_session_log("a", "one\n").unwrap();
-        let flush = format!("sync {A}");
-        while !disk.trace().contains(&flush) {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
-        store.shutdown().unwrap();
-    });
-}
-
-#[test]
-fn a_write_that_fails_behind_its_record_is_told_and_made_good() {
-    let disk = SimFs::new();
-    let store = open(&disk, 1).unwrap();
-    let errors: Arc<Mutex<Vec<String>>> = Arc::default();
-    let told = errors.clone();
-    store.on_event(move |event| {
-        if let Event::SaveError { error } = event {
-            told.lock().unwrap().push(error.to_string());
-        }
-    });
-    store.append_session_log("a", "one\n").unwrap();
-    // The first write is the record's.
-    disk.fail_when(CallKind::Write, 2, Fault::Errno(5));
-    store.append_session_log("a", "two\n").unwrap();
-    assert_eq!(text(&disk, A), "one\n");
-    assert_eq!(errors.lock().unwrap().len(), 1);
-    let crashed = disk.if_crashed(CrashMode::Nothing);
-    open(&crashed, 80).unwrap();
-    assert_eq!(text(&crashed, A), "one\ntwo\n", "by the next opening");
-    let killed = disk.if_killed();
-    store.append_session_log("a", "three\n").unwrap();
-    assert_eq!(text(&disk, A), "one\ntwo\nthree\n", "by the next append");
-    disk.fail_when(CallKind::Rename, 1, Fault::Errno(5));
-    assert!(
-        store.save_report("r", &json!({"n": 1})).is_err(),
-        "a report is there or it is an error"
-    );
-    assert!(disk.read_now(R).is_none());
-    store.checkpoint().unwrap();
-    assert_eq!(text(&disk, R), "{\n  \"n\": 1\n}\n", "by the next checkpoint");
-    open(&killed, 81).unwrap();
-    assert_eq!(text(&killed, A), "one\ntwo\n");
 }
 
 #[test]

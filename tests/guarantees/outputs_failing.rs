@@ -1,0 +1,143 @@
+//! Session logs and reports on failing disks (G8): a flush that failed is not believed, nothing is cut
+//! from the log before the files are durable, and what could not be written is made good.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
+use walden::{Event, Options, Store};
+
+use crate::outputs_shared::{A, R, text};
+use crate::support::{PATIENCE, open, small, within};
+
+#[test]
+fn the_log_is_not_cut_before_outputs_are_flushed_and_a_failed_flush_is_not_believed() {
+    for kind in [CallKind::Sync, CallKind::SyncDir] {
+        let mut struck = 0;
+        for nth in 1..40 {
+            let disk = SimFs::new();
+            let store = open(&disk, 1).unwrap();
+            let wanted = "x".repeat(5000);
+            store.append_session_log("a", &wanted).unwrap();
+            let fired = disk.faults_fired();
+            disk.fail_when(kind, nth, Fault::Errno(5));
+            let mut failed = false;
+            for round in 0..4 {
+                let grow = format!("{{\"id\": \"t\", \"n\": \"{round}{}\"}}", "y".repeat(30_000));
+                if store.save_task_json(&grow).is_err() {
+                    store.reopen().unwrap();
+                }
+                failed |= store.checkpoint().is_err();
+            }
+            struck += u64::from(failed && disk.faults_fired() > fired);
+            let left = disk.if_crashed(CrashMode::Nothing);
+            open(&left, 70).unwrap();
+            assert_eq!(text(&left, A), wanted, "{kind:?} {nth}");
+        }
+        assert!(struck > 3, "{kind:?}: {struck}");
+    }
+}
+
+#[test]
+fn nothing_is_cut_while_an_output_cannot_be_made_durable() {
+    let mut met = 0;
+    for nth in 1..12 {
+        let disk = SimFs::new();
+        let store = open(&disk, 1).unwrap();
+        store.append_session_log("a", "one\n").unwrap();
+        disk.fail_when(CallKind::Sync, nth, Fault::Errno(5));
+        let failed = store.checkpoint().err().is_some_and(|error| error.to_string().contains(A));
+        disk.clear_faults();
+        if !failed {
+            continue;
+        }
+        met += 1;
+        // Its contents can be copied no more.
+        walden::fs::Fs::rename(&disk, A, "logs/elsewhere").unwrap();
+        for round in 0..4 {
+            let grow = format!("{{\"id\": \"t\", \"n\": \"{round}{}\"}}", "y".repeat(30_000));
+            store.save_task_json(&grow).unwrap();
+            assert!(store.checkpoint().is_err(), "it is told every time");
+        }
+        let left = disk.if_crashed(CrashMode::Everything);
+        open(&left, 3).unwrap();
+        assert_eq!(text(&left, A), "one\n");
+    }
+    assert!(met > 0);
+}
+
+#[test]
+fn what_a_failed_flush_lost_is_written_again_by_an_opening_in_the_same_boot() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    store.append_session_log("a", "one\n").unwrap();
+    let sync = |disk: &SimFs| {
+        let file = walden::fs::Fs::open(disk, A, walden::fs::Mode::Write).unwrap();
+        file.sync_data()
+    };
+    disk.fail_when(CallKind::Sync, 1, Fault::Errno(5));
+    sync(&disk).unwrap_err();
+    let killed = disk.kill();
+    drop(store);
+    let store = open(&killed, 2).unwrap();
+    for round in 0..4 {
+        let grow = format!("{{\"id\": \"t\", \"n\": \"{round}{}\"}}", "y".repeat(30_000));
+        store.save_task_json(&grow).unwrap();
+        store.checkpoint().unwrap();
+    }
+    let left = killed.if_crashed(CrashMode::Nothing);
+    open(&left, 3).unwrap();
+    assert_eq!(text(&left, A), "one\n");
+}
+
+#[test]
+fn the_interval_flushes_outputs_also_if_no_document_changed() {
+    within(PATIENCE, || {
+        let disk = SimFs::new();
+        let options =
+            Options { checkpoint_interval: std::time::Duration::from_millis(10), ..small() };
+        let builder = Store::builder("sim").options(options).fs(Arc::new(disk.clone()));
+        let store = builder.open().unwrap();
+        store.append_session_log("a", "one\n").unwrap();
+        let flush = format!("sync {A}");
+        while !disk.trace().contains(&flush) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        store.shutdown().unwrap();
+    });
+}
+
+#[test]
+fn a_write_that_fails_behind_its_record_is_told_and_made_good() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    let errors: Arc<Mutex<Vec<String>>> = Arc::default();
+    let told = errors.clone();
+    store.on_event(move |event| {
+        if let Event::SaveError { error } = event {
+            told.lock().unwrap().push(error.to_string());
+        }
+    });
+    store.append_session_log("a", "one\n").unwrap();
+    // The first write is the record's.
+    disk.fail_when(CallKind::Write, 2, Fault::Errno(5));
+    store.append_session_log("a", "two\n").unwrap();
+    assert_eq!(text(&disk, A), "one\n");
+    assert_eq!(errors.lock().unwrap().len(), 1);
+    let crashed = disk.if_crashed(CrashMode::Nothing);
+    open(&crashed, 80).unwrap();
+    assert_eq!(text(&crashed, A), "one\ntwo\n", "by the next opening");
+    let killed = disk.if_killed();
+    store.append_session_log("a", "three\n").unwrap();
+    assert_eq!(text(&disk, A), "one\ntwo\nthree\n", "by the next append");
+    disk.fail_when(CallKind::Rename, 1, Fault::Errno(5));
+    assert!(
+        store.save_report("r", &json!({"n": 1})).is_err(),
+        "a report is there or it is an error"
+    );
+    assert!(disk.read_now(R).is_none());
+    store.checkpoint().unwrap();
+    assert_eq!(text(&disk, R), "{\n  \"n\": 1\n}\n", "by the next checkpoint");
+    open(&killed, 81).unwrap();
+    assert_eq!(text(&killed, A), "one\ntwo\n");
+}
