@@ -149,7 +149,9 @@ impl Core {
         let lsn = checkpointer.snapshot_lsn.unwrap_or(lsn);
         let (problems, took) = (Vec::new(), Duration::ZERO);
         drop(checkpointer);
-        restored.iter().for_each(|restored| self.tell_restored(restored));
+        if let Some(restored) = restored {
+            self.tell_restored(&restored);
+        }
         Ok(Checkpoint { lsn, documents, written, files_changed, problems, took })
     }
 

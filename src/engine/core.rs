@@ -308,9 +308,18 @@ impl Core {
         self.wished.notify_one();
     }
 
+    /// Prepares the segment that the log asked for, if it did. Long work in the background calls this now
+    /// and then, so that the writer finds its next segment.
+    pub(crate) fn prepare_wanted(&self) {
+        let wanted = self.wishes.lock().segment.take();
+        if let Some((number, size_bytes)) = wanted {
+            self.prepare(number, size_bytes);
+        }
+    }
+
     /// Prepares the segment that the log asked for. If the log was reopened meanwhile, the new one
     /// numbers its own segments, and this one goes.
-    pub(crate) fn prepare(&self, number: SegmentNumber, size_bytes: u64) {
+    fn prepare(&self, number: SegmentNumber, size_bytes: u64) {
         let fs = &*self.around.fs;
         let incarnation = self.writer.lock().identity.incarnation;
         let made: Result<PreparedSegment> =

@@ -112,8 +112,31 @@ impl Core {
         if found.is_none() || found == checkpointer.state_stat || found == checkpointer.looked_at {
             return Ok(None);
         }
+        let restored = self.restore_from(checkpointer, STATE)?;
         checkpointer.looked_at = found;
-        self.restore_from(checkpointer, STATE)
+        Ok(restored)
+    }
+
+    /// Looks whether a person put an earlier snapshot back, unless a checkpoint is at it anyway.
+    pub(crate) fn look(&self) {
+        let Some(mut checkpointer) = self.checkpointer.try_lock() else { return };
+        let restored = self.look_for_restore(&mut checkpointer);
+        drop(checkpointer);
+        let saved = match restored {
+            Ok(None) => return,
+            Ok(Some(restored)) => {
+                self.tell_restored(&restored);
+                // Listeners are told of a failure by the checkpoint itself.
+                self.checkpoint(Reason::Request).map(drop)
+            }
+            Err(error) => {
+                self.failed(&error);
+                Err(error)
+            }
+        };
+        if let Err(error) = saved {
+            tracing::warn!(%error, "an earlier snapshot was put back; the next checkpoint goes on");
+        }
     }
 
     /// Restores, if a file is an intact snapshot of this store, older than the last one.

@@ -259,6 +259,7 @@ impl Core {
             self.log_own(&records)?;
             let mut failure = None;
             for change in &changes {
+                self.prepare_wanted();
                 match mirror.apply(fs, change) {
                     Ok(found) => problems.extend(found),
                     Err(error) => failure = failure.or(Some(error)),

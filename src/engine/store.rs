@@ -302,13 +302,9 @@ impl Store {
     pub fn step(&self) {
         let core = self.core();
         core.step();
-        let (segment, checkpoint) = {
-            let mut wishes = core.wishes.lock();
-            (wishes.segment.take(), wishes.checkpoint.take())
-        };
-        if let Some((number, size_bytes)) = segment {
-            core.prepare(number, size_bytes);
-        }
+        core.prepare_wanted();
+        core.look();
+        let checkpoint = core.wishes.lock().checkpoint.take();
         if let Some(reason) = checkpoint {
             autosave(core, reason);
         }

@@ -8,6 +8,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::base::{Error, Event, Result};
 use crate::engine::checkpoint::Reason;
@@ -15,6 +16,9 @@ use crate::engine::core::Core;
 use crate::engine::queue::Taken;
 use crate::files::names::WAL;
 use crate::wal::Log;
+
+/// So often it is looked whether a person put an earlier snapshot back: one `stat`.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Threads {
@@ -78,8 +82,9 @@ fn run_maintenance(core: &Core) {
     let clock = &core.around.clock;
     let mut next = clock.monotonic().saturating_add(core.pace().1);
     loop {
-        let wake = core.mirror_due().map_or(next, |due| due.min(next));
-        let (segment, mut reason) = {
+        let due = core.mirror_due().map_or(next, |due| due.min(next));
+        let wake = due.min(clock.monotonic().saturating_add(LOOK_INTERVAL));
+        let mut reason = {
             let mut wishes = core.wishes.lock();
             while !wishes.are_there() {
                 let patience = wake.saturating_sub(clock.monotonic());
@@ -91,15 +96,14 @@ fn run_maintenance(core: &Core) {
                 return;
             }
             wishes.unshown = false;
-            (wishes.segment.take(), wishes.checkpoint.take())
+            wishes.checkpoint.take()
         };
         if clock.monotonic() >= next {
             reason = Some(Reason::Interval);
         }
         let ran = catch_unwind(AssertUnwindSafe(|| {
-            if let Some((number, size_bytes)) = segment {
-                core.prepare(number, size_bytes);
-            }
+            core.prepare_wanted();
+            core.look();
             if let Some(reason) = reason {
                 autosave(core, reason);
             }

@@ -206,7 +206,7 @@ fn grid(fault: Fault, kinds: &[CallKind], places: u64) -> Met {
 
 #[test]
 fn an_io_error_at_any_call_loses_nothing_acknowledged_and_is_healed_by_reopening() {
-    let met = within(PATIENCE, || grid(Fault::Errno(5), &KINDS, 8));
+    let met = within(PATIENCE, || grid(Fault::Errno(5), &KINDS, 12));
     assert!(met.faults > 60 && met.failures > 40 && met.poisoned > 2 && met.healed > 20, "{met:?}");
 }
 

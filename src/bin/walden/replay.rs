@@ -188,7 +188,11 @@ fn apply(store: &Store, op: &Op) -> Result<Lsn> {
         Op::Delete { collection: Collection::Task, id } => tx.delete_task(id.as_str()),
         Op::Delete { collection: Collection::Session, id } => tx.delete_session(id.as_str()),
         // Traces have no such operations: these are the engine's own.
-        Op::Wrote { .. } | Op::Removed { .. } | Op::Saved { .. } => Ok(()),
+        Op::Wrote { .. }
+        | Op::Removed { .. }
+        | Op::Saved { .. }
+        | Op::WriteOutput { .. }
+        | Op::AppendOutput { .. } => Ok(()),
     })?;
     commit.wait()
 }

@@ -3,7 +3,7 @@
 //! Where another process has it open, this does what a person would do with `cp`: it puts the backup in
 //! the place of `state.json`, and waits until the owner has taken it in.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -81,7 +81,7 @@ fn hand_over(shell: &Shell, name: &str) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn is_still(state: &PathBuf, text: &str) -> Result<bool, Error> {
+fn is_still(state: &Path, text: &str) -> Result<bool, Error> {
     match host::read_input(state, host::LINES_BYTES_MAX) {
         Ok(found) => Ok(found.text == text),
         // Between two looks it may be anything.

@@ -151,7 +151,7 @@ impl Doubt {
         }
         let shown: Vec<Shown> = self.shown.values().cloned().collect();
         for shown in shown {
-            problems.extend(self.take(hole, shown, table));
+            problems.extend(self.take(hole, &shown, table));
         }
         problems
     }
@@ -178,13 +178,13 @@ impl Doubt {
         recorded.max(unlisted).max(unshown)
     }
 
-    fn take(&mut self, hole: Hole, shown: Shown, table: &mut Table) -> Option<Problem> {
+    fn take(&mut self, hole: Hole, shown: &Shown, table: &mut Table) -> Option<Problem> {
         let key = (shown.collection, shown.id.clone());
         let (collection, id) = &key;
         if self.knows((*collection, id), hole.last) {
             return None;
         }
-        let as_of = self.as_of.of(&shown).or(self.clean);
+        let as_of = self.as_of.of(shown).or(self.clean);
         if as_of.is_none_or(|lsn| lsn <= hole.after)
             && self.as_of.gone(*collection, id).is_some_and(|gone| as_of <= Some(gone))
         {

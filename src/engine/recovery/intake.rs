@@ -83,7 +83,7 @@ pub(super) fn migration(
     state: Option<&Parsed>,
 ) -> Result<Option<Intake>> {
     let strange = match state {
-        Some(Parsed::Intact(_)) | Some(Parsed::NotIntact(Defect::Unsupported { .. })) => {
+        Some(Parsed::Intact(_) | Parsed::NotIntact(Defect::Unsupported { .. })) => {
             return Ok(None);
         }
         Some(Parsed::NotIntact(defect)) => Some(defect),
