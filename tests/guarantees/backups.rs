@@ -142,7 +142,7 @@ fn a_full_disk_costs_surplus_backups_before_it_costs_a_checkpoint() {
     let after = backups(&disk);
     let went = before.iter().filter(|name| !after.contains(name)).count();
     // Besides the snapshot, its record may need a segment.
-    assert!(went > 0 && went < before.len() / 2, "no more than must: {before:?} {after:?}");
+    assert!(went > 0 && went < before.len() - 1, "no more than must: {before:?} {after:?}");
     assert_eq!(after[..before.len() - went], before[went..], "the oldest went");
     let shown = snapshot_documents(&disk.read_now("state.json").unwrap());
     assert_eq!(documents(&store.view()), shown);
