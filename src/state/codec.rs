@@ -178,7 +178,11 @@ pub(super) fn decode(kind: u8, payload: &[u8]) -> Result<Op, String> {
 }
 
 fn bytes(record: impl Encode) -> Vec<u8> {
-    bincode::encode_to_vec(record, CONFIG).expect("strings and integers are encoded into memory")
+    // Most records are no longer, so that this is the only allocation.
+    let mut bytes = Vec::with_capacity(64);
+    bincode::encode_into_std_write(record, &mut bytes, CONFIG)
+        .expect("strings and integers are encoded into memory");
+    bytes
 }
 
 fn record<'a, T: BorrowDecode<'a, ()>>(payload: &'a [u8]) -> Result<T, String> {

@@ -53,10 +53,7 @@ impl Document {
     /// The same where the caller has split the text already: `object` holds spans of `source`,
     /// which equals `text`.
     pub(super) fn indexed(text: Arc<str>, source: &str, object: &Object<'_>) -> Self {
-        let string = |key: &str| -> Option<String> {
-            let value = object.get(key).filter(|value| value.starts_with('"'))?;
-            serde_json::from_str(value).ok()
-        };
+        let string = |key: &str| object.get(key).and_then(json::string_of);
         let time = |key: &str| string(key).as_deref().and_then(Timestamp::parse);
         let logs_end = object.get(LOGS).filter(|logs| logs.starts_with('[')).and_then(|logs| {
             let inside = logs.strip_suffix(']')?.trim_end_matches(json::is_space);

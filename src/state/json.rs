@@ -173,9 +173,9 @@ pub(super) fn parse_checked(text: &str) -> Result<Object<'_>, JsonError> {
     // Of the outermost object: the last key, where its value begins, where the last token ended.
     let mut member: Option<(Cow<'_, str>, &str)> = None;
     let (mut value_at, mut end) = (0, 0);
-    let mut keys: Vec<(Cow<'_, str>, usize)> = Vec::new();
+    let mut keys: Vec<(Cow<'_, str>, usize)> = Vec::with_capacity(16);
     // Of each open bracket: where its keys begin, or nothing for an array.
-    let mut open: Vec<Option<usize>> = Vec::new();
+    let mut open: Vec<Option<usize>> = Vec::with_capacity(8);
     let mut previous = b' ';
     for token in Tokens::new(text) {
         let kind = token.kind();
@@ -257,6 +257,11 @@ fn check_start(text: &str) -> Result<(), JsonError> {
         return Err(JsonError::at(text, offset, why));
     }
     Ok(())
+}
+
+/// What a string says, given as it is written; `None` if it is none.
+pub(super) fn string_of(value: &str) -> Option<Cow<'_, str>> {
+    value.starts_with('"').then(|| decode(value).ok()).flatten()
 }
 
 /// What kind of value a text seems to be, for messages.

@@ -138,14 +138,14 @@ impl Op {
     /// # Ok::<(), walden::Error>(())
     /// ```
     pub fn put(collection: Collection, text: &str, document_bytes_max: usize) -> Result<Op> {
-        let what = format!("the {collection}");
-        let object = checked(&what, text, document_bytes_max)?;
+        let what = || format!("the {collection}");
+        let object = checked(what, text, document_bytes_max)?;
         let Some(raw) = object.get("id") else {
-            return Err(Error::invalid(what, "it has no member \"id\", which must be a string"));
+            return Err(Error::invalid(what(), "it has no member \"id\", which must be a string"));
         };
         let here =
-            |why: String| JsonError::at(text, json::offset_in(text, raw), why).into_error(&what);
-        let id: String = serde_json::from_str(raw).map_err(|_| {
+            |why: String| JsonError::at(text, json::offset_in(text, raw), why).into_error(what());
+        let id = json::string_of(raw).ok_or_else(|| {
             here(format!("the member \"id\" must be a string, it is {}", json::name_of(raw)))
         })?;
         let id = DocumentId::new(&id).map_err(|error| here(error.to_string()))?;
@@ -165,13 +165,13 @@ impl Op {
         document_bytes_max: usize,
     ) -> Result<Op> {
         let id = DocumentId::new(id)?;
-        let what = format!("the patch of {collection} {id}");
-        let new_id = checked(&what, patch, document_bytes_max)?.get("id");
+        let what = || format!("the patch of {collection} {id}");
+        let new_id = checked(what, patch, document_bytes_max)?.get("id");
         if let Some(raw) = new_id
-            && serde_json::from_str::<String>(raw).ok().as_deref() != Some(id.as_str())
+            && json::string_of(raw).as_deref() != Some(id.as_str())
         {
             let why = "a patch cannot change the member \"id\"; save a new document instead";
-            return Err(JsonError::at(patch, json::offset_in(patch, raw), why).into_error(what));
+            return Err(JsonError::at(patch, json::offset_in(patch, raw), why).into_error(what()));
         }
         Ok(Op::Patch { collection, id, patch: patch.into() })
     }
@@ -183,10 +183,10 @@ impl Op {
     /// more than `document_bytes_max` bytes, or is nested too deep to fit into a task.
     pub fn append_log(id: &str, entry: &str, document_bytes_max: usize) -> Result<Op> {
         let id = DocumentId::new(id)?;
-        let what = format!("the log entry for task {id}");
-        checked(&what, entry, document_bytes_max)?;
+        let what = || format!("the log entry for task {id}");
+        checked(what, entry, document_bytes_max)?;
         json::check_depth(entry, DEPTH_MAX.saturating_sub(2))
-            .map_err(|error| error.into_error(what))?;
+            .map_err(|error| error.into_error(what()))?;
         Ok(Op::AppendLog { id, entry: entry.into() })
     }
 
@@ -239,12 +239,12 @@ impl Op {
 }
 
 /// Checks size and JSON of a text from outside.
-fn checked<'a>(what: &str, text: &'a str, document_bytes_max: usize) -> Result<Object<'a>> {
+fn checked(what: impl Fn() -> String, text: &str, document_bytes_max: usize) -> Result<Object<'_>> {
     if text.len() > document_bytes_max {
         let why = format!("it has {} bytes, at most {document_bytes_max} are taken", text.len());
-        return Err(Error::invalid(what, why));
+        return Err(Error::invalid(what(), why));
     }
-    json::parse_checked(text).map_err(|error| error.into_error(what))
+    json::parse_checked(text).map_err(|error| error.into_error(what()))
 }
 
 #[cfg(test)]

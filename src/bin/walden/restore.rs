@@ -42,8 +42,8 @@ fn tell(shell: &Shell, restored: &Restored) -> Outcome {
         Format::Json => output::json_line(&restored)?,
         Format::Human => {
             output::line(&format!(
-                "restored the state of LSN {from_lsn} (now LSN {lsn}): {documents_changed} documents \
-                 changed"
+                "restored the state of LSN {from_lsn} (now LSN {lsn}); documents changed: \
+                 {documents_changed}"
             ))?;
             if let Some(name) = saved_as {
                 output::line(&format!("the state before is {name}"))?;
