@@ -124,22 +124,14 @@ fn read(fs: &dyn Fs, store: StoreId, name: &str) -> Result<Option<Result<Snapsho
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::snapshot::{Contents, render};
+    use crate::files::snapshot::fixture::snapshot_bytes;
     use crate::fs::sim::SimFs;
     use ProblemKind::{Corrupt, Foreign};
 
     const STORE: StoreId = StoreId(7);
 
     fn bytes(store: StoreId, lsn: u64) -> Vec<u8> {
-        render(Contents {
-            store,
-            lsn: Lsn(lsn),
-            tasks: Vec::new(),
-            sessions: Vec::new(),
-            metrics: "{}",
-            last_saved: Timestamp(0),
-        })
-        .bytes
+        snapshot_bytes(store, lsn, 0)
     }
 
     /// A disk with backups made at these times, in seconds.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::files::names;
 use crate::files::names::CONFLICTS;
-use crate::files::snapshot::{Contents, render};
+use crate::files::snapshot::fixture::snapshot_bytes;
 use crate::fs::Mode;
 use crate::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 
@@ -11,15 +11,7 @@ const STORE: StoreId = StoreId(7);
 const TWO: Retention = Retention { last: 2, hourly: 0, daily: 0, bytes_max: 1 << 30 };
 
 fn bytes(store: StoreId, lsn: u64) -> Vec<u8> {
-    render(Contents {
-        store,
-        lsn: Lsn(lsn),
-        tasks: Vec::new(),
-        sessions: Vec::new(),
-        metrics: "{}",
-        last_saved: Timestamp(0),
-    })
-    .bytes
+    snapshot_bytes(store, lsn, 0)
 }
 
 /// A backup with one byte changed, near its end.

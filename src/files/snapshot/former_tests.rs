@@ -1,29 +1,20 @@
 //! Saving while somebody has `state.json` open for writing: the backup stays what it was, and what is
 //! written meanwhile or later is kept, whatever crashes or fails in between.
 
-use super::super::{Contents, Parsed, Snapshot, leftovers, parse, render, save};
+use super::super::{Parsed, Snapshot, leftovers, parse, save};
 use super::*;
-use crate::base::{DocumentId, Lsn};
+use crate::base::Lsn;
 use crate::files::meddler::Meddler;
 use crate::files::names::{CONFLICTS, WAL};
 use crate::files::snapshot::Saved;
+use crate::files::snapshot::fixture::snapshot_bytes;
 use crate::fs::sim::{CallKind, CrashMode, Fault, Held, SimFs};
 
 const STORE: StoreId = StoreId(7);
 const EDITED: &[u8] = b"{\"tasks\": [\"a person's\"]}";
 
 fn bytes(lsn: u64) -> Vec<u8> {
-    let id = DocumentId::new("a").unwrap();
-    let text = format!("{{\"id\":\"a\",\"n\":{lsn},\"pad\":\"{}\"}}", "x".repeat(1500));
-    render(Contents {
-        store: STORE,
-        lsn: Lsn(lsn),
-        tasks: vec![(&id, &text)],
-        sessions: Vec::new(),
-        metrics: "{}",
-        last_saved: Timestamp(0),
-    })
-    .bytes
+    snapshot_bytes(STORE, lsn, 1500)
 }
 
 fn save_lsn(fs: &dyn Fs, lsn: u64, last: Option<&Stat>) -> Saved {

@@ -16,6 +16,8 @@
 //! The digest is the [`ContentHash`] of the file with the digest's own digits as zeros, so every
 //! other byte is under it. Documents are sorted by the bytes of their ids.
 
+#[cfg(test)]
+pub(crate) mod fixture;
 mod former;
 pub mod index;
 mod parse;

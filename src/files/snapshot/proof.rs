@@ -75,22 +75,11 @@ fn prove_by_digest(file: &dyn File) -> io::Result<Option<(StoreId, Lsn)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{DocumentId, Timestamp};
-    use crate::files::snapshot::{Contents, render};
+    use crate::files::snapshot::fixture::snapshot_bytes;
     use crate::fs::sim::{CallKind, Fault, SimFs};
 
     fn bytes(text_bytes: usize) -> Vec<u8> {
-        let id = DocumentId::new("a").unwrap();
-        let text = format!("{{\"id\":\"a\",\"pad\":\"{}\"}}", "x".repeat(text_bytes));
-        render(Contents {
-            store: StoreId(7),
-            lsn: Lsn(9),
-            tasks: vec![(&id, &text)],
-            sessions: Vec::new(),
-            metrics: "{}",
-            last_saved: Timestamp(0),
-        })
-        .bytes
+        snapshot_bytes(StoreId(7), 9, text_bytes)
     }
 
     fn proved(bytes: &[u8]) -> Result<(StoreId, Lsn), Defect> {

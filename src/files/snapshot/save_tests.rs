@@ -1,27 +1,17 @@
 //! Saving a snapshot: whatever crashes, fails or edits in between, nothing loses its last name.
 
-use super::super::{Contents, Parsed, Snapshot, parse, render};
+use super::super::{Parsed, Snapshot, parse};
 use super::*;
-use crate::base::DocumentId;
 use crate::files::meddler::Meddler;
 use crate::files::names::CONFLICTS;
+use crate::files::snapshot::fixture::snapshot_bytes;
 use crate::fs::sim::{CrashMode, Fault, SimFs};
 
 const STORE: StoreId = StoreId(7);
 const EDITED: &[u8] = b"{\"tasks\": [\"a person's\"]}";
 
 fn bytes(lsn: u64) -> Vec<u8> {
-    let id = DocumentId::new("a").unwrap();
-    let text = format!("{{\"id\":\"a\",\"n\":{lsn},\"pad\":\"{}\"}}", "x".repeat(1500));
-    render(Contents {
-        store: STORE,
-        lsn: Lsn(lsn),
-        tasks: vec![(&id, &text)],
-        sessions: Vec::new(),
-        metrics: "{}",
-        last_saved: Timestamp(0),
-    })
-    .bytes
+    snapshot_bytes(STORE, lsn, 1500)
 }
 
 fn disk() -> SimFs {
