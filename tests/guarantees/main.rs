@@ -14,6 +14,7 @@
 )]
 
 mod backups;
+mod bad_input;
 mod checkpoint;
 mod concurrency;
 mod corruption;

@@ -66,6 +66,12 @@ impl SimFs {
         self.machine.lock().disk.corrupt(path, offset, mask)
     }
 
+    /// Makes every later call that reads the file fail, under any name: bad sectors, or permissions
+    /// that were taken away. `read_now` still gives its contents.
+    pub fn spoil_now(&self, path: &str, error: io::ErrorKind) -> io::Result<()> {
+        self.machine.lock().disk.spoil(path, error)
+    }
+
     /// The paths of all files (not directories), sorted.
     pub fn names(&self) -> Vec<String> {
         let machine = self.machine.lock();

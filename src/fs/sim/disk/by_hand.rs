@@ -53,4 +53,16 @@ impl Disk {
         }
         Ok(())
     }
+
+    /// From now on, whatever names it gets, reading this file fails.
+    pub(in crate::fs::sim) fn spoil(&mut self, path: &str, error: io::ErrorKind) -> io::Result<()> {
+        let inode = self.file(path)?;
+        self.spoiled.insert(inode, error);
+        Ok(())
+    }
+
+    /// Whether a call may read the file.
+    pub(in crate::fs::sim) fn give(&self, inode: u64) -> io::Result<()> {
+        self.spoiled.get(&inode).map_or(Ok(()), |error| Err((*error).into()))
+    }
 }
