@@ -144,7 +144,7 @@ fn changed(place: &Place) -> Option<(Tasks, String)> {
     let (tasks, _) = data()?;
     let expected = by_id(json_lines(&fs::read_to_string(&tasks).unwrap()));
     place.run_args(&["import", tasks.to_str().unwrap()]).ok();
-    for (number, id) in expected.keys().take(20).enumerate() {
+    for (number, id) in expected.keys().take(5).enumerate() {
         match number % 2 {
             0 => place.run_args(&["patch", id, r#"{"status": "changed"}"#]).ok(),
             _ => place.run_args(&["rm", id]).ok(),

@@ -16,6 +16,7 @@
 mod backups;
 mod bad_input;
 mod checkpoint;
+mod complete;
 mod concurrency;
 mod corruption;
 mod crash;
