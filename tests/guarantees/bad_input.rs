@@ -53,7 +53,7 @@ fn reference(seed: u64, is_clean: bool) -> (SimFs, Documents) {
             let text = format!(r#"{{"id": "{id}", "round": {round}, "by": {seed}}}"#);
             store.save_session_json(&text).unwrap();
         }
-        store.append_session_log("s", &format!("line {round}\n")).unwrap();
+        store.append_session_log("s", format!("line {round}\n")).unwrap();
         if round == 1 {
             store.save_task_json(r#"{"id": "gone"}"#).unwrap();
         }
@@ -294,7 +294,9 @@ fn without(whole: &SimFs, dir: &str, instead: Option<Kind>) -> SimFs {
     for (name, bytes) in files(whole).iter().filter(|(name, _)| !name.starts_with(dir)) {
         disk.write_now(name, bytes.as_ref().unwrap()).unwrap();
     }
-    instead.into_iter().for_each(|kind| disk.plant_now(dir, kind).unwrap());
+    if let Some(kind) = instead {
+        disk.plant_now(dir, kind).unwrap();
+    }
     disk
 }
 
