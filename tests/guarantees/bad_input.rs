@@ -3,15 +3,12 @@
 //! intact copy is left, says what it found, and loses nobody's bytes.
 
 use std::io::ErrorKind;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use walden::fs::Kind;
 use walden::fs::sim::SimFs;
-use walden::{Error, Options, Problem, ProblemKind, Store};
+use walden::{Error, Problem, ProblemKind, Store};
 
-use crate::support::{Documents, TestClock, at, builder, documents, files, open, small};
-use crate::workload::snapshot_documents;
+use crate::support::{Documents, at, documents, files, open};
 
 /// What is done to one file at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +38,7 @@ const DAMAGES: [Damage; 11] = [
 
 /// A store with every kind of file: tasks and sessions over several snapshots, a deletion, outputs, and a
 /// tail that only the log holds if it was not shut down.
-fn reference(seed: u64, is_clean: bool) -> (SimFs, Documents) {
+pub(crate) fn reference(seed: u64, is_clean: bool) -> (SimFs, Documents) {
     let disk = SimFs::new();
     let store = open(&disk, seed).unwrap();
     for round in 0..4 {
@@ -247,7 +244,7 @@ impl Case<'_> {
 }
 
 /// The documents as the last snapshot has them.
-fn without_the_tail(state: &Documents) -> Documents {
+pub(crate) fn without_the_tail(state: &Documents) -> Documents {
     let mut documents = state.clone();
     documents.get_mut(&("tasks", "a".to_owned())).unwrap()["logs"] = serde_json::json!([]);
     documents
@@ -286,144 +283,4 @@ fn any_one_file_damaged_opens_to_the_same_documents_is_told_and_costs_nobody_a_b
     }
     println!("{cases} cases, {refused} of them refused");
     assert!(cases > 330 && refused < 30, "{cases} cases, {refused} refused");
-}
-
-/// The disk without a directory, for which something else may have been planted.
-fn without(whole: &SimFs, dir: &str, instead: Option<Kind>) -> SimFs {
-    let disk = SimFs::new();
-    for (name, bytes) in files(whole).iter().filter(|(name, _)| !name.starts_with(dir)) {
-        disk.write_now(name, bytes.as_ref().unwrap()).unwrap();
-    }
-    if let Some(kind) = instead {
-        disk.plant_now(dir, kind).unwrap();
-    }
-    disk
-}
-
-#[test]
-fn any_directory_that_is_gone_is_made_again_and_one_that_is_needed_is_named_where_its_place_is_taken()
- {
-    for is_clean in [true, false] {
-        for dir in ["tasks", "sessions", "logs", "reports", "wal"] {
-            for instead in [None, Some(Kind::Directory), Some(Kind::File), Some(Kind::Other)] {
-                let (whole, state) = reference(1, is_clean);
-                let disk = without(&whole, dir, instead);
-                let what = format!("{dir}, {instead:?}, clean: {is_clean}");
-                let before = files(&disk);
-                let view = at(&disk, 90).open_read_only();
-                let opened = open(&disk, 91);
-                let is_blocked = [Some(Kind::File), Some(Kind::Other)].contains(&instead);
-                if is_blocked && ["tasks", "sessions", "wal"].contains(&dir) {
-                    assert_eq!(view.is_ok(), dir != "wal", "{what}: a reader needs no mirror");
-                    let error = opened.err().unwrap_or_else(|| panic!("{what} is no directory"));
-                    assert!(matches!(error, Error::Io { .. }), "{what}: {error}");
-                    assert!(error.to_string().contains(dir), "{what}: {error}");
-                    assert_eq!(files(&disk), before, "{what}: a refusal changes nothing");
-                    continue;
-                }
-                let store = opened.unwrap_or_else(|error| panic!("{what}: {error}"));
-                let found = documents(&store.view());
-                assert_eq!(documents(&view.unwrap()), found, "{what}");
-                let problems = &store.recovery().problems;
-                if dir == "wal" && !is_clean {
-                    assert_eq!(found, without_the_tail(&state), "{what}");
-                    assert!(problems.iter().any(|one| one.kind == ProblemKind::Missing), "{what}");
-                } else {
-                    assert_eq!(found, state, "{what}: {problems:#?}");
-                }
-                drop(store);
-                let again = open(&disk, 92).unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert_eq!(documents(&again.view()), found, "{what}");
-                let shows = |file: &str| disk.read_now(file).is_some();
-                assert!(shows("tasks/a.json") && shows("sessions/s.json"), "{what}");
-            }
-        }
-    }
-}
-
-#[test]
-fn a_backup_that_is_cut_in_half_is_passed_over_where_it_is_needed_and_kept() {
-    for is_clean in [true, false] {
-        let (whole, state) = reference(1, is_clean);
-        let names = whole.names();
-        for name in names.iter().filter(|name| name.starts_with("state.backup.")) {
-            for has_state in [true, false] {
-                let disk = whole.if_killed();
-                let bytes = disk.read_now(name).unwrap();
-                disk.write_now(name, &bytes[..bytes.len() / 2]).unwrap();
-                if !has_state {
-                    disk.remove_now("state.json").unwrap();
-                }
-                let what = format!("{name}, clean: {is_clean}, state.json: {has_state}");
-                let store = open(&disk, 2).unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert_eq!(documents(&store.view()), state, "{what}: {:#?}", store.recovery());
-                let is_newest =
-                    names.iter().rfind(|one| one.starts_with("state.backup.")) == Some(name);
-                let is_told = store.recovery().problems.iter().any(|problem| problem.file == *name);
-                assert!(is_told || has_state || !is_newest, "{what}: {:#?}", store.recovery());
-                store.shutdown().unwrap();
-                let is_kept = files(&disk)
-                    .into_values()
-                    .flatten()
-                    .any(|kept| kept == bytes[..bytes.len() / 2]);
-                assert!(is_kept, "{what}");
-                assert_eq!(documents(&open(&disk, 3).unwrap().view()), state, "{what}");
-            }
-        }
-    }
-}
-
-#[test]
-fn a_clock_that_goes_backwards_between_two_backups_leaves_their_order_and_loses_no_state() {
-    let disk = SimFs::new();
-    let mut states = Vec::new();
-    for (round, hours) in [(0, 100), (1, 50), (2, 10), (3, 200)] {
-        let clock = Arc::new(TestClock::default());
-        clock.advance(Duration::from_secs(hours * 3600));
-        let options = Options { backups: 10, ..small() };
-        let opened = builder(Arc::new(disk.clone()), clock, round).options(options).open();
-        let store = opened.unwrap();
-        assert_eq!(store.recovery().problems, []);
-        store.save_task_json(&format!(r#"{{"id": "a", "round": {round}}}"#)).unwrap();
-        states.push(documents(&store.view()));
-        store.shutdown().unwrap();
-    }
-    let names = disk.names().into_iter().filter(|name| name.starts_with("state.backup."));
-    let names: Vec<_> = names.collect();
-    assert_eq!(names.len(), 3);
-    for (name, state) in names.iter().zip(&states) {
-        assert_eq!(&snapshot_documents(&disk.read_now(name).unwrap()), state, "{name}");
-    }
-    disk.remove_now("state.json").unwrap();
-    let store = open(&disk, 9).unwrap();
-    assert_eq!(&documents(&store.view()), states.last().unwrap());
-    store.restore(&names[1]).unwrap();
-    assert_eq!(documents(&store.view()), states[1]);
-}
-
-#[test]
-fn a_hundred_thousand_foreign_files_beside_the_tasks_are_counted_left_and_not_read() {
-    const FOREIGN: usize = 100_000;
-    let (disk, state) = reference(1, true);
-    for n in 0..FOREIGN {
-        disk.write_now(&format!("tasks/foreign {n:06}.txt"), b"somebody's").unwrap();
-    }
-    let calls = usize::try_from(disk.calls()).unwrap();
-    let begun = Instant::now();
-    let store = open(&disk, 2).unwrap();
-    let took = begun.elapsed();
-    println!("opened in {took:?}");
-    assert!(took < Duration::from_secs(10), "{took:?}");
-    assert_eq!(documents(&store.view()), state);
-    let problems = &store.recovery().problems;
-    assert!((1..=101).contains(&problems.len()), "{} problems", problems.len());
-    assert!(problems.iter().all(|problem| problem.kind == ProblemKind::Edited), "{problems:#?}");
-    store.save_task_json(r#"{"id": "new"}"#).unwrap();
-    store.shutdown().unwrap();
-    let trace = disk.trace().split_off(calls);
-    assert!(!trace.iter().any(|call| call.starts_with("open tasks/foreign")));
-    let left = disk.names().into_iter().filter(|name| name.starts_with("tasks/foreign"));
-    assert_eq!(left.count(), FOREIGN);
-    let again = open(&disk, 3).unwrap();
-    assert!(again.recovery().clean && again.view().task_json("new").is_some());
 }

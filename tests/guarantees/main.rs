@@ -15,6 +15,7 @@
 
 mod backups;
 mod bad_input;
+mod bad_places;
 mod checkpoint;
 mod complete;
 mod concurrency;
