@@ -161,7 +161,7 @@ impl Case<'_> {
         let is_spare = self.name.starts_with("state.backup.") || self.name == "wal/state.index";
         let is_mirror = ["tasks/", "sessions/"].iter().any(|dir| self.name.starts_with(dir));
         let is_old = self.name.ends_with(".wal") && !self.is_head;
-        is_output
+        is_output && !self.keeps_an_output_out()
             || is_gone && (is_spare || !self.is_clean && (is_mirror || is_old))
             || self.damage == Swapped && self.name == "wal/state.index"
     }

@@ -1,6 +1,7 @@
 //! Bad input beyond one damaged file (G4, G5, G9): directories that are gone or blocked, backups that
 //! are cut, a clock that goes backwards, and a hundred thousand files that are nobody's.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -94,6 +95,29 @@ fn a_backup_that_is_cut_in_half_is_passed_over_where_it_is_needed_and_kept() {
                 assert_eq!(documents(&open(&disk, 3).unwrap().view()), state, "{what}");
             }
         }
+    }
+}
+
+#[test]
+fn a_backup_that_the_disk_does_not_give_is_passed_over_unless_there_is_nothing_better() {
+    for is_clean in [true, false] {
+        let (whole, state) = reference(1, is_clean);
+        let names = whole.names();
+        let newest = names.iter().rfind(|name| name.starts_with("state.backup.")).unwrap();
+        whole.spoil_now(newest, ErrorKind::Other).unwrap();
+        let disk = whole.if_killed();
+        let store = open(&disk, 2).unwrap();
+        assert_eq!(documents(&store.view()), state);
+        let told = store.recovery().problems.iter().any(|problem| problem.file == *newest);
+        assert!(told, "{:#?}", store.recovery());
+
+        let disk = whole.if_killed();
+        disk.remove_now("state.json").unwrap();
+        let before = files(&disk);
+        let refused = open(&disk, 2).unwrap_err();
+        assert!(matches!(refused, Error::Io { .. }), "{refused:?}");
+        assert!(refused.to_string().contains(newest), "{refused}");
+        assert_eq!(files(&disk), before, "a refusal changes nothing");
     }
 }
 
