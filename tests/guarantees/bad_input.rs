@@ -190,6 +190,8 @@ impl Case<'_> {
         let is_told =
             verified.problems.iter().chain(&problems).any(|problem| self.is_about(problem));
         assert!(is_told || self.is_harmless(), "{what}: {problems:#?}");
+        let is_opening_told = problems.iter().any(|problem| self.is_about(problem));
+        assert!(is_opening_told || !self.keeps_an_output_out(), "{what}: {problems:#?}");
         if found != *state {
             assert!(self.loses_the_tail(), "{what}: {problems:#?}");
             let is_told = problems.iter().any(|one| one.kind == ProblemKind::Corrupt);
