@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 
-use crate::base::{DocumentId, Error, Event, Lsn, Problem, Result};
+use crate::base::{DocumentId, Error, Event, Lsn, Problem, ProblemKind, Result};
 use crate::engine::core::Core;
 use crate::engine::options::Durability;
 use crate::engine::store::Store;
@@ -68,7 +68,10 @@ impl Known {
             let mut output = Output::new(file.clone());
             match output.put(fs, version) {
                 Ok(found) => problems.extend(found),
-                Err(error) => tracing::warn!(%error, "an output is written later"),
+                Err(error) => {
+                    let detail = format!("{error}; the log keeps what belongs there until it can");
+                    problems.push(Problem::new(ProblemKind::Unreadable, &*file, 0, detail));
+                }
             }
             known.files.insert(file, Arc::new(Mutex::new(output)));
         }

@@ -334,6 +334,7 @@ impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut machine = self.fs.machine.lock();
         let pass = machine.gate.pass(CallKind::Read, self.text("read", offset, buf.len()))?;
+        machine.disk.give(self.inode)?;
         let contents = machine.disk.read(self.inode);
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(contents.len());
         let rest = contents.get(start..).unwrap_or_default();

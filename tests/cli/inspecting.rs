@@ -149,3 +149,21 @@ fn files_that_others_can_use_are_a_warning_for_people_and_no_finding() {
     }
     assert!(place.run("verify").err.contains("and 1 more"));
 }
+
+#[test]
+fn a_backup_that_lies_elsewhere_is_refused_and_not_taken_for_the_stores_own_of_that_name() {
+    let place = with_three();
+    place.write("d.json", r#"{"id": "d"}"#);
+    place.ok("put d.json");
+    let names = std::fs::read_dir(place.path("state")).unwrap();
+    let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let backup = names.find(|name| name.starts_with("state.backup.")).unwrap();
+    std::fs::create_dir(place.path("elsewhere")).unwrap();
+    place.write(&format!("elsewhere/{backup}"), "another");
+    let before = place.tasks();
+    let err = place.run_args(&["restore", &format!("elsewhere/{backup}")]).failed(2);
+    assert!(err.contains(&format!("elsewhere/{backup} is not in state")), "{err}");
+    assert_eq!(place.tasks(), before);
+    place.run_args(&["restore", &format!("./state/{backup}")]).ok();
+    assert_ne!(place.tasks(), before);
+}

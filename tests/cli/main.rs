@@ -15,6 +15,7 @@ mod demo;
 mod failures;
 mod inspecting;
 mod reading;
+mod real_damage;
 mod real_data;
 mod replay;
 mod support;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::{Place, json_lines};
 
-fn data() -> Option<(PathBuf, PathBuf)> {
+pub(crate) fn data() -> Option<(PathBuf, PathBuf)> {
     let Some(folder) = std::env::var_os("WALDEN_REAL_DATA").map(PathBuf::from) else {
         println!("skipped: WALDEN_REAL_DATA does not name the folder of the real data");
         return None;
@@ -19,12 +19,12 @@ fn data() -> Option<(PathBuf, PathBuf)> {
     Some((folder.join("agent-tasks.jsonl"), folder.join("agent-trace.jsonl")))
 }
 
-fn by_id(tasks: Vec<Value>) -> BTreeMap<String, Value> {
+pub(crate) fn by_id(tasks: Vec<Value>) -> BTreeMap<String, Value> {
     tasks.into_iter().map(|task| (task["id"].as_str().unwrap().to_owned(), task)).collect()
 }
 
 /// Compares task by task, so that a difference can be read.
-fn assert_same(found: Vec<Value>, expected: &BTreeMap<String, Value>) {
+pub(crate) fn assert_same(found: Vec<Value>, expected: &BTreeMap<String, Value>) {
     let found = by_id(found);
     assert_eq!(found.len(), expected.len());
     for (id, task) in expected {

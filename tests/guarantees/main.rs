@@ -14,7 +14,10 @@
 )]
 
 mod backups;
+mod bad_input;
+mod bad_places;
 mod checkpoint;
+mod complete;
 mod concurrency;
 mod corruption;
 mod crash;

@@ -59,6 +59,12 @@ pub(crate) fn is_there(path: &Path) -> Result<bool> {
     path.try_exists().map_err(|error| Error::io("look at", path.display().to_string(), error))
 }
 
+/// Whether both lead to the same directory, which is there.
+pub(crate) fn is_same_dir(one: &Path, other: &Path) -> bool {
+    let [one, other] = [one, other].map(|path| fs::canonicalize(path).ok());
+    one.is_some() && one == other
+}
+
 /// Writes a file through a temporary one beside it, synced before it takes the name. What is no
 /// plain file (a pipe, a device) is written to as it is.
 pub(crate) fn replace(

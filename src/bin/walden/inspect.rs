@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use serde_json::Value;
-use walden::{RepairOptions, Status, Step, Store, Verification};
+use walden::{Action, RepairOptions, Status, Step, Store, Verification};
 
 use crate::args::Format;
 use crate::failure::{Failure, Outcome};
@@ -73,6 +73,9 @@ pub(crate) fn verify(shell: &Shell) -> Outcome {
         Format::Human => {
             warn(&found.warnings);
             print_verification(&found)?;
+            if !found.ok {
+                output::tell("hint", "`walden repair --dry-run` lists what would be done about it");
+            }
         }
     }
     Ok(exit_code(found.ok))
@@ -84,8 +87,8 @@ fn print_verification(found: &Verification) -> Result<(), Failure> {
     }
     let verdict = match (found.ok, found.problems.len()) {
         (true, 0) => "ok".to_owned(),
-        (true, harmless) => format!("ok; {harmless} harmless findings"),
-        (false, findings) => format!("NOT OK: {findings} findings"),
+        (true, harmless) => format!("ok; {} harmless", output::count(harmless, "finding")),
+        (false, findings) => format!("NOT OK: {}", output::count(findings, "finding")),
     };
     Ok(output::line(&verdict)?)
 }
@@ -118,10 +121,11 @@ pub(crate) fn repair(shell: &Shell, dry_run: bool) -> Outcome {
 
 fn describe(step: &Step) -> String {
     let Step { problem, action, kept } = step;
-    let action = serde_json::to_value(action).ok();
-    let action = action.as_ref().and_then(Value::as_str).unwrap_or_default();
-    match kept {
-        Some(kept) => format!("{action}: {problem}; kept as {kept}"),
-        None => format!("{action}: {problem}"),
+    let name = serde_json::to_value(action).ok();
+    let name = name.as_ref().and_then(Value::as_str).unwrap_or_default();
+    match (action, kept) {
+        (Action::Quarantine, Some(kept)) => format!("{name}: {problem}; moved to {kept}"),
+        (Action::Keep, Some(kept)) => format!("{name}: {problem}; kept as {kept} too"),
+        _ => format!("{name}: {problem}"),
     }
 }

@@ -25,6 +25,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Takes every document back to a backup in the store's directory.
 pub(crate) fn restore(shell: &Shell, backup: &Path) -> Outcome {
     let name = backup.file_name().unwrap_or_default().to_string_lossy();
+    refuse_from_elsewhere(shell, backup)?;
     match shell.open_existing() {
         Ok(store) => {
             let restored = store.restore(&name);
@@ -36,14 +37,24 @@ pub(crate) fn restore(shell: &Shell, backup: &Path) -> Outcome {
     }
 }
 
+/// A file elsewhere may have the name of one of the store's own, which must not be taken instead.
+fn refuse_from_elsewhere(shell: &Shell, backup: &Path) -> Result<(), Failure> {
+    let dir = backup.parent().filter(|dir| !dir.as_os_str().is_empty());
+    if dir.is_none_or(|dir| host::is_same_dir(dir, &shell.dir)) || !host::is_there(&shell.dir)? {
+        return Ok(());
+    }
+    let (backup, dir) = (backup.display(), shell.dir.display());
+    Err(Failure::Usage(format!("{backup} is not in {dir}: copy it there, and name the copy")))
+}
+
 fn tell(shell: &Shell, restored: &Restored) -> Outcome {
     let Restored { from_lsn, lsn, documents_changed, saved_as } = restored;
     match shell.format {
         Format::Json => output::json_line(&restored)?,
         Format::Human => {
             output::line(&format!(
-                "restored the state of LSN {from_lsn} (now LSN {lsn}); documents changed: \
-                 {documents_changed}"
+                "restored the state of LSN {from_lsn} (now LSN {lsn}): {} changed",
+                output::count(*documents_changed, "document")
             ))?;
             if let Some(name) = saved_as {
                 output::line(&format!("the state before is {name}"))?;

@@ -118,7 +118,15 @@ pub(super) fn choose(
     let Some(store) = store else { return Ok(Base::default()) };
     let mut backup_lsns = Vec::new();
     for backup in backups::list(fs)? {
-        backup_lsns.extend(backup.lsn(fs, store)?);
+        match backup.lsn(fs, store) {
+            Ok(lsn) => backup_lsns.extend(lsn),
+            // Beside a usable snapshot it is not needed; where it is, the search below fails by it.
+            Err(error) => {
+                let problem =
+                    Problem::new(ProblemKind::Unreadable, backup.name, 0, error.to_string());
+                problems.push(problem);
+            }
+        }
     }
     let backup_lsn = backup_lsns.iter().max().copied();
     let state_lsn = state.as_ref().map(|state| state.lsn);

@@ -231,7 +231,9 @@ impl Output {
         let copy = names::output_part(&self.file, 0);
         let kept = keep_bytes(fs, &copy, &self.file, &version.bytes())?;
         self.discard(fs, version.generation)?;
-        let detail = format!("somebody changed it; it is left, what the log holds of it is {kept}");
+        let detail = format!(
+            "somebody changed or removed it; what is there is left, what the log holds of it is {kept}"
+        );
         Ok(Problem::new(ProblemKind::Edited, &*self.file, version.start(), detail))
     }
 

@@ -68,6 +68,8 @@ pub(super) struct Disk {
     ticks: i64,
     pub(super) free_bytes: u64,
     pub(super) reflinks: bool,
+    /// Files that can be opened and not read, and the error that tells so.
+    spoiled: BTreeMap<u64, io::ErrorKind>,
 }
 
 impl Disk {
@@ -86,6 +88,7 @@ impl Disk {
             ticks: 0,
             free_bytes: 1 << 40,
             reflinks: false,
+            spoiled: BTreeMap::new(),
         }
     }
 

@@ -53,4 +53,21 @@ impl Disk {
         }
         Ok(())
     }
+
+    /// From now on, whatever names it gets, reading this file fails.
+    pub(in crate::fs::sim) fn spoil(&mut self, path: &str, error: io::ErrorKind) -> io::Result<()> {
+        let inode = self.file(path)?;
+        self.spoiled.insert(inode, error);
+        Ok(())
+    }
+
+    /// Whether a call may read the file.
+    pub(in crate::fs::sim) fn give(&self, inode: u64) -> io::Result<()> {
+        self.spoiled.get(&inode).map_or(Ok(()), |error| Err((*error).into()))
+    }
+
+    /// Moves the clock of the files' times on.
+    pub(in crate::fs::sim) fn rest(&mut self, by_ns: i64) {
+        self.ticks = self.ticks.saturating_add(by_ns);
+    }
 }
