@@ -25,6 +25,7 @@ use super::judge::{Contents, Judge, Stop};
 use super::{Known, Mirror, Target};
 use crate::base::{DocumentId, Error, Problem, ProblemKind, Result};
 use crate::files::names::{self, WAL};
+use crate::files::stat;
 use crate::fs::{Entry, Fs, join};
 use crate::state::{Collection, Table};
 
@@ -39,8 +40,11 @@ impl Mirror {
         unclean: bool,
     ) -> Result<(Mirror, Vec<Problem>)> {
         let stop = if unclean { Stop::Unclean } else { Stop::Clean };
-        let mut judge = Judge { fs, table, known, stop, problems: Vec::new(), strangers: 0 };
-        let mut mirror = Mirror { latest_ns: known.recorded_ns, ..Mirror::default() };
+        // Before any file is read.
+        let past_ns = stat(fs, WAL)?.map_or(i64::MIN, |wal| wal.modified_ns);
+        let (problems, strangers) = (Vec::new(), 0);
+        let mut judge = Judge { fs, table, known, stop, past_ns, problems, strangers };
+        let mut mirror = Mirror::default();
         for collection in Collection::ALL {
             mirror.judge_collection(collection, &mut judge)?;
         }
