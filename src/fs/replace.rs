@@ -264,4 +264,23 @@ mod tests {
         fs.fail_when(CallKind::Remove, 1, Fault::Errno(13));
         assert!(remove_if_any(&fs, "a.json").is_err());
     }
+
+    #[test]
+    fn a_mark_tells_a_file_from_one_that_was_written_to_since_in_the_same_tick_too() {
+        for step_ns in [1, 100, 2_000_000_000] {
+            let fs = disk();
+            fs.set_time_step(step_ns);
+            fs.set_clock_stands_still(true);
+            let written = write_temporary(&fs, "wal/a.tmp", NEW, true).unwrap();
+            let seen = written.mark.untouched(fs.stat("wal/a.tmp").unwrap());
+            assert_eq!(seen, fs.stat("wal/a.tmp").unwrap(), "{step_ns}");
+            fs.rename("wal/a.tmp", "b.json").unwrap();
+            let seen = written.mark.untouched(fs.stat("b.json").unwrap());
+            assert!(seen.is_some_and(|seen| Mark::of(&seen).untouched(Some(seen)) == Some(seen)));
+            assert_eq!(written.mark.untouched(fs.stat("a.json").unwrap()), None, "another file");
+            fs.write_now("b.json", NEW).unwrap();
+            assert_eq!(written.mark.untouched(fs.stat("b.json").unwrap()), None, "{step_ns}");
+            assert_eq!(Mark::of(&seen.unwrap()).untouched(fs.stat("b.json").unwrap()), None);
+        }
+    }
 }

@@ -109,7 +109,7 @@ fn what_the_engine_wrote_is_known_by_its_stat_after_a_crash_too_once_it_was_read
 
 #[test]
 fn an_edit_on_the_real_disk_right_after_a_pass_is_found() {
-    let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let disk = crate::fs::real::RealFs::create(dir.path()).unwrap();
     disk.create_dir("wal").unwrap();
     let mut cached = 0;
