@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
-use walden::fs::sim::{CrashMode, SimFs};
+use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 use walden::{Durability, Event, Options, ProblemKind};
 
 use crate::support::{at, builder, documents, files, open, small};
@@ -161,25 +161,33 @@ fn a_crash_at_any_call_while_the_mirror_lags_is_no_persons_edit() {
 
 #[test]
 fn an_edit_in_the_same_tick_as_a_checkpoint_is_seen_by_the_next() {
-    let disk = SimFs::new();
-    let store = open(&disk, 1).unwrap();
-    store.save_task_json(r#"{"id": "a", "name": "one"}"#).unwrap();
-    disk.set_clock_stands_still(true);
-    assert!(store.checkpoint().unwrap().written);
-    assert!(!store.checkpoint().unwrap().written, "nothing changed");
-    let edit = |file: &str| {
-        let text = String::from_utf8(disk.read_now(file).unwrap()).unwrap();
-        disk.write_now(file, text.replace("one", "two").as_bytes()).unwrap();
-    };
-    edit("state.json");
-    let made = store.checkpoint().unwrap();
-    assert!(made.written && made.problems.len() == 1, "{made:?}");
-    assert_eq!(disk.names().iter().filter(|name| name.starts_with("conflicts/")).count(), 1);
-    store.shutdown().unwrap();
-    edit("tasks/a.json");
-    let store = open(&disk, 2).unwrap();
-    let problems: Vec<_> = store.recovery().problems.iter().map(|problem| problem.kind).collect();
-    assert_eq!(problems, [ProblemKind::Edited]);
+    for can_set_times in [true, false] {
+        let disk = SimFs::new();
+        if !can_set_times {
+            let refusal = Fault::Sticky(std::io::ErrorKind::PermissionDenied);
+            disk.fail_when(CallKind::SetModified, 1, refusal);
+        }
+        let store = open(&disk, 1).unwrap();
+        store.save_task_json(r#"{"id": "a", "name": "one"}"#).unwrap();
+        disk.set_clock_stands_still(true);
+        assert!(store.checkpoint().unwrap().written);
+        if can_set_times {
+            assert!(!store.checkpoint().unwrap().written, "nothing changed");
+        }
+        let edit = |file: &str| {
+            let text = String::from_utf8(disk.read_now(file).unwrap()).unwrap();
+            disk.write_now(file, text.replace("one", "two").as_bytes()).unwrap();
+        };
+        edit("state.json");
+        let made = store.checkpoint().unwrap();
+        assert!(made.written && made.problems.len() == 1, "{made:?}");
+        assert_eq!(disk.names().iter().filter(|name| name.starts_with("conflicts/")).count(), 1);
+        store.shutdown().unwrap();
+        edit("tasks/a.json");
+        let store = open(&disk, 2).unwrap();
+        let problems: Vec<_> = store.recovery().problems.iter().map(|found| found.kind).collect();
+        assert_eq!(problems, [ProblemKind::Edited]);
+    }
 }
 
 #[test]
