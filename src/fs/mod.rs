@@ -130,6 +130,11 @@ pub trait Fs: fmt::Debug + Send + Sync {
     fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn File>>;
     /// The `stat` of a name, `None` if there is none.
     fn stat(&self, path: &str) -> io::Result<Option<Stat>>;
+    /// What [`Fs::stat`] gives of each of these names in a directory, in their order. Where it can, the
+    /// directory is opened once for all.
+    fn stats(&self, dir: &str, names: &[&str]) -> Vec<io::Result<Option<Stat>>> {
+        names.iter().map(|name| self.stat(&join(dir, name))).collect()
+    }
     /// The names in a directory (`""` is the store's own), sorted, without `.` and `..`.
     fn list(&self, dir: &str) -> io::Result<Vec<Entry>>;
     /// Makes a directory with permissions 0700; `false` if a directory of that name is there.

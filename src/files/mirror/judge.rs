@@ -143,21 +143,26 @@ impl Judge<'_> {
         })
     }
 
-    /// The `stat` of a regular file, if it can be had: reading will tell why not.
-    fn stat(&self, file: &str, kind: Kind) -> Option<Stat> {
-        if kind == Kind::File { self.fs.stat(file).ok().flatten() } else { None }
+    /// The `stat` of each regular file in a directory that is `of` a document, if it can be had: reading
+    /// will tell why not. Taken before any contents are read, so that none is of newer ones.
+    pub(super) fn stats<'e, T: 'e>(
+        &self,
+        dir: &str,
+        files: impl Iterator<Item = (&'e fs::Entry, &'e Option<T>)>,
+    ) -> Vec<Option<Stat>> {
+        let files = files.filter(|(entry, of)| entry.kind == Kind::File && of.is_some());
+        let names: Vec<&str> = files.map(|(entry, _)| entry.name.as_str()).collect();
+        let stats = self.fs.stats(dir, &names).into_iter();
+        stats.map(|stat| stat.ok().flatten()).collect()
     }
 
     pub(super) fn of_document(
         &self,
-        collection: Collection,
-        id: &DocumentId,
+        (collection, id): (Collection, &DocumentId),
         doc: &Doc,
         file: &str,
-        kind: Kind,
+        (kind, stat): (Kind, Option<Stat>),
     ) -> Contents {
-        // Taken before the contents are read, so that it is of nothing newer.
-        let stat = self.stat(file, kind);
         let recorded = self.known.entries.get(file).map(|entry| {
             let Entry { hash, length, lsn, stat, .. } = **entry;
             Placed { hash, length, lsn, stat }

@@ -26,7 +26,7 @@ use super::{Known, Mirror, Target};
 use crate::base::{DocumentId, Error, Problem, ProblemKind, Result};
 use crate::files::names::{self, WAL};
 use crate::files::stat;
-use crate::fs::{Entry, Fs, join};
+use crate::fs::{Entry, Fs, Kind, join};
 use crate::state::{Collection, Table};
 
 impl Mirror {
@@ -61,14 +61,19 @@ impl Mirror {
         let mut expected: HashMap<_, _> =
             table.iter(collection).map(|(id, doc)| (names.file_name(id), (id, doc))).collect();
         let (dir, documents) = (collection.dir(), expected.len());
-        for entry in list(judge.fs, dir)? {
+        let entries = list(judge.fs, dir)?;
+        let of: Vec<_> = entries.iter().map(|entry| expected.remove(&entry.name)).collect();
+        let mut stats = judge.stats(dir, entries.iter().zip(&of)).into_iter();
+        for (entry, of) in entries.iter().zip(of) {
             let file = join(dir, &entry.name);
-            match expected.remove(&entry.name) {
+            match of {
                 Some((id, doc)) => {
-                    let contents = judge.of_document(collection, id, doc, &file, entry.kind);
+                    let stat = if entry.kind == Kind::File { stats.next().flatten() } else { None };
+                    let seen = (entry.kind, stat);
+                    let contents = judge.of_document((collection, id), doc, &file, seen);
                     self.decide(file, (collection, id), contents, judge);
                 }
-                None => self.judge_orphan(collection, &entry, file, judge),
+                None => self.judge_orphan(collection, entry, file, judge),
             }
         }
         judge.report_strangers(dir);
