@@ -349,3 +349,25 @@ fn a_file_keeps_a_time_that_is_set_until_it_is_written_to() {
         assert_ne!(fs.stat("a").unwrap().unwrap().modified_ns, set_ns);
     }
 }
+
+#[test]
+fn many_stats_are_what_each_is() {
+    let (dir, fs) = disk();
+    fs.create_dir("tasks").unwrap();
+    put(&fs, "tasks/a", b"one");
+    put(&fs, "tasks/b", b"two");
+    std::os::unix::fs::symlink("/etc", dir.path().join("led")).unwrap();
+    for at in ["tasks", "", "none", "led"] {
+        let names = ["b", "missing", "a", "tasks", "..", "a/b", ""];
+        let all = fs.stats(at, &names);
+        assert_eq!(all.len(), names.len());
+        for (name, found) in names.iter().zip(all) {
+            let alone = fs.stat(&crate::fs::join(at, name));
+            if name.contains('/') || name.is_empty() {
+                assert!(found.is_err(), "{at}/{name}");
+            } else {
+                assert_eq!(found.map_err(|e| e.kind()), alone.map_err(|e| e.kind()), "{at}/{name}");
+            }
+        }
+    }
+}
