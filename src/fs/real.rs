@@ -164,13 +164,14 @@ impl Fs for RealFs {
 
     fn stats(&self, dir: &str, names: &[&str]) -> Vec<io::Result<Option<Stat>>> {
         let opened = self.below(dir);
-        let look = |name: &&str| match &opened {
-            Ok(below) => {
-                split(name)?;
-                stat_at(below.as_ref().map_or(self.root.as_fd(), AsFd::as_fd), name)
+        let look = |name: &&str| {
+            // A name is checked as that of a directory is: neither leads any deeper.
+            check_dir(name)?;
+            match &opened {
+                Ok(below) => stat_at(below.as_ref().map_or(self.root.as_fd(), AsFd::as_fd), name),
+                // This words the failure as `stat` does.
+                Err(_) => self.stat(&join(dir, name)),
             }
-            // This words each failure as `stat` does.
-            Err(_) => self.stat(&join(dir, name)),
         };
         names.iter().map(look).collect()
     }
