@@ -12,6 +12,7 @@
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 #![expect(clippy::indexing_slicing, reason = "a benchmark that goes wrong should end")]
 
+mod large;
 mod opening;
 mod parts;
 mod place;
@@ -53,6 +54,7 @@ fn main() {
     if !call.list {
         println!("in {} ({})\n", place.path().display(), place.file_system());
         throughput::run(&call, &place);
+        large::run(&call, &place);
     }
     let mut criterion = Criterion::default();
     if call.quick {

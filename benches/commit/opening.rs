@@ -23,7 +23,7 @@ pub(crate) fn run(criterion: &mut Criterion, place: &Place) {
         let how = if indexed { "with the index" } else { "without" };
         let mut prepare = |path: &Path| {
             if !std::mem::replace(&mut is_filled, true) {
-                fill(path);
+                fill(path, TASKS);
             }
             if !indexed {
                 // Nothing changes from here on, so no opening makes it anew.
@@ -56,9 +56,10 @@ fn open(path: &Path, indexed: bool) -> Duration {
     took
 }
 
-fn fill(path: &Path) {
+/// A store of so many tasks that was shut down.
+pub(crate) fn fill(path: &Path, tasks: usize) {
     let store = Store::open(path).expect("a new store");
-    for texts in tasks::prepare(TASKS).chunks(1000) {
+    for texts in tasks::prepare(tasks).chunks(1000) {
         let commit = store.submit(Durability::Sync, |tx| {
             texts.iter().try_for_each(|text| tx.save_task_json(text).map(drop))
         });

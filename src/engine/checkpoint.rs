@@ -27,7 +27,7 @@ use crate::engine::mirror::DirtySet;
 use crate::files::mirror::Mirror;
 use crate::files::names::STATE;
 use crate::files::snapshot::{self, Contents, Index, Rendered, index};
-use crate::fs::Stat;
+use crate::fs::{Kind, Stat};
 use crate::state::{Collection, Doc, Op, Table};
 
 /// Why a checkpoint is made.
@@ -210,7 +210,8 @@ impl Core {
         self.backups.lock().admit(fs, &saved);
         problems.extend(saved.problems);
         // Also of what cannot be replaced: while it stays, there is nothing to do about it.
-        checkpointer.state_stat = saved.stat.or(crate::files::stat(fs, STATE)?);
+        let in_the_way = |found: &Stat| found.kind != Kind::File;
+        checkpointer.state_stat = saved.stat.or(crate::files::stat(fs, STATE)?.filter(in_the_way));
         checkpointer.snapshot_lsn = Some(lsn);
         if saved.file == STATE {
             self.log_own(&[Op::Saved { lsn }])?;

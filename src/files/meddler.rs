@@ -135,6 +135,9 @@ impl File for Lacking {
     fn write_back(&self) -> io::Result<()> {
         if self.no_write_back { Ok(()) } else { self.file.write_back() }
     }
+    fn set_modified(&self, modified_ns: i64) -> io::Result<()> {
+        self.file.set_modified(modified_ns)
+    }
     fn stat(&self) -> io::Result<Stat> {
         self.file.stat()
     }

@@ -272,8 +272,13 @@ impl Eq for Folded {}
 
 impl Hash for Folded {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for byte in self.0.as_str().bytes() {
-            state.write_u8(byte.to_ascii_lowercase());
+        // A hasher takes one long piece in much less time than single bytes.
+        for chunk in self.0.as_str().as_bytes().chunks(64) {
+            let mut folded = [0; 64];
+            for (place, byte) in folded.iter_mut().zip(chunk) {
+                *place = byte.to_ascii_lowercase();
+            }
+            state.write(&folded);
         }
     }
 }

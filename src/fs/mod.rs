@@ -47,7 +47,8 @@ pub enum Kind {
 }
 
 /// What `stat` tells of a file, without following links. Two equal values of a regular file mean
-/// that nobody wrote to it in between, down to the resolution of the file system's clock.
+/// that nobody wrote to it in between, if its time of modification was past already when the first
+/// was taken: below a time that the file system's clock had given before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
     /// What it is.
@@ -111,6 +112,10 @@ pub trait File: fmt::Debug + Send + Sync {
     /// contents before a later rename, and promises no durability. A no-op where there is no such
     /// call.
     fn write_back(&self) -> io::Result<()>;
+    /// Sets the time of the last change of the contents, in nanoseconds since the epoch, whatever
+    /// this handle was opened for. The file system may keep it more coarsely. `PermissionDenied` if
+    /// the file is another user's.
+    fn set_modified(&self, modified_ns: i64) -> io::Result<()>;
     /// The file's `stat`.
     fn stat(&self) -> io::Result<Stat>;
     /// Whether some process, this one included, has the file open for writing now. This handle must
@@ -125,6 +130,11 @@ pub trait Fs: fmt::Debug + Send + Sync {
     fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn File>>;
     /// The `stat` of a name, `None` if there is none.
     fn stat(&self, path: &str) -> io::Result<Option<Stat>>;
+    /// What [`Fs::stat`] gives of each of these names in a directory, in their order. Where it can, the
+    /// directory is opened once for all.
+    fn stats(&self, dir: &str, names: &[&str]) -> Vec<io::Result<Option<Stat>>> {
+        names.iter().map(|name| self.stat(&join(dir, name))).collect()
+    }
     /// The names in a directory (`""` is the store's own), sorted, without `.` and `..`.
     fn list(&self, dir: &str) -> io::Result<Vec<Entry>>;
     /// Makes a directory with permissions 0700; `false` if a directory of that name is there.

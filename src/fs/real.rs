@@ -20,7 +20,7 @@ use rustix::fs::{AtFlags, FileType, FlockOperation, OFlags};
 use rustix::io::Errno;
 
 use super::{
-    Entry, File, Fs, Kind, Lock, LockMode, Mode, Space, Stat, check_dir, not_regular, split,
+    Entry, File, Fs, Kind, Lock, LockMode, Mode, Space, Stat, check_dir, join, not_regular, split,
 };
 
 mod file;
@@ -159,11 +159,21 @@ impl Fs for RealFs {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             place => place?,
         };
-        match os::statat(place.dir(), place.name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(stat_of(&stat))),
-            Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        stat_at(place.dir(), place.name)
+    }
+
+    fn stats(&self, dir: &str, names: &[&str]) -> Vec<io::Result<Option<Stat>>> {
+        let opened = self.below(dir);
+        let look = |name: &&str| {
+            // A name is checked as that of a directory is: neither leads any deeper.
+            check_dir(name)?;
+            match &opened {
+                Ok(below) => stat_at(below.as_ref().map_or(self.root.as_fd(), AsFd::as_fd), name),
+                // This words the failure as `stat` does.
+                Err(_) => self.stat(&join(dir, name)),
+            }
+        };
+        names.iter().map(look).collect()
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<Entry>> {
@@ -347,6 +357,14 @@ fn kind_of(file_type: FileType) -> Kind {
         FileType::RegularFile => Kind::File,
         FileType::Directory => Kind::Directory,
         _ => Kind::Other,
+    }
+}
+
+fn stat_at(dir: BorrowedFd<'_>, name: &str) -> io::Result<Option<Stat>> {
+    match os::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat_of(&stat))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -332,3 +332,42 @@ fn blocks_are_shared_or_there_is_no_new_file() {
     assert_kind(fs.reflink("a", "c"), io::ErrorKind::AlreadyExists);
     assert_eq!(get(&fs, "c"), b"three");
 }
+
+#[test]
+fn a_file_keeps_a_time_that_is_set_until_it_is_written_to() {
+    let (_dir, fs) = disk();
+    put(&fs, "a", b"one");
+    let writer = fs.open("a", Mode::Write).unwrap();
+    let reader = fs.open("a", Mode::Read).unwrap();
+    for set_ns in
+        [reader.stat().unwrap().modified_ns - 1, 1_700_000_000_123_456_789, -1_500_000_000]
+    {
+        reader.set_modified(set_ns).unwrap();
+        let seen = fs.stat("a").unwrap().unwrap();
+        assert_eq!((seen.modified_ns, seen.size_bytes), (set_ns, 3));
+        write_all_at(&*writer, b"two", 0).unwrap();
+        assert_ne!(fs.stat("a").unwrap().unwrap().modified_ns, set_ns);
+    }
+}
+
+#[test]
+fn many_stats_are_what_each_is() {
+    let (dir, fs) = disk();
+    fs.create_dir("tasks").unwrap();
+    put(&fs, "tasks/a", b"one");
+    put(&fs, "tasks/b", b"two");
+    std::os::unix::fs::symlink("/etc", dir.path().join("led")).unwrap();
+    for at in ["tasks", "", "none", "led"] {
+        let names = ["b", "missing", "a", "tasks", "..", "a/b", ""];
+        let all = fs.stats(at, &names);
+        assert_eq!(all.len(), names.len());
+        for (name, found) in names.iter().zip(all) {
+            let alone = fs.stat(&crate::fs::join(at, name));
+            if name.contains('/') || name.is_empty() {
+                assert!(found.is_err(), "{at}/{name}");
+            } else {
+                assert_eq!(found.map_err(|e| e.kind()), alone.map_err(|e| e.kind()), "{at}/{name}");
+            }
+        }
+    }
+}

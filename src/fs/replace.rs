@@ -4,12 +4,17 @@
 //! temporary file. On failure the old file stands, unless the very last step failed: then the new
 //! one is in place and its durability unknown.
 //!
+//! Every file written here is *marked*: its time of modification is set a nanosecond before the one
+//! that the file system's clock gave it. Any later write gives it a time of that clock, which is the
+//! given one or a later one, within the same tick too: so a `stat` taken at any time afterwards, that
+//! still shows an earlier one, stays the same if and only if nobody writes to the file.
+//!
 //! Architecture invariant: no other module knows this order of steps.
 
 use std::io;
 use std::sync::Arc;
 
-use super::{File, Fs, Mode, split, write_all_at};
+use super::{File, Fs, Mode, Stat, split, write_all_at};
 use crate::base::{Error, Result};
 
 /// Replaces (or creates) `path` by a file of `bytes`, by way of `temporary` on the same file system;
@@ -26,8 +31,59 @@ pub fn replace(fs: &dyn Fs, path: &str, temporary: &str, bytes: &[u8]) -> Result
     if temporary_dir == dir { Ok(()) } else { sync_dir(fs, temporary_dir) }
 }
 
+/// A temporary file with its contents.
+#[derive(Debug)]
+pub struct Written {
+    /// It, open for writing.
+    pub file: Arc<dyn File>,
+    /// What it is known by from now on.
+    pub mark: Mark,
+}
+
+/// What a file is known by that the engine wrote, under whatever name: which file it is, and that
+/// nobody else has written to it. The default knows none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Its `stat` with the first time of modification that is *not* the mark's.
+    given: Option<Stat>,
+}
+
+impl Mark {
+    /// Marks a file of which all is written. Where the file system does not let times be set, there is
+    /// no mark, and the file is known by its contents only.
+    pub fn set(file: &dyn File) -> io::Result<Mark> {
+        let given = file.stat()?;
+        match file.set_modified(given.modified_ns.saturating_sub(1)) {
+            Ok(()) => Ok(Mark { given: Some(given) }),
+            Err(error) => match error.kind() {
+                io::ErrorKind::PermissionDenied
+                | io::ErrorKind::Unsupported
+                | io::ErrorKind::InvalidInput => Ok(Mark::default()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// The mark of a file that is known to bear one, by a look at it: what [`Mark::untouched`] gave.
+    pub fn of(untouched: &Stat) -> Mark {
+        let modified_ns = untouched.modified_ns.saturating_add(1);
+        Mark { given: Some(Stat { modified_ns, ..*untouched }) }
+    }
+
+    /// What a look at some name `found`, if that is the marked file and nobody has written to it. This
+    /// `stat` will then be the same until somebody does, or the engine gives or takes a name.
+    pub fn untouched(&self, found: Option<Stat>) -> Option<Stat> {
+        let given = self.given?;
+        found.filter(|found| {
+            found.modified_ns < given.modified_ns
+                && (found.kind, found.device, found.inode, found.size_bytes)
+                    == (given.kind, given.device, given.inode, given.size_bytes)
+        })
+    }
+}
+
 /// The first half, for callers who rename in their own way: creates `temporary` (a leftover of that
-/// name is removed first) and writes `bytes` into it. With `durable` its contents are on the medium
+/// name is removed first) writes `bytes` into it and marks it. With `durable` its contents are on the medium
 /// when this returns; without, they are only ordered before a later rename. Its name is not durable
 /// either way. On failure there is no such file, as far as that can be helped.
 pub fn write_temporary(
@@ -35,17 +91,19 @@ pub fn write_temporary(
     temporary: &str,
     bytes: &[u8],
     durable: bool,
-) -> Result<Arc<dyn File>> {
+) -> Result<Written> {
     remove_if_any(fs, temporary)?;
     let wrap = |action, error| Error::io(action, fs.display(temporary), error);
     let file = fs.open(temporary, Mode::CreateNew).map_err(|error| wrap("create", error))?;
     let written = write_all_at(&*file, bytes, 0).map_err(|error| wrap("write", error));
-    let flushed = written.and_then(|()| {
-        if durable { file.sync_data() } else { file.write_back() }
-            .map_err(|error| wrap("flush", error))
+    // Before the flush, which then takes the mark with it.
+    let marked = written.and_then(|()| Mark::set(&*file).map_err(|error| wrap("mark", error)));
+    let flushed = marked.and_then(|mark| {
+        let flushed = if durable { file.sync_data() } else { file.write_back() };
+        flushed.map(|()| mark).map_err(|error| wrap("flush", error))
     });
     match flushed {
-        Ok(()) => Ok(file),
+        Ok(mark) => Ok(Written { file, mark }),
         Err(error) => {
             discard(fs, temporary);
             Err(error)
@@ -205,5 +263,24 @@ mod tests {
         assert!(!remove_if_any(&fs, "a.json").unwrap());
         fs.fail_when(CallKind::Remove, 1, Fault::Errno(13));
         assert!(remove_if_any(&fs, "a.json").is_err());
+    }
+
+    #[test]
+    fn a_mark_tells_a_file_from_one_that_was_written_to_since_in_the_same_tick_too() {
+        for step_ns in [1, 100, 2_000_000_000] {
+            let fs = disk();
+            fs.set_time_step(step_ns);
+            fs.set_clock_stands_still(true);
+            let written = write_temporary(&fs, "wal/a.tmp", NEW, true).unwrap();
+            let seen = written.mark.untouched(fs.stat("wal/a.tmp").unwrap());
+            assert_eq!(seen, fs.stat("wal/a.tmp").unwrap(), "{step_ns}");
+            fs.rename("wal/a.tmp", "b.json").unwrap();
+            let seen = written.mark.untouched(fs.stat("b.json").unwrap());
+            assert!(seen.is_some_and(|seen| Mark::of(&seen).untouched(Some(seen)) == Some(seen)));
+            assert_eq!(written.mark.untouched(fs.stat("a.json").unwrap()), None, "another file");
+            fs.write_now("b.json", NEW).unwrap();
+            assert_eq!(written.mark.untouched(fs.stat("b.json").unwrap()), None, "{step_ns}");
+            assert_eq!(Mark::of(&seen.unwrap()).untouched(fs.stat("b.json").unwrap()), None);
+        }
     }
 }

@@ -19,6 +19,7 @@ use super::{Entry, File, Fs, Kind, Lock, LockMode, Mode, Space, Stat};
 mod by_hand;
 #[cfg(test)]
 mod call_tests;
+mod clock;
 mod crash;
 mod data;
 mod disk;
@@ -361,6 +362,12 @@ impl File for SimFile {
 
     fn write_back(&self) -> io::Result<()> {
         self.flush(CallKind::WriteBack, "write_back", Disk::write_back)
+    }
+
+    fn set_modified(&self, modified_ns: i64) -> io::Result<()> {
+        let text = format!("set_modified {}", self.path);
+        self.fs.enter(CallKind::SetModified, text)?.disk.set_modified(self.inode, modified_ns);
+        Ok(())
     }
 
     fn stat(&self) -> io::Result<Stat> {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
-use walden::fs::sim::{CrashMode, SimFs};
+use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 use walden::{Durability, Event, Options, ProblemKind};
 
 use crate::support::{at, builder, documents, files, open, small};
@@ -157,4 +157,69 @@ fn a_crash_at_any_call_while_the_mirror_lags_is_no_persons_edit() {
     let tried = tried.load(SeqCst);
     println!("{tried} places, a kill and a power cut at each");
     assert!(tried > 100, "{tried} places are too few to prove anything");
+}
+
+#[test]
+fn an_edit_in_the_same_tick_as_a_checkpoint_is_seen_by_the_next() {
+    for can_set_times in [true, false] {
+        let disk = SimFs::new();
+        if !can_set_times {
+            let refusal = Fault::Sticky(std::io::ErrorKind::PermissionDenied);
+            disk.fail_when(CallKind::SetModified, 1, refusal);
+        }
+        let store = open(&disk, 1).unwrap();
+        store.save_task_json(r#"{"id": "a", "name": "one"}"#).unwrap();
+        disk.set_clock_stands_still(true);
+        assert!(store.checkpoint().unwrap().written);
+        if can_set_times {
+            assert!(!store.checkpoint().unwrap().written, "nothing changed");
+        }
+        let edit = |file: &str| {
+            let text = String::from_utf8(disk.read_now(file).unwrap()).unwrap();
+            disk.write_now(file, text.replace("one", "two").as_bytes()).unwrap();
+        };
+        edit("state.json");
+        let made = store.checkpoint().unwrap();
+        assert!(made.written && made.problems.len() == 1, "{made:?}");
+        assert_eq!(disk.names().iter().filter(|name| name.starts_with("conflicts/")).count(), 1);
+        store.shutdown().unwrap();
+        edit("tasks/a.json");
+        let store = open(&disk, 2).unwrap();
+        let problems: Vec<_> = store.recovery().problems.iter().map(|found| found.kind).collect();
+        assert_eq!(problems, [ProblemKind::Edited]);
+    }
+}
+
+#[test]
+fn a_store_that_was_shut_down_opens_without_reading_its_mirror() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    for round in 0..3 {
+        for task in 0..50 {
+            store.save_task_json(&format!(r#"{{"id": "t{task}", "round": {round}}}"#)).unwrap();
+        }
+        store.checkpoint().unwrap();
+    }
+    drop(store);
+    let of_mirror = |disk: &SimFs, before: usize, verb: &str| {
+        let calls = disk.trace().split_off(before);
+        calls.iter().filter(|call| call.starts_with(&format!("{verb} tasks/"))).count()
+    };
+    for unclean in [false, true] {
+        let disk = if unclean { disk.kill() } else { disk.clone() };
+        if unclean {
+            // Everything is read after an unclean stop, and known from then on.
+            let store = open(&disk, 2).unwrap();
+            store.save_task_json(r#"{"id": "new"}"#).unwrap();
+            store.shutdown().unwrap();
+        }
+        let before = disk.trace().len();
+        let view = at(&disk, 3).open_read_only().unwrap();
+        assert_eq!(of_mirror(&disk, before, "stat") + of_mirror(&disk, before, "open"), 0);
+        assert!(view.len(walden::Collection::Task) >= 50);
+        let store = open(&disk, 4).unwrap();
+        assert_eq!(store.recovery().problems, vec![]);
+        assert_eq!(of_mirror(&disk, before, "open") + of_mirror(&disk, before, "read"), 0);
+        assert!(of_mirror(&disk, before, "stat") >= 50);
+    }
 }

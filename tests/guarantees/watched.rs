@@ -111,6 +111,10 @@ impl File for WatchedFile {
         self.watched.disk();
         self.file.write_back()
     }
+    fn set_modified(&self, modified_ns: i64) -> io::Result<()> {
+        self.watched.disk();
+        self.file.set_modified(modified_ns)
+    }
     fn stat(&self) -> io::Result<Stat> {
         self.file.stat()
     }

@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind, Result, StoreId};
 use crate::files::backups::Fallback;
 use crate::files::mirror::{Known, Mirror};
-use crate::files::names::{STATE, STATE_INDEX, WAL};
+use crate::files::names::{STATE, WAL};
 use crate::files::outputs::Logged;
 use crate::files::owner::{Owner, Stage};
 use crate::files::snapshot::{self, Index, Loaded, Snapshot};
@@ -270,15 +270,9 @@ impl Plan {
             docs.into_iter().flatten().map(|doc| doc.text().clone()).collect()
         };
         let entries = self.index.iter().flat_map(|index| &index.mirror);
-        let entries = entries.map(|entry| (entry.file.clone(), entry.clone())).collect();
-        let recorded = files::stat(fs, STATE_INDEX)?;
-        let known = Known {
-            versions: &self.versions,
-            earlier: &earlier,
-            entries: &entries,
-            recorded_ns: recorded.map_or(0, |stat| stat.modified_ns),
-            reads_all,
-        };
+        let entries = entries.map(|entry| (entry.file.as_str(), entry)).collect();
+        let known =
+            Known { versions: &self.versions, earlier: &earlier, entries: &entries, reads_all };
         Mirror::open(fs, self.shown(), &known, !self.recovery.clean)
     }
 

@@ -14,14 +14,13 @@
 //! are moved to `conflicts/`: they came between the look and the exchange.
 
 use std::io::ErrorKind;
-use std::sync::Arc;
 
 use super::{Change, Mirror, Placed, Target, dir_of};
 use crate::base::{ContentHash, Error, Problem, ProblemKind, Result};
 use crate::files::conflicts::{Sight, ensure_dir, keep, look, put_aside, quarantine_copy};
 use crate::files::names::{self, MIRROR_PART, WAL};
-use crate::fs::replace::{remove_if_any, write_temporary};
-use crate::fs::{File, Fs, Stat};
+use crate::fs::replace::{Written, remove_if_any, write_temporary};
+use crate::fs::{Fs, Stat};
 
 const ATTEMPTS_MAX: u32 = 8;
 
@@ -151,7 +150,7 @@ impl Mirror {
         if self.damaged.get(file) != Some(&hash) {
             let stat = crate::files::stat(fs, file)?;
             let placed = self.placed.get(file);
-            if !placed.is_some_and(|placed| placed.is_untouched(stat.as_ref(), self.latest_ns)) {
+            if !placed.is_some_and(|placed| placed.is_untouched(stat.as_ref())) {
                 problems.push(edited(file, &keep(fs, file, file)?));
                 return Ok(());
             }
@@ -179,7 +178,6 @@ impl Mirror {
         self.unsynced_dirs.extend([dir_of(file), WAL].map(str::to_owned));
         let target = self.pending.remove(file);
         if write.is_some() {
-            self.latest_ns = self.latest_ns.max(stat.map_or(i64::MIN, |stat| stat.changed_ns));
             let placed = Placed { hash: *hash, length: *length, lsn: *lsn, stat };
             self.placed.insert(file.clone(), placed);
             self.unsynced.insert(file.clone(), target.unwrap_or(Target::Nothing));
@@ -190,36 +188,16 @@ impl Mirror {
     }
 }
 
-/// A file that was written and waits for its name, and its `stat` then.
-struct Written {
-    file: Arc<dyn File>,
-    before: Stat,
-}
-
-impl Written {
-    fn new(fs: &dyn Fs, bytes: &[u8]) -> Result<Written> {
-        let file = write_temporary(fs, MIRROR_PART, bytes, false)?;
-        let before = file.stat();
-        let before =
-            before.map_err(|error| Error::io("look at", fs.display(MIRROR_PART), error))?;
-        Ok(Written { file, before })
-    }
-
-    /// What became of it now that it has its name. Nothing is known if it was written to meanwhile:
-    /// then it is not the engine's any more.
-    fn placed(self) -> Outcome {
-        let after = self.file.stat().ok().filter(|after| {
-            let Stat { size_bytes, modified_ns, .. } = self.before;
-            (after.size_bytes, after.modified_ns) == (size_bytes, modified_ns)
-        });
-        Outcome::Done(after)
-    }
+/// What was written has its name now. If somebody wrote to it meanwhile, nothing is known of it: it is
+/// not the engine's any more.
+fn placed(written: &Written) -> Outcome {
+    Outcome::Done(written.mark.untouched(written.file.stat().ok()))
 }
 
 fn place_new(fs: &dyn Fs, file: &str, bytes: &[u8]) -> Result<Outcome> {
-    let written = Written::new(fs, bytes)?;
+    let written = write_temporary(fs, MIRROR_PART, bytes, false)?;
     match fs.rename_new(MIRROR_PART, file) {
-        Ok(()) => Ok(written.placed()),
+        Ok(()) => Ok(placed(&written)),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Outcome::Again),
         Err(error) => Err(Error::io("write", fs.display(file), error)),
     }
@@ -230,10 +208,10 @@ fn place_new(fs: &dyn Fs, file: &str, bytes: &[u8]) -> Result<Outcome> {
 /// same.
 fn replace(fs: &dyn Fs, file: &str, bytes: &[u8], found: ContentHash) -> Result<Outcome> {
     let swap = names::swap(file);
-    let written = Written::new(fs, bytes)?;
+    let written = write_temporary(fs, MIRROR_PART, bytes, false)?;
     fs.rename_new(MIRROR_PART, &swap)
         .map_err(|error| Error::io("rename", fs.display(MIRROR_PART), error))?;
-    let Err(error) = fs.exchange(&swap, file) else { return Ok(written.placed()) };
+    let Err(error) = fs.exchange(&swap, file) else { return Ok(placed(&written)) };
     match error.kind() {
         ErrorKind::NotFound => Ok(Outcome::Again),
         ErrorKind::Unsupported => {
@@ -241,7 +219,7 @@ fn replace(fs: &dyn Fs, file: &str, bytes: &[u8], found: ContentHash) -> Result<
                 return Ok(Outcome::Again);
             }
             fs.rename(&swap, file)
-                .map(|()| written.placed())
+                .map(|()| placed(&written))
                 .map_err(|error| Error::io("write", fs.display(file), error))
         }
         _ => Err(Error::io("exchange", fs.display(file), error)),

@@ -34,10 +34,7 @@ pub struct Known<'a> {
     /// The texts that a document had in earlier snapshots, or since, as far as they are at hand.
     pub earlier: &'a dyn Fn(Collection, &DocumentId) -> Vec<Arc<str>>,
     /// By file: what [`Mirror::entries`] gave when it was last recorded. May be empty or old.
-    pub entries: &'a HashMap<String, Entry>,
-    /// When that was, by the file system's clock (the `mtime` of the file that holds it), in
-    /// nanoseconds since the epoch; 0 if there are none.
-    pub recorded_ns: i64,
+    pub entries: &'a HashMap<&'a str, &'a Entry>,
     /// Whether to read every file, also those that nobody can have touched: only that finds rot in
     /// them.
     pub reads_all: bool,
@@ -84,6 +81,10 @@ pub(super) struct Judge<'a> {
     pub(super) table: &'a Table,
     pub(super) known: &'a Known<'a>,
     pub(super) stop: Stop,
+    /// The last time that the file system's clock is known to have given before anything was read (to
+    /// `wal/`, where every mirror file is written): a file changed before it was not changed since it
+    /// was read, if its `stat` is the same.
+    pub(super) past_ns: i64,
     pub(super) problems: Vec<Problem>,
     /// Files of a directory that belong to no document, so far.
     pub(super) strangers: usize,
@@ -142,27 +143,31 @@ impl Judge<'_> {
         })
     }
 
-    /// The `stat` of a regular file, if it can be had: reading will tell why not.
-    fn stat(&self, file: &str, kind: Kind) -> Option<Stat> {
-        if kind == Kind::File { self.fs.stat(file).ok().flatten() } else { None }
+    /// The `stat` of each regular file in a directory that is `of` a document, if it can be had: reading
+    /// will tell why not. Taken before any contents are read, so that none is of newer ones.
+    pub(super) fn stats<'e, T: 'e>(
+        &self,
+        dir: &str,
+        files: impl Iterator<Item = (&'e fs::Entry, &'e Option<T>)>,
+    ) -> Vec<Option<Stat>> {
+        let files = files.filter(|(entry, of)| entry.kind == Kind::File && of.is_some());
+        let names: Vec<&str> = files.map(|(entry, _)| entry.name.as_str()).collect();
+        let stats = self.fs.stats(dir, &names).into_iter();
+        stats.map(|stat| stat.ok().flatten()).collect()
     }
 
     pub(super) fn of_document(
         &self,
-        collection: Collection,
-        id: &DocumentId,
+        (collection, id): (Collection, &DocumentId),
         doc: &Doc,
         file: &str,
-        kind: Kind,
+        (kind, stat): (Kind, Option<Stat>),
     ) -> Contents {
-        // Taken before the contents are read, so that it is of nothing newer.
-        let stat = self.stat(file, kind);
         let recorded = self.known.entries.get(file).map(|entry| {
-            let Entry { hash, length, lsn, stat, .. } = *entry;
+            let Entry { hash, length, lsn, stat, .. } = **entry;
             Placed { hash, length, lsn, stat }
         });
-        let untouched =
-            recorded.filter(|placed| placed.is_untouched(stat.as_ref(), self.known.recorded_ns));
+        let untouched = recorded.filter(|placed| placed.is_untouched(stat.as_ref()));
         let is_clean = self.stop == Stop::Clean;
         if let Some(placed) = untouched
             && is_clean
@@ -176,7 +181,8 @@ impl Judge<'_> {
             Ok(bytes) => bytes,
             Err(contents) => return contents,
         };
-        let found = Placed { lsn: doc.lsn(), stat, ..placed(&bytes) };
+        let tells = |stat: &Stat| untouched.is_some() || stat.modified_ns < self.past_ns;
+        let found = Placed { lsn: doc.lsn(), stat: stat.filter(tells), ..placed(&bytes) };
         let recorded_lsn = recorded.filter(|placed| placed.hash == found.hash);
         let found =
             Placed { lsn: recorded_lsn.map_or(found.lsn, |p| p.lsn.max(found.lsn)), ..found };

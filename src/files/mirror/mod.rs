@@ -32,10 +32,6 @@ pub use shown::{Shown, read_shown};
 /// Above so many files one flush of the whole file system is cheaper than one each.
 const SYNC_EACH_MAX: usize = 64;
 
-/// A file changed so shortly before its `stat` was recorded could have been changed again without a
-/// trace in it: the coarsest clock of a file system that people use ticks every two seconds.
-const RACY_NS: i64 = 2_000_000_000;
-
 /// The mirror as the engine knows it.
 #[derive(Debug, Default)]
 pub struct Mirror {
@@ -61,8 +57,6 @@ pub struct Mirror {
     leftovers: Vec<String>,
     /// Damaged contents, by file: they go to `quarantine/`, not to `conflicts/`.
     damaged: HashMap<String, ContentHash>,
-    /// The latest time seen on the file system's clock: now is not before it.
-    latest_ns: i64,
     /// What was found by a change that failed afterwards: reported with the next one.
     unreported: Vec<Problem>,
 }
@@ -78,7 +72,8 @@ pub struct Entry {
     pub length: u64,
     /// It shows its document as of this LSN.
     pub lsn: Lsn,
-    /// The file's `stat`, taken after the engine's last change of it; `None` if it is not known.
+    /// The file's `stat`, taken after the engine's last change of it, and with a time of modification
+    /// that no later write can give it; `None` if that is not known.
     pub stat: Option<Stat>,
 }
 
@@ -92,13 +87,9 @@ struct Placed {
 }
 
 impl Placed {
-    /// Whether a file with this `stat` now has not been written to since the engine left it, by all
-    /// that a `stat` recorded at `recorded_ns` or later can tell.
-    fn is_untouched(&self, now: Option<&Stat>, recorded_ns: i64) -> bool {
-        self.stat.as_ref().is_some_and(|stat| {
-            let last_ns = stat.modified_ns.max(stat.changed_ns);
-            Some(stat) == now && last_ns.saturating_add(RACY_NS) <= recorded_ns
-        })
+    /// Whether a file with this `stat` now has not been written to since the engine left it.
+    fn is_untouched(&self, now: Option<&Stat>) -> bool {
+        self.stat.is_some() && self.stat.as_ref() == now
     }
 }
 

@@ -25,7 +25,8 @@ use super::judge::{Contents, Judge, Stop};
 use super::{Known, Mirror, Target};
 use crate::base::{DocumentId, Error, Problem, ProblemKind, Result};
 use crate::files::names::{self, WAL};
-use crate::fs::{Entry, Fs, join};
+use crate::files::stat;
+use crate::fs::{Entry, Fs, Kind, join};
 use crate::state::{Collection, Table};
 
 impl Mirror {
@@ -39,8 +40,11 @@ impl Mirror {
         unclean: bool,
     ) -> Result<(Mirror, Vec<Problem>)> {
         let stop = if unclean { Stop::Unclean } else { Stop::Clean };
-        let mut judge = Judge { fs, table, known, stop, problems: Vec::new(), strangers: 0 };
-        let mut mirror = Mirror { latest_ns: known.recorded_ns, ..Mirror::default() };
+        // Before any file is read.
+        let past_ns = stat(fs, WAL)?.map_or(i64::MIN, |wal| wal.modified_ns);
+        let (problems, strangers) = (Vec::new(), 0);
+        let mut judge = Judge { fs, table, known, stop, past_ns, problems, strangers };
+        let mut mirror = Mirror::default();
         for collection in Collection::ALL {
             mirror.judge_collection(collection, &mut judge)?;
         }
@@ -57,14 +61,19 @@ impl Mirror {
         let mut expected: HashMap<_, _> =
             table.iter(collection).map(|(id, doc)| (names.file_name(id), (id, doc))).collect();
         let (dir, documents) = (collection.dir(), expected.len());
-        for entry in list(judge.fs, dir)? {
+        let entries = list(judge.fs, dir)?;
+        let of: Vec<_> = entries.iter().map(|entry| expected.remove(&entry.name)).collect();
+        let mut stats = judge.stats(dir, entries.iter().zip(&of)).into_iter();
+        for (entry, of) in entries.iter().zip(of) {
             let file = join(dir, &entry.name);
-            match expected.remove(&entry.name) {
+            match of {
                 Some((id, doc)) => {
-                    let contents = judge.of_document(collection, id, doc, &file, entry.kind);
+                    let stat = if entry.kind == Kind::File { stats.next().flatten() } else { None };
+                    let seen = (entry.kind, stat);
+                    let contents = judge.of_document((collection, id), doc, &file, seen);
                     self.decide(file, (collection, id), contents, judge);
                 }
-                None => self.judge_orphan(collection, &entry, file, judge),
+                None => self.judge_orphan(collection, entry, file, judge),
             }
         }
         judge.report_strangers(dir);

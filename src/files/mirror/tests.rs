@@ -12,6 +12,7 @@ use crate::state::{Doc, Document, Op};
 mod cache;
 mod crash;
 mod judging;
+mod stamps;
 
 const TASK: Collection = Collection::Task;
 const A: &str = "tasks/a.json";
@@ -37,7 +38,6 @@ struct World {
     versions: HashMap<String, Vec<ContentHash>>,
     texts: HashMap<DocumentId, Vec<Arc<str>>>,
     entries: HashMap<String, Entry>,
-    recorded_ns: i64,
     reads_all: bool,
 }
 
@@ -60,8 +60,7 @@ impl World {
         let known = Known {
             versions: &self.versions,
             earlier: &earlier,
-            entries: &self.entries,
-            recorded_ns: self.recorded_ns,
+            entries: &self.entries.iter().map(|(file, entry)| (file.as_str(), entry)).collect(),
             reads_all: self.reads_all,
         };
         Mirror::open(fs, &self.table, &known, unclean).unwrap()

@@ -299,7 +299,7 @@ impl Output {
             }
         }
         let copy = names::output_part(&self.file, 0);
-        let handle = write_temporary(fs, &copy, &bytes, true)?;
+        let handle = write_temporary(fs, &copy, &bytes, true)?.file;
         let placed = fs.rename(&copy, &self.file).and_then(|()| handle.stat());
         let found = placed.map_err(|error| Error::io("replace", fs.display(&self.file), error))?;
         self.left = Some(Left { id: id_of(&found), ..left });

@@ -151,7 +151,7 @@ impl Version {
             return made.map_err(|error| Error::io("create", fs.display(file), error));
         }
         let first = self.pieces.first().map_or(&[][..], |(_, bytes)| bytes);
-        let handle = write_temporary(fs, part, first, true)?;
+        let handle = write_temporary(fs, part, first, true)?.file;
         let placed = fs.rename_new(part, file);
         placed.map_err(|error| Error::io("write", fs.display(file), error))?;
         Ok(handle)

@@ -20,38 +20,43 @@ use crate::files::conflicts::{
 };
 use crate::files::names::{STATE, STATE_PART, STATE_SWAP};
 use crate::files::stat;
-use crate::fs::replace::{remove_if_any, write_temporary};
+use crate::fs::replace::{Mark, remove_if_any, write_temporary};
 use crate::fs::{Fs, Kind, Mode, Stat, read_file};
 
 /// Makes `state.json`, which is the engine's and has the stat `found`, a backup, and says which: by
 /// shared blocks, else by a second name, else by a copy. `None` if it changed meanwhile. The name is
-/// not yet durable.
+/// not yet durable. The mark tells the backup from one that somebody wrote to, if `state.json` was
+/// known to be untouched.
 pub(super) fn back_up(
     fs: &dyn Fs,
     store: StoreId,
     found: &Stat,
     now: Timestamp,
-) -> Result<Option<String>> {
+) -> Result<Option<(String, Mark)>> {
     let backups = backups::list(fs)?;
     if let Some(newest) = backups.last()
         && is_backup_of(fs, store, newest, found)?
     {
-        return Ok(Some(newest.name.clone()));
+        return Ok(Some((newest.name.clone(), Mark::default())));
     }
     let name = backups::next_name(&backups, now);
     remove_if_any(fs, STATE_PART)?;
     match fs.reflink(STATE, STATE_PART) {
         Ok(()) => {
-            let flushed = fs.open(STATE_PART, Mode::Read).and_then(|file| file.sync_data());
-            flushed.map_err(|error| Error::io("flush", fs.display(STATE_PART), error))?;
-            return publish_copy(fs, found, name);
+            let flushed = fs.open(STATE_PART, Mode::Read).and_then(|file| {
+                let mark = Mark::set(&*file)?;
+                file.sync_data().map(|()| mark)
+            });
+            let mark =
+                flushed.map_err(|error| Error::io("flush", fs.display(STATE_PART), error))?;
+            return publish_copy(fs, found, name, mark);
         }
         Err(error) if is_gone(error.kind()) => return Ok(None),
         Err(error) if error.kind() == ErrorKind::Unsupported => {}
         Err(error) => return Err(Error::io("copy", fs.display(STATE), error)),
     }
     match fs.link(STATE, &name) {
-        Ok(()) => return Ok(Some(name)),
+        Ok(()) => return Ok(Some((name, Mark::of(found)))),
         Err(error) if is_gone(error.kind()) => return Ok(None),
         Err(error) if cannot_link(error.kind()) => {}
         Err(error) => return Err(Error::io("link", fs.display(&name), error)),
@@ -61,8 +66,8 @@ pub(super) fn back_up(
         Err(error) if is_gone(error.kind()) => return Ok(None),
         Err(error) => return Err(Error::io("read", fs.display(STATE), error)),
     };
-    write_temporary(fs, STATE_PART, &bytes, true)?;
-    publish_copy(fs, found, name)
+    let mark = write_temporary(fs, STATE_PART, &bytes, true)?.mark;
+    publish_copy(fs, found, name, mark)
 }
 
 /// Whether a backup holds `state.json` already, since a save failed after it was made.
@@ -80,14 +85,19 @@ fn is_backup_of(fs: &dyn Fs, store: StoreId, backup: &Backup, found: &Stat) -> R
 }
 
 /// Gives the copy of `state.json` in `state.part` its name, if it was a copy of what was `found`.
-fn publish_copy(fs: &dyn Fs, found: &Stat, name: String) -> Result<Option<String>> {
+fn publish_copy(
+    fs: &dyn Fs,
+    found: &Stat,
+    name: String,
+    mark: Mark,
+) -> Result<Option<(String, Mark)>> {
     if !stat(fs, STATE)?.is_some_and(|now| is_same(&now, found)) {
         remove_if_any(fs, STATE_PART)?;
         return Ok(None);
     }
     fs.rename_new(STATE_PART, &name)
         .map_err(|error| Error::io("rename", fs.display(STATE_PART), error))?;
-    Ok(Some(name))
+    Ok(Some((name, mark)))
 }
 
 /// Lets go of the file at `path`, `state.swap` or a backup, that was `state.json`. If its contents

@@ -60,7 +60,9 @@ fn what_an_editor_writes_into_the_former_file_is_kept_and_the_backup_stays_true(
         assert_eq!(saved.problems.len(), 1, "{saved:?}");
         assert_eq!(saved.problems[0].kind, ProblemKind::Edited);
         let backup = saved.backup.unwrap();
-        assert_eq!(saved.backup_stat, disk.stat(&backup).unwrap());
+        // A copy that was made after the save is proved when it matters.
+        let known = if reflinks { disk.stat(&backup).unwrap() } else { None };
+        assert_eq!(saved.backup_stat, known);
         holder.write(EDITED);
         let cut = disk.if_crashed(CrashMode::Nothing);
         for disk in [&disk, &cut] {
@@ -221,7 +223,8 @@ fn an_editor_on_the_real_disk_keeps_what_it_writes_and_the_backup_stays_true() {
     editor.write_all(EDITED).unwrap();
     let backup = saved.backup.unwrap();
     assert_eq!(prove(&fs, &backup).unwrap().unwrap(), Ok((STORE, Lsn(1))));
-    assert_eq!(saved.backup_stat, fs.stat(&backup).unwrap());
+    let known = fs.stat(&backup).unwrap();
+    assert!(saved.backup_stat.is_none() || saved.backup_stat == known);
     let kept = fs.list(CONFLICTS).unwrap();
     assert_eq!(kept.len(), 1);
     let kept = dir.path().join(CONFLICTS).join(&kept[0].name);

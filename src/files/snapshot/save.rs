@@ -26,7 +26,7 @@ use crate::files::conflicts::{is_open_for_writing, keep, put_aside, sync_dir};
 use crate::files::migration;
 use crate::files::names::{CONFLICT_PART, STATE, STATE_PART, STATE_SWAP, WAL};
 use crate::files::stat;
-use crate::fs::replace::{remove_if_any, write_temporary};
+use crate::fs::replace::{Mark, remove_if_any, write_temporary};
 use crate::fs::{Fs, Kind, Stat};
 
 const ATTEMPTS_MAX: u32 = 8;
@@ -36,11 +36,12 @@ const ATTEMPTS_MAX: u32 = 8;
 pub struct Saved {
     /// The file it was saved to: `state.json`, or a backup if that place cannot be used.
     pub file: String,
-    /// The stat of `state.json` as the engine left it, to recognise it by at the next save.
+    /// The stat of `state.json` as the engine left it, to recognise it by at the next save; none if
+    /// somebody wrote to it meanwhile, or could without a trace in it.
     pub stat: Option<Stat>,
     /// The backup that the former `state.json` now is.
     pub backup: Option<String>,
-    /// The stat of that backup as the engine left it, if nobody wrote to it in between.
+    /// The stat of that backup as the engine left it, if it is known that nobody wrote to it.
     pub backup_stat: Option<Stat>,
     /// What people had done to `state.json`.
     pub problems: Vec<Problem>,
@@ -53,7 +54,7 @@ enum Former {
     /// It changed while it was being looked at.
     Unsteady,
     /// The engine's, also a backup of this name.
-    Backup(String, Stat),
+    Backup(String, Stat, Mark),
     /// The earlier implementation's, also the copy made before a migration.
     Original(Stat),
     /// A person's, also in `conflicts/`.
@@ -70,7 +71,7 @@ pub fn save(
     now: Timestamp,
 ) -> Result<Saved> {
     let mut problems = leftovers(fs, store, now)?;
-    write_temporary(fs, STATE_PART, bytes, true)?;
+    let mark = write_temporary(fs, STATE_PART, bytes, true)?.mark;
     fs.rename(STATE_PART, STATE_SWAP)
         .map_err(|error| Error::io("rename", fs.display(STATE_PART), error))?;
     sync_dir(fs, WAL)?;
@@ -88,16 +89,15 @@ pub fn save(
         problems.extend(settle_former(fs, store, &former)?);
         let mut saved = Saved {
             file: STATE.to_owned(),
-            stat: stat(fs, STATE)?,
+            stat: mark.untouched(stat(fs, STATE)?),
             backup: None,
             backup_stat: None,
             problems,
         };
-        if let Former::Backup(name, found) = former
+        if let Former::Backup(name, _, mark) = former
             && let Some(backup) = stat(fs, &name)?
         {
-            let is_known = !is_one_file(&backup, &found) || is_same(&backup, &found);
-            saved.backup_stat = is_known.then_some(backup);
+            saved.backup_stat = mark.untouched(Some(backup));
             saved.backup = Some(name);
         }
         return Ok(saved);
@@ -122,9 +122,12 @@ fn give_second_name(
         return Ok(Former::Original(found));
     }
     let Some((kind, why)) = strange else {
-        let Some(name) = back_up(fs, store, &found, now)? else { return Ok(Former::Unsteady) };
+        let Some((name, mark)) = back_up(fs, store, &found, now)? else {
+            return Ok(Former::Unsteady);
+        };
         sync_dir(fs, "")?;
-        return Ok(Former::Backup(name, found));
+        let mark = if last == Some(&found) { mark } else { Mark::default() };
+        return Ok(Former::Backup(name, found, mark));
     };
     let kept = keep(fs, STATE, STATE)?;
     let detail = format!("{why}; it was replaced by a new snapshot and is kept as {kept}");
@@ -145,7 +148,7 @@ fn not_ours(fs: &dyn Fs, store: StoreId) -> Result<Option<(ProblemKind, String)>
 fn put_in_place(fs: &dyn Fs, former: &Former) -> Result<bool> {
     let former = match former {
         Former::Nothing => None,
-        Former::Backup(_, stat) | Former::Person(stat, _) | Former::Original(stat) => Some(stat),
+        Former::Backup(_, stat, _) | Former::Person(stat, _) | Former::Original(stat) => Some(stat),
         Former::NoFile | Former::Unsteady => return Ok(false),
     };
     let Some(former) = former else {
@@ -179,13 +182,13 @@ fn settle_former(fs: &dyn Fs, store: StoreId, former: &Former) -> Result<Option<
     let is_same = |found: &Stat| came_out.is_some_and(|came_out| is_same(found, &came_out));
     match former {
         // Without an exchange nothing came out, and a linked backup is all that is left of it.
-        Former::Backup(name, found) if came_out.is_none() => match stat(fs, name)? {
+        Former::Backup(name, found, _) if came_out.is_none() => match stat(fs, name)? {
             Some(backup) if is_one_file(&backup, found) => {
                 let_go(fs, store, name, super::is_same(&backup, found))
             }
             Some(_) | None => Ok(None),
         },
-        Former::Backup(_, found) => let_go(fs, store, STATE_SWAP, is_same(found)),
+        Former::Backup(_, found, _) => let_go(fs, store, STATE_SWAP, is_same(found)),
         Former::Original(found) if is_same(found) && !is_open_for_writing(fs, STATE_SWAP)? => {
             remove_if_any(fs, STATE_SWAP)?;
             Ok(None)

@@ -5,7 +5,7 @@ use super::*;
 use crate::files::meddler::Meddler;
 use crate::files::names::CONFLICTS;
 use crate::files::snapshot::fixture::snapshot_bytes;
-use crate::fs::sim::{CrashMode, Fault, SimFs};
+use crate::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 
 const STORE: StoreId = StoreId(7);
 const EDITED: &[u8] = b"{\"tasks\": [\"a person's\"]}";
@@ -305,4 +305,66 @@ fn a_leftover_is_made_a_backup_if_it_is_the_only_copy_and_kept_aside_if_it_is_a_
     let (edited, problems) = place(Some(5), EDITED);
     assert_eq!(problems[0].kind, ProblemKind::Edited);
     assert_kept(&edited);
+}
+
+/// A snapshot of the same length with one byte of its document changed.
+fn same_size_edit(lsn: u64) -> Vec<u8> {
+    String::from_utf8(bytes(lsn)).unwrap().replace("xxx", "xyx").into_bytes()
+}
+
+#[test]
+fn an_edit_in_the_same_tick_as_a_save_makes_no_backup_of_the_edit() {
+    for step_ns in [1, 1000] {
+        for reflinks in [false, true] {
+            let disk = disk();
+            disk.set_reflinks(reflinks);
+            disk.set_time_step(step_ns);
+            disk.set_clock_stands_still(true);
+            let saved = save_lsn(&disk, 1, None);
+            assert!(saved.stat.is_some() && saved.stat == disk.stat(STATE).unwrap());
+            disk.write_now(STATE, &same_size_edit(1)).unwrap();
+            let next = save_lsn(&disk, 2, saved.stat.as_ref());
+            assert_eq!((next.backup, next.problems.len()), (None, 1));
+            let kept = below(&disk, CONFLICTS);
+            assert_eq!(kept.len(), 1, "{kept:?}");
+            assert_eq!(disk.read_now(&kept[0]).unwrap(), same_size_edit(1));
+        }
+    }
+}
+
+#[test]
+fn an_edit_of_a_new_backup_in_the_same_tick_changes_its_stat() {
+    for reflinks in [false, true] {
+        let disk = disk();
+        disk.set_reflinks(reflinks);
+        disk.set_clock_stands_still(true);
+        let last = save_lsn(&disk, 1, None).stat;
+        let saved = save_lsn(&disk, 2, last.as_ref());
+        let backup = saved.backup.unwrap();
+        assert!(saved.backup_stat.is_some());
+        assert_eq!(saved.backup_stat, disk.stat(&backup).unwrap());
+        disk.write_now(&backup, &same_size_edit(1)).unwrap();
+        assert_ne!(saved.backup_stat, disk.stat(&backup).unwrap());
+    }
+}
+
+#[test]
+fn a_file_that_takes_the_place_of_a_new_snapshot_is_not_taken_for_it() {
+    let disk = disk();
+    let mark = write_temporary(&disk, STATE_PART, &bytes(1), true).unwrap().mark;
+    disk.rename(STATE_PART, STATE).unwrap();
+    assert!(mark.untouched(disk.stat(STATE).unwrap()).is_some());
+    disk.save_now(STATE, &bytes(1)).unwrap();
+    assert_eq!(mark.untouched(disk.stat(STATE).unwrap()), None);
+}
+
+#[test]
+fn where_times_cannot_be_set_a_save_knows_its_snapshot_by_its_contents() {
+    let disk = disk();
+    disk.fail_when(CallKind::SetModified, 1, Fault::Sticky(ErrorKind::PermissionDenied));
+    let saved = save_lsn(&disk, 1, None);
+    assert_eq!(saved.stat, None);
+    let saved = save_lsn(&disk, 2, None);
+    assert_eq!(saved.problems, vec![]);
+    assert_eq!((lsn_of(&disk, &saved.backup.unwrap()), saved.backup_stat), (Some(Lsn(1)), None));
 }

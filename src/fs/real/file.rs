@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs as os;
 
@@ -69,6 +70,16 @@ impl File for RealFile {
     #[cfg(not(target_os = "linux"))]
     fn write_back(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn set_modified(&self, modified_ns: i64) -> io::Result<()> {
+        let since = Duration::from_nanos(modified_ns.unsigned_abs());
+        let time = if modified_ns < 0 {
+            SystemTime::UNIX_EPOCH.checked_sub(since)
+        } else {
+            SystemTime::UNIX_EPOCH.checked_add(since)
+        };
+        self.0.set_modified(time.ok_or(io::ErrorKind::InvalidInput)?)
     }
 
     fn stat(&self) -> io::Result<Stat> {

@@ -5,11 +5,12 @@
 //!
 //! Invariants: every change of a name goes through `Disk::change`, which queues it for the medium;
 //! no inode ever goes away before the next power cut, so that open handles and durable names stay
-//! valid; every change moves the clock.
+//! valid; every change is touched with the clock's time (`clock`).
 
 use std::collections::BTreeMap;
 use std::io;
 
+use super::clock::{FsClock, Times};
 use super::data::Data;
 use crate::fs::{Entry, Kind, Stat, check_dir, not_regular, split};
 
@@ -29,17 +30,11 @@ enum Body {
     Other,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Times {
-    modified: i64,
-    changed: i64,
-}
-
 #[derive(Clone, Debug)]
-struct Inode {
+pub(super) struct Inode {
     body: Body,
     links: u64,
-    times: Times,
+    pub(super) times: Times,
     durable_times: Times,
 }
 
@@ -62,10 +57,10 @@ pub(super) enum Taken {
 /// The disk without the gate before it.
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
-    inodes: BTreeMap<u64, Inode>,
+    pub(super) inodes: BTreeMap<u64, Inode>,
     pending: Vec<Operation>,
     last_inode: u64,
-    ticks: i64,
+    pub(super) clock: FsClock,
     pub(super) free_bytes: u64,
     pub(super) reflinks: bool,
     /// Files that can be opened and not read, and the error that tells so.
@@ -85,7 +80,7 @@ impl Disk {
             inodes: BTreeMap::from([(ROOT, root)]),
             pending: Vec::new(),
             last_inode: ROOT,
-            ticks: 0,
+            clock: FsClock::default(),
             free_bytes: 1 << 40,
             reflinks: false,
             spoiled: BTreeMap::new(),
@@ -315,6 +310,9 @@ impl Disk {
     pub(super) fn sync_dir(&mut self, dir: &str) -> io::Result<()> {
         let dir = self.directory(dir)?;
         self.commit(|change| change.dir == dir);
+        if let Some(inode) = self.inodes.get_mut(&dir) {
+            inode.durable_times = inode.times;
+        }
         Ok(())
     }
 
@@ -335,22 +333,12 @@ impl Disk {
         named.map(|(number, _)| self.read(*number).len() as u64).sum()
     }
 
-    fn touch(&mut self, inode: u64, contents: bool) {
-        self.ticks += 1;
-        let now = self.ticks;
-        if let Some(inode) = self.inodes.get_mut(&inode) {
-            inode.times.changed = now;
-            if contents {
-                inode.times.modified = now;
-            }
-        }
-    }
-
     /// Gives each place its new occupant, as one operation that is not yet durable.
     fn change(&mut self, places: &[(Place<'_>, Option<u64>)]) {
         let mut operation = Operation { changes: Vec::new(), carried: Vec::new() };
         for (place, new) in places {
             let Place { dir, name, inode: old } = *place;
+            self.touch(dir, true);
             if let Some(Inode { body: Body::Directory { now, .. }, .. }) = self.inodes.get_mut(&dir)
             {
                 set(now, name, *new);

@@ -36,6 +36,8 @@ pub enum CallKind {
     List,
     /// Asking for a `stat`, by name or by handle.
     Stat,
+    /// Setting a file's time of modification.
+    SetModified,
     /// Asking whether a file is open for writing.
     Lease,
     /// Locking.
