@@ -254,7 +254,6 @@ fn a_checkpoint_of_10_changed_documents_among_20_000_rewrites_10_files_and_loads
 #[test]
 fn an_opening_after_a_shutdown_parses_no_document_and_opens_no_file_of_the_mirror() {
     let (disk, store) = large();
-    disk.rest_now(3 * SECOND);
     store.delete_task("t7").unwrap();
     store.shutdown().unwrap();
     let calls = disk.calls();

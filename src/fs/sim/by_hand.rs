@@ -5,7 +5,6 @@
 //! changes is durable at once, so that a later power cut shows only what the engine lost.
 
 use std::io;
-use std::time::Duration;
 
 use super::disk::{Disk, Taken};
 use super::{SimFile, SimFs};
@@ -71,12 +70,6 @@ impl SimFs {
     /// that were taken away. `read_now` still gives its contents.
     pub fn spoil_now(&self, path: &str, error: io::ErrorKind) -> io::Result<()> {
         self.machine.lock().disk.spoil(path, error)
-    }
-
-    /// Lets time pass for the times of files; a call by itself takes one nanosecond.
-    pub fn rest_now(&self, rest: Duration) {
-        let by_ns = i64::try_from(rest.as_nanos()).unwrap_or(i64::MAX);
-        self.machine.lock().disk.rest(by_ns);
     }
 
     /// The paths of all files (not directories), sorted.

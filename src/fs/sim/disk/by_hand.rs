@@ -65,9 +65,4 @@ impl Disk {
     pub(in crate::fs::sim) fn give(&self, inode: u64) -> io::Result<()> {
         self.spoiled.get(&inode).map_or(Ok(()), |error| Err((*error).into()))
     }
-
-    /// Moves the clock of the files' times on.
-    pub(in crate::fs::sim) fn rest(&mut self, by_ns: i64) {
-        self.ticks = self.ticks.saturating_add(by_ns);
-    }
 }
