@@ -28,6 +28,8 @@ pub struct Hints {
     pub durable: Lsn,
     /// The last opening is known to have stopped cleanly: its incarnation and its last LSN.
     pub clean: Option<(u64, Lsn)>,
+    /// LSNs up to here were given out, whether or not anything of them is left.
+    pub given_out: Lsn,
 }
 
 /// What a scan says of the whole.

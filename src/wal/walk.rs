@@ -300,7 +300,8 @@ fn next_lsn(
     }
     let ceilings = segments().filter_map(|index| index.header.ok()).map(|header| header.ceiling);
     let groups = segments().flat_map(SegmentIndex::groups).map(|group| group.last_lsn);
-    let highest = ceilings.chain(groups).max().unwrap_or_default().max(last_lsn);
+    let known = last_lsn.max(hints.given_out);
+    let highest = ceilings.chain(groups).max().unwrap_or_default().max(known);
     highest.plus(if walk.doubtful || chain.is_empty() { DOUBT_LEAP } else { 1 })
 }
 

@@ -25,6 +25,8 @@ mod ids;
 mod index;
 mod ladder;
 mod limits;
+mod lost;
+mod lost_rows;
 #[path = "../support/merge.rs"]
 mod merge;
 mod migrate;

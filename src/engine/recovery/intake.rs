@@ -116,7 +116,7 @@ pub(super) fn migration(
 
 fn snapshot_exists(fs: &dyn Fs, store: Option<StoreId>) -> Result<bool> {
     let Some(store) = store else { return Ok(false) };
-    Ok(backups::newest_intact(fs, store)?.newest.is_some())
+    Ok(backups::newest_intact(fs, store, Lsn::MAX)?.newest.is_some())
 }
 
 #[derive(Default)]

@@ -139,7 +139,7 @@ pub(crate) fn plan(fs: &dyn Fs) -> Result<Plan> {
     }
     let snapshot = base::usable_snapshot(fs, state, store, &mut problems)?;
     let snapshot_lsn = snapshot.as_ref().map(|snapshot| snapshot.lsn);
-    let base = base::choose(fs, snapshot, store, &mut problems)?;
+    let base = base::choose(fs, snapshot, store, owner.as_ref(), &mut problems)?;
     let found = Found { owner, store, snapshot_lsn, state_stat, is_indexed, index, problems };
     Plan::from_base(fs, found, base)
 }
@@ -163,7 +163,9 @@ impl Plan {
         let has_hole = doubt.is_some();
         let (losers, from_mirror) =
             doubt.map(|doubt| (doubt.losers, doubt.from_mirror)).unwrap_or_default();
-        let lsn = scan.last_lsn.max(base_lsn).max(gap.map_or(Lsn::ZERO, |gap| gap.last));
+        let stopped_at = clean.filter(|_| is_gone).unwrap_or_default();
+        let gap_end = gap.map_or(Lsn::ZERO, |gap| gap.last);
+        let lsn = scan.last_lsn.max(base_lsn).max(gap_end).max(stopped_at);
         let rung = match rung {
             Rung::Log if from_mirror > 0 => Rung::Mirror,
             Rung::Log if is_gone && lsn == Lsn::ZERO => Rung::Empty,
@@ -181,7 +183,7 @@ impl Plan {
             Intake::Restore { table, lsn }
         });
         let recovery = Recovery {
-            clean: is_clean(owner.as_ref(), &scan),
+            clean: is_clean(owner.as_ref(), &scan, is_gone && gap.is_none()),
             rung,
             base_lsn,
             snapshot_indexed: is_indexed,
@@ -285,7 +287,7 @@ impl Plan {
     /// The state at the newest backup, which a mirror file may still show.
     fn previous(&self, fs: &dyn Fs) -> Table {
         let Some(store) = self.store else { return Table::new() };
-        match backups::newest_intact(fs, store) {
+        match backups::newest_intact(fs, store, Lsn::MAX) {
             Ok(Fallback { newest: Some((_, snapshot)), .. }) => table_of(snapshot),
             Ok(Fallback { newest: None, .. }) => Table::new(),
             Err(error) => {
@@ -330,9 +332,10 @@ fn identity_of(owner: &Owner) -> Identity {
     Identity { store, incarnation, nonce }
 }
 
-fn is_clean(owner: Option<&Owner>, scan: &Scan) -> bool {
+/// `needs_no_log`: there is none, and nothing was in it that is not in the base.
+fn is_clean(owner: Option<&Owner>, scan: &Scan, needs_no_log: bool) -> bool {
     let shut_down = match owner.map(|owner| owner.stage) {
-        Some(Stage::Clean { lsn, .. }) => lsn == scan.last_lsn,
+        Some(Stage::Clean { lsn, .. }) => needs_no_log || lsn == scan.last_lsn,
         // Nothing was ever written here.
         None => scan.size_bytes == 0 && scan.last_lsn == Lsn::ZERO,
         Some(Stage::Open | Stage::Opening { .. }) => false,

@@ -6,7 +6,7 @@ use crate::engine::recovery::{Rung, hints, problem_of};
 use crate::files::names::WAL;
 use crate::files::owner::{Owner, Stage};
 use crate::fs::Fs;
-use crate::wal::{self, Scan};
+use crate::wal::{self, Hints, Scan};
 
 /// The log as it was found.
 pub(super) struct Tail {
@@ -42,8 +42,10 @@ impl Tail {
             && !state_is_a_backup
             && let Some(clean) = clean
         {
-            // A clean shutdown left nothing in the log that the snapshot has not: it can be deleted.
-            let scan = wal::scan(fs, WAL, &hints(store, owner, base_lsn.max(clean)))?;
+            // A clean shutdown left nothing in the log that the snapshot has not: it can be deleted. The
+            // new log begins at the snapshot, so that nothing is missing before it at later openings.
+            let given_out = clean.max(base_lsn);
+            let scan = wal::scan(fs, WAL, &Hints { given_out, ..hints(store, None, base_lsn) })?;
             return Ok(Tail { scan, gap: None, clean: Some(clean), is_gone, is_lost });
         }
         let last = match (is_gone, clean) {

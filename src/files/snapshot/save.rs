@@ -236,9 +236,8 @@ fn publish_as_backup(fs: &dyn Fs, now: Timestamp, mut problems: Vec<Problem>) ->
 ///
 /// | `state.swap` is | then |
 /// |---|---|
-/// | intact, of this store, in no backup, and there is no `state.json` | made `state.json` |
-/// | intact, of this store, older than an intact `state.json`, in no backup | made a backup |
-/// | intact, of this store, and `state.json` is not | made a backup |
+/// | intact, of this store, in no backup, and older than an intact `state.json` | made a backup |
+/// | intact, of this store, in no backup, and `state.json` is not, or missing | made a backup |
 /// | intact, of this store, otherwise, and open for writing | `conflicts/`; a linked backup is copied |
 /// | intact, of this store, otherwise | removed: it is a backup too, or was never published |
 /// | anything else | a person's: moved to `conflicts/`, reported |
@@ -251,10 +250,8 @@ pub fn leftovers(fs: &dyn Fs, store: StoreId, now: Timestamp) -> Result<Vec<Prob
     match prove(fs, STATE_SWAP)? {
         Some(Ok((of, lsn))) if of == store => {
             if is_only_copy(fs, store, lsn)? {
-                let name = match stat(fs, STATE)? {
-                    None => STATE.to_owned(),
-                    Some(_) => backups::next_name(&backups::list(fs)?, now),
-                };
+                // Never `state.json`: there, one below the last record of a save would be a restore.
+                let name = backups::next_name(&backups::list(fs)?, now);
                 rename_new(fs, STATE_SWAP, &name)?;
                 sync_dir(fs, "")?;
                 return Ok(Vec::new());
