@@ -51,6 +51,12 @@ pub(crate) fn is_kept(fs: &dyn Fs) -> Result<bool> {
     Ok(matches!(look(fs, STATE)?, Sight::File(_, hash) if hash == kept))
 }
 
+/// Whether an opening has begun to migrate.
+pub(crate) fn has_begun(fs: &dyn Fs) -> Result<bool> {
+    let log = read_file_if_any(fs, MIGRATION_LOG, LOG_BYTES_MAX).ok().flatten();
+    Ok(log.is_some_and(|log| is_begun(&log)) || is_kept(fs)?)
+}
+
 /// Writes what a migration found and is about to do. Durable when it returns. What lies in its place
 /// goes to `conflicts/`, unless it is of an attempt that was cut off.
 pub fn write_log(fs: &dyn Fs, now: Timestamp, lines: &[String]) -> Result<()> {

@@ -30,17 +30,17 @@ struct Walk {
 /// Judges the segments of a directory.
 pub(crate) fn walk(directory: &Directory, hints: &Hints) -> Scan {
     let (chain, chain_findings) = directory.chain(hints);
+    let first_base = chain.first().map_or(hints.base, |link| link.header.previous_lsn);
     let mut walk = Walk {
         vouched: directory.vouched(&chain, hints),
         expected: Lsn::ZERO,
-        last_lsn: chain.first().map_or(hints.base, |link| link.header.previous_lsn),
+        last_lsn: first_base,
         chain_crc: None,
         closed: false,
         doubtful: !directory.misnamed.is_empty(),
         standing: Vec::new(),
         findings: directory.findings.iter().cloned().chain(chain_findings).collect(),
     };
-    let first_base = chain.first().map_or(hints.base, |link| link.header.previous_lsn);
     for link in &chain {
         walk.segment(link);
     }
@@ -264,6 +264,7 @@ fn finish(
     Scan {
         store: directory.store,
         closed: walk.closed,
+        end_in_doubt: walk.doubtful,
         first_base,
         last_lsn,
         vouched: walk.vouched,
@@ -300,8 +301,7 @@ fn next_lsn(
     }
     let ceilings = segments().filter_map(|index| index.header.ok()).map(|header| header.ceiling);
     let groups = segments().flat_map(SegmentIndex::groups).map(|group| group.last_lsn);
-    let known = last_lsn.max(hints.given_out);
-    let highest = ceilings.chain(groups).max().unwrap_or_default().max(known);
+    let highest = ceilings.chain(groups).chain([last_lsn, hints.given_out]).max().unwrap_or(last_lsn);
     highest.plus(if walk.doubtful || chain.is_empty() { DOUBT_LEAP } else { 1 })
 }
 

@@ -54,6 +54,10 @@ pub(super) fn whose(
         return Ok((by_owner, owner));
     }
     let store = settle(fs, by_owner, by_state)?;
+    if store.is_some() && owner.is_none() && problems.iter().all(|found| found.file != names::OWNER) {
+        let detail = "it is gone, and with it, how the last opening ended; it is made again";
+        problems.push(Problem::new(ProblemKind::Missing, names::OWNER, 0, detail));
+    }
     if by_owner.is_some() && by_owner != store {
         let detail = "it is of another store and not believed";
         problems.push(Problem::new(ProblemKind::Foreign, names::OWNER, 0, detail));

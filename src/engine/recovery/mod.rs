@@ -32,7 +32,7 @@ use base::Base;
 use doubt::{AsOf, Doubt};
 pub(crate) use intake::{Intake, diff};
 use replay::Outcome;
-use tail::Tail;
+use tail::{Behind, Tail};
 
 /// What recovery built the state on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -129,7 +129,7 @@ pub(crate) fn plan(fs: &dyn Fs) -> Result<Plan> {
     problems.extend(problem);
     let state_stat = stat_before.filter(|_| files::stat(fs, STATE).is_ok_and(|s| s == stat_before));
     let (store, owner) = base::whose(fs, owner, state.as_ref(), &mut problems)?;
-    if let Some(intake) = intake::migration(fs, owner.as_ref(), store, state.as_ref())? {
+    if let Some(intake) = intake::migration(fs, owner.as_ref(), store, state.as_ref(), &mut problems)? {
         return Ok(Plan::migrating(
             owner,
             intake,
@@ -152,7 +152,10 @@ impl Plan {
         let base_lsn = snapshot.as_ref().map_or(Lsn::ZERO, |base| base.lsn);
         let last_saved = snapshot.as_ref().and_then(|base| base.last_saved.clone());
         let base = snapshot.map(table_of).unwrap_or_default();
-        let tail = Tail::read(fs, owner.as_ref(), store, (base_lsn, rung, state_is_a_backup))?;
+        let index = index.filter(|index| store.is_none_or(|store| index.head.store == store));
+        let durable = index.as_ref().map_or(Lsn::ZERO, |index| index.head.lsn);
+        let behind = Behind { lsn: base_lsn, rung, state_is_a_backup, durable };
+        let tail = Tail::read(fs, owner.as_ref(), store, behind)?;
         problems.extend(tail.problems());
         let Tail { scan, gap, clean, is_gone, .. } = tail;
         let index = index.filter(|index| Some(index.head.store) == store.or(scan.store));
