@@ -301,7 +301,8 @@ fn next_lsn(
     }
     let ceilings = segments().filter_map(|index| index.header.ok()).map(|header| header.ceiling);
     let groups = segments().flat_map(SegmentIndex::groups).map(|group| group.last_lsn);
-    let highest = ceilings.chain(groups).chain([last_lsn, hints.given_out]).max().unwrap_or(last_lsn);
+    let highest =
+        ceilings.chain(groups).chain([last_lsn, hints.given_out]).max().unwrap_or(last_lsn);
     highest.plus(if walk.doubtful || chain.is_empty() { DOUBT_LEAP } else { 1 })
 }
 
@@ -369,7 +370,8 @@ fn leftovers(
             } else {
                 (Verdict::Torn, "a segment whose beginning was never completed")
             };
-            walk.doubtful |= verdict == Verdict::Corrupt;
+            // Every incarnation and every rotation goes on in a higher one.
+            walk.doubtful |= verdict == Verdict::Corrupt && index.number > head;
             let (file, why, length) = (file.clone(), why.to_owned(), index.size_bytes);
             walk.findings.push(Finding { verdict, file, offset: 0, length, missing: None, why });
         }

@@ -126,8 +126,9 @@ fn a_backup_that_is_newer_than_the_whole_log_is_of_another_way_and_not_used() {
         let again = open(&left, 3).unwrap();
         let recovery = again.recovery();
         assert_eq!(documents(&again.view()), wanted, "clean {is_clean}: {recovery:#?}");
-        let foreign =
-            |problem: &walden::Problem| problem.kind == ProblemKind::Foreign && problem.file.contains("2099");
+        let foreign = |problem: &walden::Problem| {
+            problem.kind == ProblemKind::Foreign && problem.file.contains("2099")
+        };
         assert!(recovery.problems.iter().any(foreign), "{recovery:#?}");
     }
 }

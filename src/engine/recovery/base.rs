@@ -4,8 +4,8 @@
 
 use crate::base::{Error, Lsn, Problem, ProblemKind, Result, StoreId};
 use crate::engine::recovery::{Rung, hints};
-use crate::files::owner::{self, Owner, OwnerFile};
 use crate::files::backups::Fallback;
+use crate::files::owner::{self, Owner, OwnerFile};
 use crate::files::snapshot::{Defect, Parsed, Snapshot};
 use crate::files::{backups, names, names::STATE};
 use crate::fs::Fs;
@@ -54,7 +54,8 @@ pub(super) fn whose(
         return Ok((by_owner, owner));
     }
     let store = settle(fs, by_owner, by_state)?;
-    if store.is_some() && owner.is_none() && problems.iter().all(|found| found.file != names::OWNER) {
+    if store.is_some() && owner.is_none() && problems.iter().all(|found| found.file != names::OWNER)
+    {
         let detail = "it is gone, and with it, how the last opening ended; it is made again";
         problems.push(Problem::new(ProblemKind::Missing, names::OWNER, 0, detail));
     }
@@ -83,8 +84,8 @@ fn settle(
         return Ok(by_owner);
     }
     let (by_log, by_backups) = (scan(None)?.store, by_backups(fs)?);
-    let is_confirmed = by_backups.is_some()
-        && (by_state == by_backups || scan(by_backups)?.incarnation_max > 0);
+    let is_confirmed =
+        by_backups.is_some() && (by_state == by_backups || scan(by_backups)?.incarnation_max > 0);
     Ok(by_backups.filter(|_| is_confirmed).or(by_log).or(by_state).or(by_backups))
 }
 

@@ -11,7 +11,8 @@ use std::io::ErrorKind;
 use serde_json::value::RawValue;
 
 use crate::base::{
-    ContentHash, DocumentId, Error, Lsn, Problem, ProblemKind, Result, StoreId, Timestamp, sanitize_id,
+    ContentHash, DocumentId, Error, Lsn, Problem, ProblemKind, Result, StoreId, Timestamp,
+    sanitize_id,
 };
 use crate::files::names::{self, STATE, WAL};
 use crate::files::owner::{Owner, Stage};

@@ -129,7 +129,9 @@ pub(crate) fn plan(fs: &dyn Fs) -> Result<Plan> {
     problems.extend(problem);
     let state_stat = stat_before.filter(|_| files::stat(fs, STATE).is_ok_and(|s| s == stat_before));
     let (store, owner) = base::whose(fs, owner, state.as_ref(), &mut problems)?;
-    if let Some(intake) = intake::migration(fs, owner.as_ref(), store, state.as_ref(), &mut problems)? {
+    if let Some(intake) =
+        intake::migration(fs, owner.as_ref(), store, state.as_ref(), &mut problems)?
+    {
         return Ok(Plan::migrating(
             owner,
             intake,
@@ -186,7 +188,7 @@ impl Plan {
             Intake::Restore { table, lsn }
         });
         let recovery = Recovery {
-            clean: is_clean(owner.as_ref(), &scan, is_gone && gap.is_none()),
+            clean: gap.is_none() && is_clean(owner.as_ref(), &scan, is_gone),
             rung,
             base_lsn,
             snapshot_indexed: is_indexed,
@@ -335,10 +337,10 @@ fn identity_of(owner: &Owner) -> Identity {
     Identity { store, incarnation, nonce }
 }
 
-/// `needs_no_log`: there is none, and nothing was in it that is not in the base.
-fn is_clean(owner: Option<&Owner>, scan: &Scan, needs_no_log: bool) -> bool {
+/// Where nothing is missing between the base and the log, which may be gone because of that.
+fn is_clean(owner: Option<&Owner>, scan: &Scan, is_gone: bool) -> bool {
     let shut_down = match owner.map(|owner| owner.stage) {
-        Some(Stage::Clean { lsn, .. }) => needs_no_log || lsn == scan.last_lsn,
+        Some(Stage::Clean { lsn, .. }) => is_gone || lsn == scan.last_lsn,
         // Nothing was ever written here.
         None => scan.size_bytes == 0 && scan.last_lsn == Lsn::ZERO,
         Some(Stage::Open | Stage::Opening { .. }) => false,

@@ -64,7 +64,9 @@ impl Tail {
             }
             None if !is_gone && scan.end_in_doubt => {
                 let durable = scan.last_lsn.next();
-                return Ok(tail(wal::scan(fs, WAL, &Hints { durable, ..hints })?, None).behind(base_lsn));
+                return Ok(
+                    tail(wal::scan(fs, WAL, &Hints { durable, ..hints })?, None).behind(base_lsn)
+                );
             }
             _ => {}
         }
@@ -98,7 +100,13 @@ impl Tail {
                  last snapshot is lost, but for what the mirror's files show"
                     .to_owned(),
             );
-        } else if let Some(Hole { after, last, log_is_gone: false }) = self.gap {
+        } else if self.gap.is_some_and(|gap| gap.log_is_gone) {
+            missing(
+                "the log is gone, and no snapshot is as new as the last shutdown; what was written \
+                 since is lost, but for what the mirror's files show"
+                    .to_owned(),
+            );
+        } else if let Some(Hole { after, last, .. }) = self.gap {
             missing(format!(
                 "LSN {} to {last} are missing, and no snapshot is new enough to do without them; of \
                  each document the newest version that is left was taken",
