@@ -169,8 +169,7 @@ impl Plan {
         let (losers, from_mirror) =
             doubt.map(|doubt| (doubt.losers, doubt.from_mirror)).unwrap_or_default();
         let stopped_at = clean.filter(|_| is_gone).unwrap_or_default();
-        let gap_end = gap.map_or(Lsn::ZERO, |gap| gap.last);
-        let lsn = scan.last_lsn.max(base_lsn).max(gap_end).max(stopped_at);
+        let lsn = scan.last_lsn.max(base_lsn).max(stopped_at);
         let rung = match rung {
             Rung::Log if from_mirror > 0 => Rung::Mirror,
             Rung::Log if is_gone && lsn == Lsn::ZERO => Rung::Empty,

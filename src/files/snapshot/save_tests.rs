@@ -235,7 +235,7 @@ fn crash_at_each_call(mode: CrashMode, reflinks: bool) -> u32 {
         let found = lsn_of(&after, STATE).expect("an intact state.json at every instant");
         assert!(found == Lsn(3) || (found == Lsn(2) && saved.is_err()), "{mode:?} {call}");
         assert!(is_there(&after, 1) && is_there(&after, 2), "{mode:?} {call}");
-        assert_eq!(leftovers(&after, STORE, Timestamp(2)).unwrap(), vec![]);
+        assert_eq!(leftovers(&after, STORE, None, Timestamp(2)).unwrap(), vec![]);
         assert_eq!(below(&after, WAL), Vec::<String>::new());
         assert!(is_there(&after, 1) && is_there(&after, 2));
         let saved = save_lsn(&after, 4, None);
@@ -266,7 +266,7 @@ fn a_crash_at_any_call_of_a_save_never_loses_what_a_person_put_there() {
                 break;
             }
             let after = disk.crash_with(mode);
-            leftovers(&after, STORE, Timestamp(2)).unwrap();
+            leftovers(&after, STORE, None, Timestamp(2)).unwrap();
             save_lsn(&after, 3, None);
             assert_kept(&after);
             assert_eq!(lsn_of(&after, STATE), Some(Lsn(3)));
@@ -302,7 +302,7 @@ fn a_leftover_is_made_a_backup_if_it_is_the_only_copy_and_kept_aside_if_it_is_a_
         }
         disk.write_now(STATE_PART, b"half").unwrap();
         disk.write_now(STATE_SWAP, leftover).unwrap();
-        let problems = leftovers(&disk, STORE, Timestamp(9)).unwrap();
+        let problems = leftovers(&disk, STORE, None, Timestamp(9)).unwrap();
         assert_eq!(below(&disk, WAL), Vec::<String>::new());
         (disk, problems)
     };
