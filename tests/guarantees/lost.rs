@@ -5,6 +5,7 @@
 //! `WALDEN_SIM_SEEDS` scales the number of cases; `WALDEN_LOST_CASE` runs a single one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use walden::fs::sim::{CrashMode, SimFs};
@@ -164,7 +165,7 @@ struct Loss {
     /// Mirror files that are not as they were left.
     files: BTreeSet<String>,
     /// The snapshot that was put back.
-    put_back: Option<usize>,
+    put_back: Option<(Vec<u8>, Documents)>,
     done: Vec<String>,
 }
 
@@ -221,13 +222,28 @@ impl Loss {
             }
         }
         loss.log_is_gone = !disk.names().iter().any(|name| name.ends_with(".wal"));
-        if draw.one_in(6) && !history.snapshots.is_empty() && loss.segments == 0 && !loss.owner {
-            let which = draw.below(history.snapshots.len() as u64) as usize;
-            disk.save_now("state.json", &history.snapshots[which].0).unwrap();
-            loss.put_back = Some(which);
-            loss.done.push(format!("put back snapshot {which} of {}", history.snapshots.len()));
-        }
+        loss.put_back(draw, history);
         loss
+    }
+
+    /// Puts a snapshot back, where that can be told: by the log, or by a backup after a clean stop.
+    fn put_back(&mut self, draw: &mut Draw, history: &History) {
+        let disk = &history.disk;
+        let by_backup = self.log_is_gone && history.stop == Stop::Clean;
+        if !draw.one_in(6) || self.owner || self.segments > 0 && !by_backup {
+            return;
+        }
+        let backups: Vec<_> =
+            disk.names().into_iter().filter(|name| name.starts_with("state.backup")).collect();
+        let backups: Vec<_> = backups.iter().filter_map(|name| disk.read_now(name)).collect();
+        let can_be = |(bytes, _): &&(Vec<u8>, Documents)| !by_backup || backups.contains(bytes);
+        let snapshots: Vec<_> = history.snapshots.iter().filter(can_be).collect();
+        if !snapshots.is_empty() {
+            let which = draw.below(snapshots.len() as u64) as usize;
+            disk.save_now("state.json", &snapshots[which].0).unwrap();
+            self.put_back = Some(snapshots[which].clone());
+            self.done.push(format!("put back snapshot {which} of {}", snapshots.len()));
+        }
     }
 }
 
@@ -266,14 +282,9 @@ fn told(recovery: &Recovery, history: &History, loss: &Loss) -> bool {
         || history.stop == Stop::PowerCut && loss.segments > 0
 }
 
-fn check(
-    history: &History,
-    loss: &Loss,
-    shown: &BTreeMap<Key, String>,
-    tally: &mut Tally,
-    case: u64,
-) {
-    let disk = &history.disk;
+/// Opens what is left, and again after a kill, after a shutdown, and without the snapshot that the first
+/// opening made.
+fn opened(disk: &SimFs, loss: &Loss, case: u64) -> (Documents, Arc<Recovery>) {
     let view = documents(&at(disk, case * 16 + 8).open_read_only().unwrap());
     let store = open(disk, case * 16 + 9).unwrap_or_else(|error| panic!("{error}"));
     let (found, recovery) = (documents(&store.view()), store.recovery());
@@ -296,9 +307,32 @@ fn check(
         let again = next.problems.iter().any(|problem| views.contains(&problem.file.as_str()));
         assert!(!is_over || !again, "it is told once: {next:#?}");
     }
+    let store = open(&killed, case * 16 + 12).unwrap();
+    store.save_task_json(r#"{"id": "after"}"#).unwrap();
+    let mut wanted = found.clone();
+    wanted.insert(("tasks", "after".to_owned()), json!({"id": "after"}));
+    let left = killed.kill();
+    drop(store);
+    // A file of the mirror that is left damaged is no copy.
+    if left.read_now("state.json").is_some() && loss.files.is_empty() {
+        left.remove_now("state.json").unwrap();
+    }
+    let last = open(&left, case * 16 + 13).unwrap();
+    let next = last.recovery();
+    assert_eq!(documents(&last.view()), wanted, "later: {next:#?}\nat first: {recovery:#?}");
+    (found, recovery)
+}
+
+fn check(
+    history: &History,
+    loss: &Loss,
+    shown: &BTreeMap<Key, String>,
+    tally: &mut Tally,
+    case: u64,
+) {
+    let (found, recovery) = opened(&history.disk, loss, case);
     tally.cases += 1;
-    if let Some(which) = loss.put_back {
-        let snapshot = &history.snapshots[which];
+    if let Some(snapshot) = &loss.put_back {
         // What lay there already is no restore.
         let is_last = history.last_snapshot.as_ref() == Some(&snapshot.0);
         let wanted = if is_last { &history.state } else { &snapshot.1 };
@@ -318,6 +352,23 @@ fn check(
             "{key:?} never was {value}: {recovery:#?}"
         );
     }
+    check_newest(history, loss, shown, (&found, &recovery), tally);
+    tally.whole += u64::from(found == history.state);
+    tally.clean += u64::from(history.stop == Stop::Clean);
+    tally.from_mirror += u64::from(recovery.from_mirror > 0);
+    let any = |kind| u64::from(recovery.problems.iter().any(|problem| problem.kind == kind));
+    tally.suspect += any(ProblemKind::Suspect);
+    tally.holes += u64::from(recovery.problems.iter().any(|problem| problem.file == "wal"));
+}
+
+/// What must be at its last version is, and the rest is told.
+fn check_newest(
+    history: &History,
+    loss: &Loss,
+    shown: &BTreeMap<Key, String>,
+    (found, recovery): (&Documents, &Recovery),
+    tally: &mut Tally,
+) {
     let log_is_whole = loss.segments == 0;
     let is_clean = history.stop == Stop::Clean;
     let mirror_is_whole = loss.files.is_empty() && is_clean && !loss.owner;
@@ -325,7 +376,7 @@ fn check(
         || is_clean && !loss.owner && !loss.state && loss.log_is_gone
         || mirror_is_whole;
     if is_exact {
-        assert_eq!(found, history.state, "{recovery:#?}");
+        assert_eq!(*found, history.state, "{recovery:#?}");
     }
     let is_dated = !loss.index || is_clean && !loss.owner;
     for key in history.versions.keys() {
@@ -339,18 +390,12 @@ fn check(
         }
         if !is_at_last {
             assert!(
-                told(&recovery, history, loss),
+                told(recovery, history, loss),
                 "{key:?}: nothing tells that it is behind: {recovery:#?}"
             );
             tally.behind += 1;
         }
     }
-    tally.whole += u64::from(found == history.state);
-    tally.clean += u64::from(is_clean);
-    tally.from_mirror += u64::from(recovery.from_mirror > 0);
-    let any = |kind| u64::from(recovery.problems.iter().any(|problem| problem.kind == kind));
-    tally.suspect += any(ProblemKind::Suspect);
-    tally.holes += u64::from(recovery.problems.iter().any(|problem| problem.file == "wal"));
 }
 
 #[test]
@@ -377,10 +422,16 @@ fn whatever_is_lost_the_newest_that_is_left_is_served_and_the_rest_is_told() {
             check(&history, &loss, &shown, &mut tally, case);
         }));
         if outcome.is_err() {
-            eprintln!("case {case}, {:?}, {:?}", history.stop, loss);
+            eprintln!("case {case}, {:?}, {:#?}", history.stop, loss.done);
             failed.push(case);
         }
     }
     println!("lost: {tally:#?}");
+    if last - first > 1 {
+        let floors = [tally.whole, tally.behind, tally.proven, tally.holes, tally.clean];
+        assert!(floors.iter().all(|count| *count > CASES / 5), "{tally:?}");
+        let rare = [tally.suspect, tally.from_mirror, tally.restored];
+        assert!(rare.iter().all(|count| *count > CASES / 50), "{tally:?}");
+    }
     assert!(failed.is_empty(), "{} of {}: {failed:?}", failed.len(), last - first);
 }

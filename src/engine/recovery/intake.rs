@@ -14,6 +14,7 @@ use crate::base::{
     ContentHash, DocumentId, Error, Lsn, Problem, ProblemKind, Result, StoreId, Timestamp,
     sanitize_id,
 };
+use crate::engine::recovery::hints;
 use crate::files::names::{self, STATE, WAL};
 use crate::files::owner::{Owner, Stage};
 use crate::files::snapshot::{Defect, Parsed};
@@ -21,7 +22,7 @@ use crate::files::{self, backups, mirror, snapshot};
 use crate::fs::{Fs, read_file_if_any};
 use crate::state::json::{Object, compact};
 use crate::state::{Collection, Doc, Op, Table};
-use crate::wal::{self, Hints};
+use crate::wal::{self, Verdict};
 
 const DOCUMENT_BYTES_MAX: usize = 256 << 20;
 
@@ -93,10 +94,11 @@ pub(super) fn migration(
         Some(Parsed::NotIntact(defect)) => Some(defect),
         None => None,
     };
-    let scan = wal::scan(fs, WAL, &Hints { store, ..Hints::default() })?;
+    let scan = wal::scan(fs, WAL, &hints(store, owner, Lsn::ZERO))?;
     // An opening may have begun it, and not come far.
     let begun = owner.is_some_and(|owner| !matches!(owner.stage, Stage::Opening { .. }));
-    let is_store = scan.last_lsn > Lsn::ZERO || begun && scan.size_bytes == 0;
+    let is_damaged = scan.verdict() == Verdict::Corrupt;
+    let is_store = scan.last_lsn > Lsn::ZERO || begun && scan.size_bytes == 0 || is_damaged;
     if is_store || snapshot_exists(fs, store)? {
         return Ok(None);
     }

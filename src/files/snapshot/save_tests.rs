@@ -4,7 +4,7 @@ use super::super::{Contents, Parsed, Snapshot, parse, render};
 use super::*;
 use crate::base::DocumentId;
 use crate::files::meddler::Meddler;
-use crate::files::names::CONFLICTS;
+use crate::files::names::{self, CONFLICTS};
 use crate::fs::sim::{CrashMode, Fault, SimFs};
 
 const STORE: StoreId = StoreId(7);
@@ -315,4 +315,18 @@ fn a_leftover_is_made_a_backup_if_it_is_the_only_copy_and_kept_aside_if_it_is_a_
     let (edited, problems) = place(Some(5), EDITED);
     assert_eq!(problems[0].kind, ProblemKind::Edited);
     assert_kept(&edited);
+}
+
+#[test]
+fn a_leftover_that_is_older_than_the_last_snapshot_never_takes_its_place() {
+    for (saved, backup, takes) in
+        [(None, 3, true), (Some(5), 3, false), (None, 5, false), (Some(4), 3, true)]
+    {
+        let disk = disk();
+        disk.write_now(&names::backup(Timestamp(1)), &bytes(backup)).unwrap();
+        disk.write_now(STATE_SWAP, &bytes(4)).unwrap();
+        assert_eq!(leftovers(&disk, STORE, saved.map(Lsn), Timestamp(9)).unwrap(), vec![]);
+        assert_eq!(disk.read_now(STATE).is_some(), takes, "{saved:?}, {backup}");
+        assert!(is_there(&disk, 4), "it is kept");
+    }
 }
