@@ -55,22 +55,81 @@ fn a_log_deleted_after_a_clean_stop_is_no_hole_at_any_later_opening() {
 
 #[test]
 fn a_hole_that_changed_nothing_is_told_once() {
-    // A document that is in no snapshot is deleted again, and that part of the log is lost.
-    let (disk, _) = stopped(1, "a", 3);
-    let backups: Vec<String> =
-        disk.names().into_iter().filter(|name| name.starts_with("state.backup")).collect();
-    let bytes = disk.read_now(backups.last().unwrap()).unwrap();
-    disk.save_now("state.json", &bytes).unwrap();
-    remove(&disk, "wal/");
-    let state = {
-        let store = open(&disk, 2).unwrap();
-        let state = documents(&store.view());
-        store.shutdown().unwrap();
-        state
-    };
-    let store = open(&disk, 3).unwrap();
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    save(&store, "a", 1);
+    store.checkpoint().unwrap();
+    let state = documents(&store.view());
+    let left = disk.kill();
+    drop(store);
+    remove(&left, "wal/");
+    let store = open(&left, 2).unwrap();
+    assert!(store.recovery().problems.iter().any(|problem| problem.file == "wal"));
+    store.shutdown().unwrap();
+    let store = open(&left, 3).unwrap();
     assert_eq!(documents(&store.view()), state);
     assert!(store.recovery().problems.is_empty(), "{:#?}", store.recovery());
+}
+
+/// A store that was opened twice and killed, and the segments that the second opening made.
+fn killed_in_its_second_opening() -> (SimFs, Vec<String>, Documents) {
+    let (disk, _) = stopped(1, "a", 3);
+    let before = disk.names();
+    let store = open(&disk, 2).unwrap();
+    save(&store, "a", 9);
+    store.checkpoint().unwrap();
+    let state = documents(&store.view());
+    let left = disk.kill();
+    drop(store);
+    let is_new = |name: &String| name.ends_with(".wal") && !before.contains(name);
+    let new = left.names().into_iter().filter(is_new).collect();
+    (left, new, state)
+}
+
+#[test]
+fn what_was_lost_at_the_end_of_the_log_is_looked_for_in_the_mirror() {
+    for gone in ["nothing else", "wal/state.index"] {
+        let (left, new, state) = killed_in_its_second_opening();
+        for segment in new {
+            left.remove_now(&segment).unwrap();
+        }
+        remove(&left, "state.json");
+        remove(&left, gone);
+        let store = open(&left, 3).unwrap();
+        assert_eq!(documents(&store.view()), state, "{gone}: {:#?}", store.recovery());
+    }
+}
+
+#[test]
+fn what_only_the_mirror_had_is_not_lost_with_the_snapshot_that_holds_it_then() {
+    let (left, _, state) = killed_in_its_second_opening();
+    remove(&left, "wal/");
+    remove(&left, "state.json");
+    let store = open(&left, 3).unwrap();
+    assert_eq!(documents(&store.view()), state, "{:#?}", store.recovery());
+    let left = left.kill();
+    drop(store);
+    remove(&left, "state.json");
+    let store = open(&left, 4).unwrap();
+    assert_eq!(documents(&store.view()), state, "{:#?}", store.recovery());
+}
+
+#[test]
+fn a_damaged_store_without_a_snapshot_is_no_earlier_directory() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    save(&store, "a", 1);
+    store.checkpoint().unwrap();
+    let left = disk.kill();
+    drop(store);
+    for name in left.names().iter().filter(|name| name.ends_with(".wal")) {
+        let bytes = left.read_now(name).unwrap();
+        left.write_now(name, &bytes[..5000]).unwrap();
+    }
+    left.write_now("state.json", b"{\"version\": \"2.0.0\"").unwrap();
+    let store = open(&left, 2).unwrap();
+    assert_eq!(store.view().task("a").unwrap().unwrap().id(), "a");
+    assert_ne!(store.recovery().rung, Rung::Migration, "{:#?}", store.recovery());
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod index;
 mod ladder;
 mod limits;
 mod lost;
+mod lost_history;
 mod lost_rows;
 #[path = "../support/merge.rs"]
 mod merge;

@@ -52,8 +52,6 @@ impl Tail {
         let is_gone = scan.size_bytes == 0;
         let is_lost = is_gone && clean.is_none() && had_log(owner, store);
         let tail = |scan, gap| Tail { scan, gap, clean, is_gone, is_lost };
-        // What new records follow, so that a later opening does not take an older snapshot for enough.
-        let from = |lsn: Lsn| Hints { base: lsn, durable: lsn, ..hints.clone() };
         match clean {
             Some(clean) if is_gone && base.rung == Rung::Snapshot && !base.state_is_a_backup => {
                 // A clean shutdown left nothing in the log that the snapshot has not: it can be deleted.
@@ -80,7 +78,9 @@ impl Tail {
         if last <= base_lsn {
             return Ok(tail(scan, None));
         }
-        Ok(tail(wal::scan(fs, WAL, &from(last))?, Some(hole)))
+        // New records follow the hole, so that a later opening takes no older snapshot for enough.
+        let hints = Hints { base: last, durable: last, ..hints };
+        Ok(tail(wal::scan(fs, WAL, &hints)?, Some(hole)))
     }
 
     /// With what is missing between the base and the log.
