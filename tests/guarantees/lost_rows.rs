@@ -128,7 +128,7 @@ fn a_damaged_store_without_a_snapshot_is_no_earlier_directory() {
     }
     left.write_now("state.json", b"{\"version\": \"2.0.0\"").unwrap();
     let store = open(&left, 2).unwrap();
-    assert_eq!(store.view().task("a").unwrap().unwrap().id(), "a");
+    assert_eq!(store.view().task("a").unwrap().unwrap().id, "a");
     assert_ne!(store.recovery().rung, Rung::Migration, "{:#?}", store.recovery());
 }
 
