@@ -23,6 +23,8 @@ pub struct Lsn(pub u64);
 impl Lsn {
     /// The place before the first record: the LSN of an empty store.
     pub const ZERO: Lsn = Lsn(0);
+    /// Above every mutation.
+    pub const MAX: Lsn = Lsn(u64::MAX);
 
     /// The place after this one.
     #[must_use]

@@ -91,7 +91,7 @@ fn act(
     if let Err(error) = wal::clear_leftovers(fs, WAL, &plan.scan, QUARANTINE) {
         tracing::warn!(%error, "leftovers of the log stay where they are");
     }
-    let found = snapshot::leftovers(fs, store, now)?;
+    let found = snapshot::leftovers(fs, store, plan.saved, now)?;
     plan.recovery.problems.extend(found);
     plan.recovery.problems.extend(mirror.settle_leftovers(fs)?);
     let logged = std::mem::take(&mut plan.outputs);

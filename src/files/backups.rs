@@ -74,11 +74,13 @@ pub struct Fallback {
     pub problems: Vec<Problem>,
 }
 
-/// Finds the intact backup of this store with the highest LSN; of equal ones, that of the last name.
-pub fn newest_intact(fs: &dyn Fs, store: StoreId) -> Result<Fallback> {
+/// Finds the intact backup of this store with the highest LSN up to `end`; of equal ones, that of the
+/// last name.
+pub fn newest_intact(fs: &dyn Fs, store: StoreId, end: Lsn) -> Result<Fallback> {
     let (mut named, mut strange) = (Vec::new(), Vec::new());
     for backup in list(fs)?.into_iter().rev() {
         match backup.lsn(fs, store)? {
+            Some(lsn) if lsn > end => {}
             Some(lsn) => named.push((lsn, backup)),
             None => strange.push(backup),
         }
@@ -152,11 +154,11 @@ mod tests {
             (4, b"{".to_vec()),
             (5, Vec::new()),
         ]);
-        let Fallback { newest, problems } = newest_intact(&disk, STORE).unwrap();
+        let Fallback { newest, problems } = newest_intact(&disk, STORE, Lsn::MAX).unwrap();
         assert_eq!(newest.unwrap().1.lsn, Lsn(2));
         let kinds: Vec<ProblemKind> = problems.iter().map(|problem| problem.kind).collect();
         assert_eq!(kinds, [Corrupt, Corrupt, Foreign]);
-        assert!(newest_intact(&SimFs::new(), STORE).unwrap().newest.is_none());
+        assert!(newest_intact(&SimFs::new(), STORE, Lsn::MAX).unwrap().newest.is_none());
     }
 
     #[test]
@@ -171,7 +173,7 @@ mod tests {
             (4, bytes(STORE, 2)),
             (5, bytes(StoreId(8), 99)),
         ]);
-        let Fallback { newest, problems } = newest_intact(&disk, STORE).unwrap();
+        let Fallback { newest, problems } = newest_intact(&disk, STORE, Lsn::MAX).unwrap();
         let (name, snapshot) = newest.unwrap();
         assert_eq!((snapshot.lsn, name), (Lsn(8), names::backup(Timestamp(3_000_000_000))));
         let kinds: Vec<ProblemKind> = problems.iter().map(|problem| problem.kind).collect();

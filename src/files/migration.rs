@@ -7,13 +7,14 @@
 use std::io::ErrorKind;
 
 use crate::base::{Error, Result, Timestamp};
-use crate::files::conflicts::{Sight, keep, look, sync_dir};
+use crate::files::conflicts::{Sight, keep, look, put_aside, sync_dir};
 use crate::files::names::{MIGRATION_LOG, PRE_MIGRATION_BACKUP, STATE, STATE_PART};
 use crate::files::snapshot;
 use crate::fs::replace::{remove_if_any, replace, write_temporary};
 use crate::fs::{Fs, read_file, read_file_if_any};
 
 const LOG_BYTES_MAX: u64 = 256 << 20;
+const BEGUN: &str = "migration to version 2.0.0\n";
 const COMPLETED: &str = "completed: state.json is of version 2.0.0 now\n";
 
 /// Copies `state.json`, if there is one, before it is migrated; says where to. `wal/` must exist.
@@ -50,9 +51,23 @@ pub(crate) fn is_kept(fs: &dyn Fs) -> Result<bool> {
     Ok(matches!(look(fs, STATE)?, Sight::File(_, hash) if hash == kept))
 }
 
-/// Writes what a migration found and is about to do. Durable when it returns.
+/// Whether an opening has begun to migrate.
+pub(crate) fn has_begun(fs: &dyn Fs) -> Result<bool> {
+    let log = read_file_if_any(fs, MIGRATION_LOG, LOG_BYTES_MAX).ok().flatten();
+    Ok(log.is_some_and(|log| is_begun(&log)) || is_kept(fs)?)
+}
+
+/// Writes what a migration found and is about to do. Durable when it returns. What lies in its place
+/// goes to `conflicts/`, unless it is of an attempt that was cut off.
 pub fn write_log(fs: &dyn Fs, now: Timestamp, lines: &[String]) -> Result<()> {
-    let mut text = format!("{now} migration to version 2.0.0\n");
+    let is_in_the_way = match read_file_if_any(fs, MIGRATION_LOG, LOG_BYTES_MAX) {
+        Ok(former) => former.is_some_and(|former| !is_begun(&former)),
+        Err(_) => true,
+    };
+    if is_in_the_way {
+        put_aside(fs, MIGRATION_LOG, MIGRATION_LOG)?;
+    }
+    let mut text = format!("{now} {BEGUN}");
     for line in lines {
         text.push_str(line);
         text.push('\n');
@@ -60,12 +75,18 @@ pub fn write_log(fs: &dyn Fs, now: Timestamp, lines: &[String]) -> Result<()> {
     replace(fs, MIGRATION_LOG, STATE_PART, text.as_bytes())
 }
 
+/// Whether this is the log of a migration that is not noted to be complete.
+fn is_begun(log: &[u8]) -> bool {
+    let first = log.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
+    first.ends_with(BEGUN.as_bytes()) && !log.ends_with(COMPLETED.as_bytes())
+}
+
 /// Notes that a migration is complete, if one is not yet noted to be.
 pub fn complete_log(fs: &dyn Fs, now: Timestamp) -> Result<()> {
     let Ok(Some(mut text)) = read_file_if_any(fs, MIGRATION_LOG, LOG_BYTES_MAX) else {
         return Ok(());
     };
-    if text.ends_with(COMPLETED.as_bytes()) {
+    if !is_begun(&text) {
         return Ok(());
     }
     text.extend_from_slice(format!("{now} {COMPLETED}").as_bytes());

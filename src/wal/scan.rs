@@ -28,6 +28,8 @@ pub struct Hints {
     pub durable: Lsn,
     /// The last opening is known to have stopped cleanly: its incarnation and its last LSN.
     pub clean: Option<(u64, Lsn)>,
+    /// LSNs up to here were given out, whether or not anything of them is left.
+    pub given_out: Lsn,
 }
 
 /// What a scan says of the whole.
@@ -115,6 +117,8 @@ pub struct Scan {
     pub findings: Vec<Finding>,
     /// Whether the log ends with the mark of a clean stop.
     pub closed: bool,
+    /// Whether there may have been durable records behind the end.
+    pub end_in_doubt: bool,
     /// The last LSN before the log; what comes before must be at hand from elsewhere.
     pub first_base: Lsn,
     /// The last LSN that stands.

@@ -30,17 +30,17 @@ struct Walk {
 /// Judges the segments of a directory.
 pub(crate) fn walk(directory: &Directory, hints: &Hints) -> Scan {
     let (chain, chain_findings) = directory.chain(hints);
+    let first_base = chain.first().map_or(hints.base, |link| link.header.previous_lsn);
     let mut walk = Walk {
         vouched: directory.vouched(&chain, hints),
         expected: Lsn::ZERO,
-        last_lsn: chain.first().map_or(hints.base, |link| link.header.previous_lsn),
+        last_lsn: first_base,
         chain_crc: None,
         closed: false,
         doubtful: !directory.misnamed.is_empty(),
         standing: Vec::new(),
         findings: directory.findings.iter().cloned().chain(chain_findings).collect(),
     };
-    let first_base = chain.first().map_or(hints.base, |link| link.header.previous_lsn);
     for link in &chain {
         walk.segment(link);
     }
@@ -264,6 +264,7 @@ fn finish(
     Scan {
         store: directory.store,
         closed: walk.closed,
+        end_in_doubt: walk.doubtful,
         first_base,
         last_lsn,
         vouched: walk.vouched,
@@ -300,7 +301,7 @@ fn next_lsn(
     }
     let ceilings = segments().filter_map(|index| index.header.ok()).map(|header| header.ceiling);
     let groups = segments().flat_map(SegmentIndex::groups).map(|group| group.last_lsn);
-    let highest = ceilings.chain(groups).max().unwrap_or_default().max(last_lsn);
+    let highest = ceilings.chain(groups).fold(last_lsn.max(hints.given_out), Ord::max);
     highest.plus(if walk.doubtful || chain.is_empty() { DOUBT_LEAP } else { 1 })
 }
 
@@ -347,7 +348,6 @@ fn leftovers(
         misnamed.map(|file| Leftover { file, is_worthless: false }).collect();
     let number_of = |link: Option<&Link<'_>>| link.map_or(SegmentNumber(0), |l| l.index.number);
     let (oldest, head) = (number_of(chain.first()), number_of(chain.last()));
-    let last_lsn = walk.last_lsn;
     for index in directory.segments.values() {
         if chain.iter().any(|link| link.index.number == index.number) {
             continue;
@@ -356,7 +356,7 @@ fn leftovers(
         let is_cut = index.number < oldest && index.header.is_ok() && ends_at(index, hints.base);
         let is_restated = index.number < head
             && is_undamaged(index)
-            && ends_at(index, last_lsn)
+            && ends_at(index, walk.last_lsn)
             && (index.header.is_ok_and(|header| header.begins_incarnation)
                 || chain.iter().any(|link| passes_over(link, index)));
         let is_worthless = index.is_whole() && (index.zero || is_cut || is_restated);
@@ -368,7 +368,7 @@ fn leftovers(
             } else {
                 (Verdict::Torn, "a segment whose beginning was never completed")
             };
-            walk.doubtful |= verdict == Verdict::Corrupt;
+            walk.doubtful |= verdict == Verdict::Corrupt && index.number > head;
             let (file, why, length) = (file.clone(), why.to_owned(), index.size_bytes);
             walk.findings.push(Finding { verdict, file, offset: 0, length, missing: None, why });
         }

@@ -28,6 +28,9 @@ mod ids;
 mod index;
 mod ladder;
 mod limits;
+mod lost;
+mod lost_history;
+mod lost_rows;
 #[path = "../support/merge.rs"]
 mod merge;
 mod migrate;

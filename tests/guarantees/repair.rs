@@ -47,7 +47,8 @@ fn mended(disk: &SimFs, state: &Documents, what: &str) -> Repair {
         let is_intact = repaired.before.problems.iter().all(|problem| problem.file != *name);
         let is_engines = name.starts_with("wal/")
             || [".walden", "state.migration-v1-to-v2.log"].contains(&name.as_str());
-        let is_engines = is_engines || (name.starts_with("state.backup.") && is_intact);
+        let is_snapshot = name == "state.json" || name.starts_with("state.backup.");
+        let is_engines = is_engines || is_snapshot && is_intact;
         assert!(is_engines || is_kept(bytes), "{what}: {name} is nowhere");
     }
     repaired

@@ -3,12 +3,13 @@
 //! Reads only. What is not usable is a problem, never an error, but for what a newer version wrote.
 
 use crate::base::{Error, Lsn, Problem, ProblemKind, Result, StoreId};
-use crate::engine::recovery::Rung;
+use crate::engine::recovery::{Rung, hints};
+use crate::files::backups::Fallback;
 use crate::files::owner::{self, Owner, OwnerFile};
 use crate::files::snapshot::{Defect, Parsed, Snapshot};
 use crate::files::{backups, names, names::STATE};
 use crate::fs::Fs;
-use crate::wal::{self, Hints};
+use crate::wal::{self, Hints, Verdict};
 
 /// The snapshot that the log is applied to, and what else was seen on the way to it.
 #[derive(Default)]
@@ -37,8 +38,7 @@ pub(super) fn read_owner(fs: &dyn Fs, problems: &mut Vec<Problem>) -> Result<Opt
 }
 
 /// Whose directory this is, where `.walden`, `state.json` and the log may disagree: what two of them
-/// say. An owner file that is outvoted is not believed. Where none of them says anything, the newest
-/// backup does.
+/// say. An owner file that is outvoted is not believed. Backups speak where no two agree.
 pub(super) fn whose(
     fs: &dyn Fs,
     owner: Option<Owner>,
@@ -53,22 +53,40 @@ pub(super) fn whose(
     if by_owner.is_some() && by_owner == by_state {
         return Ok((by_owner, owner));
     }
-    let by_log = wal::scan(fs, names::WAL, &Hints::default())?.store;
-    let votes = [by_owner, by_log, by_state];
-    let twice = votes
-        .into_iter()
-        .flatten()
-        .find(|id| votes.iter().filter(|vote| **vote == Some(*id)).count() > 1);
-    let store = twice.or(by_owner).or(by_log).or(by_state);
+    let store = settle(fs, by_owner, by_state)?;
+    if store.is_some() && owner.is_none() && problems.iter().all(|found| found.file != names::OWNER)
+    {
+        let detail = "it is gone, and with it, how the last opening ended; it is made again";
+        problems.push(Problem::new(ProblemKind::Missing, names::OWNER, 0, detail));
+    }
     if by_owner.is_some() && by_owner != store {
         let detail = "it is of another store and not believed";
         problems.push(Problem::new(ProblemKind::Foreign, names::OWNER, 0, detail));
         return Ok((store, None));
     }
-    match store {
-        Some(store) => Ok((Some(store), owner)),
-        None => Ok((by_backups(fs)?, owner)),
+    Ok((store, owner))
+}
+
+/// The log speaks for every store that it has segments of, since a person may have put another's
+/// beside them.
+fn settle(
+    fs: &dyn Fs,
+    by_owner: Option<StoreId>,
+    by_state: Option<StoreId>,
+) -> Result<Option<StoreId>> {
+    let scan = |store| wal::scan(fs, names::WAL, &Hints { store, ..Hints::default() });
+    for store in [by_owner, by_state].into_iter().flatten() {
+        if scan(Some(store))?.incarnation_max > 0 {
+            return Ok(Some(store));
+        }
     }
+    if by_owner.is_some() {
+        return Ok(by_owner);
+    }
+    let (by_log, by_backups) = (scan(None)?.store, by_backups(fs)?);
+    let is_confirmed =
+        by_backups.is_some() && (by_state == by_backups || scan(by_backups)?.incarnation_max > 0);
+    Ok(by_backups.filter(|_| is_confirmed).or(by_log).or(by_state).or(by_backups))
 }
 
 fn by_backups(fs: &dyn Fs) -> Result<Option<StoreId>> {
@@ -113,6 +131,7 @@ pub(super) fn choose(
     fs: &dyn Fs,
     state: Option<Snapshot>,
     store: Option<StoreId>,
+    owner: Option<&Owner>,
     problems: &mut Vec<Problem>,
 ) -> Result<Base> {
     let Some(store) = store else { return Ok(Base::default()) };
@@ -135,12 +154,53 @@ pub(super) fn choose(
     if let Some(state) = state {
         return above(fs, store, state, base, problems);
     }
-    let found = backups::newest_intact(fs, store)?;
+    let end = match backup_lsn {
+        Some(lsn) => whole_log_below(fs, store, owner, lsn)?,
+        None => None,
+    };
+    let found = match end {
+        Some(end) => newest_up_to(fs, store, end)?,
+        None => backups::newest_intact(fs, store, Lsn::MAX)?,
+    };
     problems.extend(found.problems);
     let Some((name, backup)) = found.newest else { return Ok(base) };
     let detail = format!("there is no usable snapshot; {name} and the log were used instead");
     problems.push(Problem::new(ProblemKind::Missing, STATE, 0, detail));
     Ok(Base { rung: Rung::Backup, snapshot: Some(backup), ..base })
+}
+
+/// The end of the log, if it is below `lsn` though nothing is missing of it: then a snapshot of `lsn` is
+/// of a copy of this store that went another way.
+fn whole_log_below(
+    fs: &dyn Fs,
+    store: StoreId,
+    owner: Option<&Owner>,
+    lsn: Lsn,
+) -> Result<Option<Lsn>> {
+    let first = wal::scan(fs, names::WAL, &Hints { store: Some(store), ..Hints::default() })?;
+    if first.size_bytes == 0 || first.last_lsn >= lsn {
+        return Ok(None);
+    }
+    let scan = wal::scan(fs, names::WAL, &hints(Some(store), owner, first.first_base))?;
+    Ok((scan.verdict() == Verdict::Clean && scan.last_lsn < lsn).then_some(scan.last_lsn))
+}
+
+/// The newest backup up to the log's end, with those above it as problems; without one, the newest.
+fn newest_up_to(fs: &dyn Fs, store: StoreId, end: Lsn) -> Result<Fallback> {
+    let mut found = backups::newest_intact(fs, store, end)?;
+    if found.newest.is_none() {
+        return backups::newest_intact(fs, store, Lsn::MAX);
+    }
+    for backup in backups::list(fs)? {
+        if backup.lsn(fs, store)?.is_some_and(|lsn| lsn > end) {
+            let detail = format!(
+                "it is newer than the whole log, which ends at LSN {end}, so it is of a copy of this \
+                 store that went another way; it was not used"
+            );
+            found.problems.push(Problem::new(ProblemKind::Foreign, backup.name, 0, detail));
+        }
+    }
+    Ok(found)
 }
 
 /// The base where `state.json` is intact.
@@ -154,7 +214,7 @@ fn above(
     if base.backup_lsn > Some(state.lsn) {
         let log = wal::scan(fs, names::WAL, &Hints { store: Some(store), ..Hints::default() })?;
         if log.size_bytes == 0 || log.first_base > state.lsn {
-            let found = backups::newest_intact(fs, store)?;
+            let found = backups::newest_intact(fs, store, Lsn::MAX)?;
             problems.extend(found.problems);
             if let Some((_, backup)) = found.newest.filter(|(_, backup)| backup.lsn > state.lsn) {
                 let (snapshot, older_state) = (Some(backup), Some(state));

@@ -153,6 +153,8 @@ impl Doubt {
         for shown in shown {
             problems.extend(self.take(hole, &shown, table));
         }
+        // So that the next snapshot is saved even if nothing changed, and covers the hole for good.
+        table.advance(hole.last);
         problems
     }
 

@@ -10,15 +10,19 @@ use std::io::ErrorKind;
 
 use serde_json::value::RawValue;
 
-use crate::base::{ContentHash, DocumentId, Error, Lsn, Result, StoreId, Timestamp, sanitize_id};
+use crate::base::{
+    ContentHash, DocumentId, Error, Lsn, Problem, ProblemKind, Result, StoreId, Timestamp,
+    sanitize_id,
+};
+use crate::engine::recovery::hints;
 use crate::files::names::{self, STATE, WAL};
 use crate::files::owner::{Owner, Stage};
 use crate::files::snapshot::{Defect, Parsed};
-use crate::files::{backups, mirror, snapshot};
+use crate::files::{self, backups, mirror, snapshot};
 use crate::fs::{Fs, read_file_if_any};
 use crate::state::json::{Object, compact};
 use crate::state::{Collection, Doc, Op, Table};
-use crate::wal::{self, Hints};
+use crate::wal::{self, Verdict};
 
 const DOCUMENT_BYTES_MAX: usize = 256 << 20;
 
@@ -81,6 +85,7 @@ pub(super) fn migration(
     owner: Option<&Owner>,
     store: Option<StoreId>,
     state: Option<&Parsed>,
+    problems: &mut Vec<Problem>,
 ) -> Result<Option<Intake>> {
     let strange = match state {
         Some(Parsed::Intact(_) | Parsed::NotIntact(Defect::Unsupported { .. })) => {
@@ -89,10 +94,11 @@ pub(super) fn migration(
         Some(Parsed::NotIntact(defect)) => Some(defect),
         None => None,
     };
-    let scan = wal::scan(fs, WAL, &Hints { store, ..Hints::default() })?;
+    let scan = wal::scan(fs, WAL, &hints(store, owner, Lsn::ZERO))?;
     // An opening may have begun it, and not come far.
     let begun = owner.is_some_and(|owner| !matches!(owner.stage, Stage::Opening { .. }));
-    let is_store = scan.last_lsn > Lsn::ZERO || begun && scan.size_bytes == 0;
+    let is_damaged = scan.verdict() == Verdict::Corrupt;
+    let is_store = scan.last_lsn > Lsn::ZERO || begun && scan.size_bytes == 0 || is_damaged;
     if is_store || snapshot_exists(fs, store)? {
         return Ok(None);
     }
@@ -100,6 +106,7 @@ pub(super) fn migration(
     if strange.is_none() && shown.is_empty() {
         return Ok(None);
     }
+    problems.extend(doubts(fs, owner, strange)?);
     let mut union = Union::default();
     union.read_state(fs, strange)?;
     for shown in shown {
@@ -107,16 +114,36 @@ pub(super) fn migration(
         let is_its_name = sanitize_id(shown.id.as_str())
             .is_ok_and(|name| shown.file.ends_with(&format!("/{name}.json")));
         if !shown.is_engines && is_its_name {
-            let length = crate::files::stat(fs, &shown.file)?.map_or(0, |stat| stat.size_bytes);
+            let length = files::stat(fs, &shown.file)?.map_or(0, |stat| stat.size_bytes);
             union.migration.old_names.push((shown.file, shown.hash, length));
         }
     }
     Ok(Some(Intake::Migration(union.finish())))
 }
 
+/// What speaks against the earlier implementation: it may be a store of which nothing else is left, and
+/// then what its files do not show is lost.
+fn doubts(fs: &dyn Fs, owner: Option<&Owner>, strange: Option<&Defect>) -> Result<Vec<Problem>> {
+    let mut problems = Vec::new();
+    if let Some(defect) = strange.filter(|defect| defect.kind() != ProblemKind::Stale) {
+        let detail = format!("{defect}; what can be read of it is taken over");
+        problems.push(Problem::new(defect.kind(), STATE, 0, detail));
+    }
+    let had_log = match fs.list(WAL) {
+        Ok(_) => owner.is_none() && !files::migration::has_begun(fs)?,
+        Err(_) => false,
+    };
+    if had_log {
+        let detail = "there is no log in it and no snapshot beside it; if there was a store, the state is \
+                      what its files show";
+        problems.push(Problem::new(ProblemKind::Missing, WAL, 0, detail));
+    }
+    Ok(problems)
+}
+
 fn snapshot_exists(fs: &dyn Fs, store: Option<StoreId>) -> Result<bool> {
     let Some(store) = store else { return Ok(false) };
-    Ok(backups::newest_intact(fs, store)?.newest.is_some())
+    Ok(backups::newest_intact(fs, store, Lsn::MAX)?.newest.is_some())
 }
 
 #[derive(Default)]

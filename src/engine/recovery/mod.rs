@@ -32,7 +32,7 @@ use base::Base;
 use doubt::{AsOf, Doubt};
 pub(crate) use intake::{Intake, diff};
 use replay::Outcome;
-use tail::Tail;
+use tail::{Behind, Tail};
 
 /// What recovery built the state on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -129,7 +129,9 @@ pub(crate) fn plan(fs: &dyn Fs) -> Result<Plan> {
     problems.extend(problem);
     let state_stat = stat_before.filter(|_| files::stat(fs, STATE).is_ok_and(|s| s == stat_before));
     let (store, owner) = base::whose(fs, owner, state.as_ref(), &mut problems)?;
-    if let Some(intake) = intake::migration(fs, owner.as_ref(), store, state.as_ref())? {
+    if let Some(intake) =
+        intake::migration(fs, owner.as_ref(), store, state.as_ref(), &mut problems)?
+    {
         return Ok(Plan::migrating(
             owner,
             intake,
@@ -139,7 +141,7 @@ pub(crate) fn plan(fs: &dyn Fs) -> Result<Plan> {
     }
     let snapshot = base::usable_snapshot(fs, state, store, &mut problems)?;
     let snapshot_lsn = snapshot.as_ref().map(|snapshot| snapshot.lsn);
-    let base = base::choose(fs, snapshot, store, &mut problems)?;
+    let base = base::choose(fs, snapshot, store, owner.as_ref(), &mut problems)?;
     let found = Found { owner, store, snapshot_lsn, state_stat, is_indexed, index, problems };
     Plan::from_base(fs, found, base)
 }
@@ -152,7 +154,10 @@ impl Plan {
         let base_lsn = snapshot.as_ref().map_or(Lsn::ZERO, |base| base.lsn);
         let last_saved = snapshot.as_ref().and_then(|base| base.last_saved.clone());
         let base = snapshot.map(table_of).unwrap_or_default();
-        let tail = Tail::read(fs, owner.as_ref(), store, (base_lsn, rung, state_is_a_backup))?;
+        let index = index.filter(|index| store.is_none_or(|store| index.head.store == store));
+        let durable = index.as_ref().map_or(Lsn::ZERO, |index| index.head.lsn);
+        let behind = Behind { lsn: base_lsn, rung, state_is_a_backup, durable };
+        let tail = Tail::read(fs, owner.as_ref(), store, behind)?;
         problems.extend(tail.problems());
         let Tail { scan, gap, clean, is_gone, .. } = tail;
         let index = index.filter(|index| Some(index.head.store) == store.or(scan.store));
@@ -163,7 +168,8 @@ impl Plan {
         let has_hole = doubt.is_some();
         let (losers, from_mirror) =
             doubt.map(|doubt| (doubt.losers, doubt.from_mirror)).unwrap_or_default();
-        let lsn = scan.last_lsn.max(base_lsn).max(gap.map_or(Lsn::ZERO, |gap| gap.last));
+        let stopped_at = clean.filter(|_| is_gone).unwrap_or_default();
+        let lsn = scan.last_lsn.max(base_lsn).max(stopped_at);
         let rung = match rung {
             Rung::Log if from_mirror > 0 => Rung::Mirror,
             Rung::Log if is_gone && lsn == Lsn::ZERO => Rung::Empty,
@@ -181,7 +187,7 @@ impl Plan {
             Intake::Restore { table, lsn }
         });
         let recovery = Recovery {
-            clean: is_clean(owner.as_ref(), &scan),
+            clean: gap.is_none() && is_clean(owner.as_ref(), &scan, is_gone),
             rung,
             base_lsn,
             snapshot_indexed: is_indexed,
@@ -279,7 +285,7 @@ impl Plan {
     /// The state at the newest backup, which a mirror file may still show.
     fn previous(&self, fs: &dyn Fs) -> Table {
         let Some(store) = self.store else { return Table::new() };
-        match backups::newest_intact(fs, store) {
+        match backups::newest_intact(fs, store, Lsn::MAX) {
             Ok(Fallback { newest: Some((_, snapshot)), .. }) => table_of(snapshot),
             Ok(Fallback { newest: None, .. }) => Table::new(),
             Err(error) => {
@@ -324,9 +330,10 @@ fn identity_of(owner: &Owner) -> Identity {
     Identity { store, incarnation, nonce }
 }
 
-fn is_clean(owner: Option<&Owner>, scan: &Scan) -> bool {
+/// Where nothing is missing between the base and the log, which may be gone because of that.
+fn is_clean(owner: Option<&Owner>, scan: &Scan, is_gone: bool) -> bool {
     let shut_down = match owner.map(|owner| owner.stage) {
-        Some(Stage::Clean { lsn, .. }) => lsn == scan.last_lsn,
+        Some(Stage::Clean { lsn, .. }) => is_gone || lsn == scan.last_lsn,
         // Nothing was ever written here.
         None => scan.size_bytes == 0 && scan.last_lsn == Lsn::ZERO,
         Some(Stage::Open | Stage::Opening { .. }) => false,

@@ -6,7 +6,7 @@ use crate::engine::recovery::{Rung, hints, problem_of};
 use crate::files::names::WAL;
 use crate::files::owner::{Owner, Stage};
 use crate::fs::Fs;
-use crate::wal::{self, Scan};
+use crate::wal::{self, Hints, Scan};
 
 /// The log as it was found.
 pub(super) struct Tail {
@@ -21,40 +21,72 @@ pub(super) struct Tail {
     is_lost: bool,
 }
 
+/// What the log follows.
+#[derive(Clone, Copy)]
+pub(super) struct Behind {
+    pub(super) lsn: Lsn,
+    pub(super) rung: Rung,
+    /// `state.json` may have been put back, so that it is not known to hold everything.
+    pub(super) state_is_a_backup: bool,
+    /// What else tells that records up to here were durable.
+    pub(super) durable: Lsn,
+}
+
 impl Tail {
-    /// Scans the log behind a base of this LSN and rung. `state_is_a_backup` says that `state.json`
-    /// may have been put back, so that it is not known to hold everything.
+    /// Scans the log behind a base.
     pub(super) fn read(
         fs: &dyn Fs,
         owner: Option<&Owner>,
         store: Option<StoreId>,
-        (base_lsn, rung, state_is_a_backup): (Lsn, Rung, bool),
+        base: Behind,
     ) -> Result<Tail> {
-        let scan = wal::scan(fs, WAL, &hints(store, owner, base_lsn))?;
+        let base_lsn = base.lsn;
+        let hints = hints(store, owner, base_lsn);
+        let durable = hints.durable.max(base.durable);
+        let hints = Hints { durable, ..hints };
+        let scan = wal::scan(fs, WAL, &hints)?;
         let clean = match owner.map(|owner| owner.stage) {
             Some(Stage::Clean { lsn, .. }) => Some(lsn),
             _ => None,
         };
         let is_gone = scan.size_bytes == 0;
         let is_lost = is_gone && clean.is_none() && had_log(owner, store);
-        if is_gone
-            && rung == Rung::Snapshot
-            && !state_is_a_backup
-            && let Some(clean) = clean
-        {
-            // A clean shutdown left nothing in the log that the snapshot has not: it can be deleted.
-            let scan = wal::scan(fs, WAL, &hints(store, owner, base_lsn.max(clean)))?;
-            return Ok(Tail { scan, gap: None, clean: Some(clean), is_gone, is_lost });
+        let tail = |scan, gap| Tail { scan, gap, clean, is_gone, is_lost };
+        match clean {
+            Some(clean) if is_gone && base.rung == Rung::Snapshot && !base.state_is_a_backup => {
+                // A clean shutdown left nothing in the log that the snapshot has not: it can be deleted.
+                // The new log begins at the snapshot, so that nothing is missing before it later.
+                let given_out = clean.max(base_lsn);
+                let hints = Hints { store, base: base_lsn, given_out, ..Hints::default() };
+                return Ok(tail(wal::scan(fs, WAL, &hints)?, None));
+            }
+            None if !is_gone && scan.end_in_doubt => {
+                let durable = scan.last_lsn.next();
+                return Ok(
+                    tail(wal::scan(fs, WAL, &Hints { durable, ..hints })?, None).behind(base_lsn)
+                );
+            }
+            _ => {}
         }
         let last = match (is_gone, clean) {
-            (false, _) => scan.first_base,
+            (false, _) => return Ok(tail(scan, None).behind(base_lsn)),
             (true, Some(clean)) => clean,
-            (true, None) if is_lost => base_lsn.next(),
+            (true, None) if is_lost => base_lsn.next().max(durable),
             (true, None) => base_lsn,
         };
-        let hole = Hole { after: base_lsn, last, log_is_gone: is_gone };
-        let gap = (last > base_lsn).then_some(hole);
-        Ok(Tail { scan, gap, clean, is_gone, is_lost })
+        let hole = Hole { after: base_lsn, last, log_is_gone: true };
+        if last <= base_lsn {
+            return Ok(tail(scan, None));
+        }
+        // New records follow the hole, so that a later opening takes no older snapshot for enough.
+        let hints = Hints { base: last, durable: last, ..hints };
+        Ok(tail(wal::scan(fs, WAL, &hints)?, Some(hole)))
+    }
+
+    /// With what is missing between the base and the log.
+    fn behind(self, base_lsn: Lsn) -> Tail {
+        let hole = Hole { after: base_lsn, last: self.scan.first_base, log_is_gone: false };
+        Tail { gap: (hole.last > base_lsn).then_some(hole), ..self }
     }
 
     pub(super) fn problems(&self) -> Vec<Problem> {
@@ -68,7 +100,13 @@ impl Tail {
                  last snapshot is lost, but for what the mirror's files show"
                     .to_owned(),
             );
-        } else if let Some(Hole { after, last, log_is_gone: false }) = self.gap {
+        } else if self.gap.is_some_and(|gap| gap.log_is_gone) {
+            missing(
+                "the log is gone, and no snapshot is as new as the last shutdown; what was written \
+                 since is lost, but for what the mirror's files show"
+                    .to_owned(),
+            );
+        } else if let Some(Hole { after, last, .. }) = self.gap {
             missing(format!(
                 "LSN {} to {last} are missing, and no snapshot is new enough to do without them; of \
                  each document the newest version that is left was taken",

@@ -187,7 +187,7 @@ fn a_crash_or_error_at_any_call_while_an_editor_holds_on_loses_neither_backup_no
                 let after = disk.if_crashed(mode);
                 let state = lsn_of(&after, STATE).expect("an intact state.json at every instant");
                 assert!(state == Lsn(2) || saved.is_err(), "{call} {mode:?}");
-                leftovers(&after, STORE, Timestamp(2)).unwrap();
+                leftovers(&after, STORE, None, Timestamp(2)).unwrap();
                 assert!(state == Lsn(1) || is_backed_up(&after, 1), "{call} {mode:?}");
                 let saved = save_lsn(&after, 3, None);
                 assert_eq!(lsn_of(&after, &saved.backup.unwrap()), Some(state));

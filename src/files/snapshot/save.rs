@@ -70,7 +70,7 @@ pub fn save(
     last: Option<&Stat>,
     now: Timestamp,
 ) -> Result<Saved> {
-    let mut problems = leftovers(fs, store, now)?;
+    let mut problems = leftovers(fs, store, None, now)?;
     let mark = write_temporary(fs, STATE_PART, bytes, true)?.mark;
     fs.rename(STATE_PART, STATE_SWAP)
         .map_err(|error| Error::io("rename", fs.display(STATE_PART), error))?;
@@ -239,13 +239,21 @@ fn publish_as_backup(fs: &dyn Fs, now: Timestamp, mut problems: Vec<Problem>) ->
 ///
 /// | `state.swap` is | then |
 /// |---|---|
-/// | intact, of this store, in no backup, and there is no `state.json` | made `state.json` |
-/// | intact, of this store, older than an intact `state.json`, in no backup | made a backup |
-/// | intact, of this store, and `state.json` is not | made a backup |
+/// | intact, of this store, in no backup, no older than any and `saved`, and there is no `state.json` | made `state.json` |
+/// | intact, of this store, in no backup, and older than an intact `state.json` | made a backup |
+/// | intact, of this store, in no backup, and `state.json` is not, or missing | made a backup |
 /// | intact, of this store, otherwise, and open for writing | `conflicts/`; a linked backup is copied |
 /// | intact, of this store, otherwise | removed: it is a backup too, or was never published |
 /// | anything else | a person's: moved to `conflicts/`, reported |
-pub fn leftovers(fs: &dyn Fs, store: StoreId, now: Timestamp) -> Result<Vec<Problem>> {
+///
+/// `saved` is the LSN of the last snapshot that is known to have been in its place: an older one there
+/// would pass for one that a person put back.
+pub fn leftovers(
+    fs: &dyn Fs,
+    store: StoreId,
+    saved: Option<Lsn>,
+    now: Timestamp,
+) -> Result<Vec<Problem>> {
     remove_if_any(fs, STATE_PART)?;
     remove_if_any(fs, CONFLICT_PART)?;
     if stat(fs, STATE_SWAP)?.is_none() {
@@ -253,11 +261,7 @@ pub fn leftovers(fs: &dyn Fs, store: StoreId, now: Timestamp) -> Result<Vec<Prob
     }
     match prove(fs, STATE_SWAP)? {
         Some(Ok((of, lsn))) if of == store => {
-            if is_only_copy(fs, store, lsn)? {
-                let name = match stat(fs, STATE)? {
-                    None => STATE.to_owned(),
-                    Some(_) => backups::next_name(&backups::list(fs)?, now),
-                };
+            if let Some(name) = place_of_only_copy(fs, store, saved, lsn, now)? {
                 rename_new(fs, STATE_SWAP, &name)?;
                 sync_dir(fs, "")?;
                 return Ok(Vec::new());
@@ -269,20 +273,32 @@ pub fn leftovers(fs: &dyn Fs, store: StoreId, now: Timestamp) -> Result<Vec<Prob
     }
 }
 
-fn is_only_copy(fs: &dyn Fs, store: StoreId, lsn: Lsn) -> Result<bool> {
+/// Where the leftover of this LSN belongs, if there is no other copy of it.
+fn place_of_only_copy(
+    fs: &dyn Fs,
+    store: StoreId,
+    saved: Option<Lsn>,
+    lsn: Lsn,
+    now: Timestamp,
+) -> Result<Option<String>> {
     let published = match prove(fs, STATE)? {
         Some(Ok((of, lsn))) if of == store => Some(lsn),
         Some(_) | None => None,
     };
     if published.is_some_and(|published| published <= lsn) {
-        return Ok(false);
+        return Ok(None);
     }
-    for backup in backups::list(fs)? {
-        if peek(fs, &backup.name)? == Some((store, lsn)) {
-            return Ok(false);
+    let backups = backups::list(fs)?;
+    let mut newest = saved;
+    for backup in &backups {
+        let named = peek(fs, &backup.name)?.filter(|(of, _)| *of == store).map(|(_, lsn)| lsn);
+        if named == Some(lsn) {
+            return Ok(None);
         }
+        newest = newest.max(named);
     }
-    Ok(true)
+    let is_newest = newest <= Some(lsn) && stat(fs, STATE)?.is_none();
+    Ok(Some(if is_newest { STATE.to_owned() } else { backups::next_name(&backups, now) }))
 }
 
 fn rename_new(fs: &dyn Fs, from: &str, to: &str) -> Result<()> {

@@ -3,7 +3,7 @@
 use super::super::{Parsed, Snapshot, parse};
 use super::*;
 use crate::files::meddler::Meddler;
-use crate::files::names::CONFLICTS;
+use crate::files::names::{self, CONFLICTS};
 use crate::files::snapshot::fixture::snapshot_bytes;
 use crate::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 
@@ -225,7 +225,7 @@ fn crash_at_each_call(mode: CrashMode, reflinks: bool) -> u32 {
         let found = lsn_of(&after, STATE).expect("an intact state.json at every instant");
         assert!(found == Lsn(3) || (found == Lsn(2) && saved.is_err()), "{mode:?} {call}");
         assert!(is_there(&after, 1) && is_there(&after, 2), "{mode:?} {call}");
-        assert_eq!(leftovers(&after, STORE, Timestamp(2)).unwrap(), vec![]);
+        assert_eq!(leftovers(&after, STORE, None, Timestamp(2)).unwrap(), vec![]);
         assert_eq!(below(&after, WAL), Vec::<String>::new());
         assert!(is_there(&after, 1) && is_there(&after, 2));
         let saved = save_lsn(&after, 4, None);
@@ -256,7 +256,7 @@ fn a_crash_at_any_call_of_a_save_never_loses_what_a_person_put_there() {
                 break;
             }
             let after = disk.crash_with(mode);
-            leftovers(&after, STORE, Timestamp(2)).unwrap();
+            leftovers(&after, STORE, None, Timestamp(2)).unwrap();
             save_lsn(&after, 3, None);
             assert_kept(&after);
             assert_eq!(lsn_of(&after, STATE), Some(Lsn(3)));
@@ -292,7 +292,7 @@ fn a_leftover_is_made_a_backup_if_it_is_the_only_copy_and_kept_aside_if_it_is_a_
         }
         disk.write_now(STATE_PART, b"half").unwrap();
         disk.write_now(STATE_SWAP, leftover).unwrap();
-        let problems = leftovers(&disk, STORE, Timestamp(9)).unwrap();
+        let problems = leftovers(&disk, STORE, None, Timestamp(9)).unwrap();
         assert_eq!(below(&disk, WAL), Vec::<String>::new());
         (disk, problems)
     };
@@ -367,4 +367,18 @@ fn where_times_cannot_be_set_a_save_knows_its_snapshot_by_its_contents() {
     let saved = save_lsn(&disk, 2, None);
     assert_eq!(saved.problems, vec![]);
     assert_eq!((lsn_of(&disk, &saved.backup.unwrap()), saved.backup_stat), (Some(Lsn(1)), None));
+}
+
+#[test]
+fn a_leftover_that_is_older_than_the_last_snapshot_never_takes_its_place() {
+    for (saved, backup, takes) in
+        [(None, 3, true), (Some(5), 3, false), (None, 5, false), (Some(4), 3, true)]
+    {
+        let disk = disk();
+        disk.write_now(&names::backup(Timestamp(1)), &bytes(backup)).unwrap();
+        disk.write_now(STATE_SWAP, &bytes(4)).unwrap();
+        assert_eq!(leftovers(&disk, STORE, saved.map(Lsn), Timestamp(9)).unwrap(), vec![]);
+        assert_eq!(disk.read_now(STATE).is_some(), takes, "{saved:?}, {backup}");
+        assert!(is_there(&disk, 4), "it is kept");
+    }
 }
