@@ -228,7 +228,8 @@ impl Table {
             let Some((collection, id)) = op.target() else { continue };
             let is_delta = matches!(op, Op::Patch { .. } | Op::AppendLog { .. });
             let base = self.get(collection, id.as_str()).cloned();
-            let base_is_known = base.as_ref().is_some_and(|doc| doc.lsn >= hole);
+            // One taken on trust bears the LSN of the hole, but nobody knows how old it is.
+            let base_is_known = base.as_ref().is_some_and(|doc| doc.lsn >= hole && !doc.suspect);
             if (!is_delta || base_is_known) && self.apply(std::slice::from_ref(change)).is_ok() {
                 continue;
             }

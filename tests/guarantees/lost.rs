@@ -81,8 +81,8 @@ fn opened(disk: &SimFs, loss: &Loss, case: u64) -> (Documents, Arc<Recovery>) {
     wanted.insert(("tasks", "after".to_owned()), json!({"id": "after"}));
     let left = killed.kill();
     drop(store);
-    // A file of the mirror that is left damaged is no copy.
-    if left.read_now("state.json").is_some() && loss.files.is_empty() {
+    // A file of the mirror that is left damaged is no copy, and without an index nothing dates it.
+    if left.read_now("state.json").is_some() && loss.files.is_empty() && !loss.index {
         left.remove_now("state.json").unwrap();
     }
     let last = open(&left, case * 16 + 13).unwrap();
