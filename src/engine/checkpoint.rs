@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use crate::base::{DocumentId, Event, Lsn, Problem, Result, Timestamp};
 use crate::engine::core::Core;
+use crate::engine::intake::Restored;
 use crate::engine::mirror::DirtySet;
 use crate::files::mirror::Mirror;
 use crate::files::names::STATE;
@@ -99,9 +100,12 @@ impl Core {
     /// no lock held.
     pub(crate) fn checkpoint(&self, reason: Reason) -> Result<Checkpoint> {
         let begun = self.around.clock.monotonic();
-        let mut problems = Vec::new();
-        let made = self.make_checkpoint(reason, &mut problems);
+        let (mut problems, mut restored) = (Vec::new(), Vec::new());
+        let made = self.make_checkpoint(reason, &mut problems, &mut restored);
         self.report(&problems);
+        for restored in &restored {
+            self.tell_restored(restored);
+        }
         let took = self.around.clock.monotonic().saturating_sub(begun);
         match made {
             Ok(checkpoint) => {
@@ -118,14 +122,20 @@ impl Core {
         }
     }
 
-    fn make_checkpoint(&self, reason: Reason, problems: &mut Vec<Problem>) -> Result<Checkpoint> {
+    fn make_checkpoint(
+        &self,
+        reason: Reason,
+        problems: &mut Vec<Problem>,
+        restored: &mut Vec<Restored>,
+    ) -> Result<Checkpoint> {
         let mut checkpointer = self.checkpointer.lock();
-        let restored = self.look_for_restore(&mut checkpointer)?;
+        restored.extend(self.look_for_restore(&mut checkpointer)?);
+        let last_lsn = checkpointer.snapshot_lsn;
         let cut = self.take_cut(Some(reason))?;
         let (table, lsn, has_grown) = (cut.table.clone(), cut.lsn, cut.has_grown);
         let saved = self.save_snapshot(&mut checkpointer, &table, lsn, has_grown, problems);
-        let index = match saved {
-            Ok(index) => index,
+        let (index, backup) = match saved {
+            Ok(saved) => saved.unzip(),
             Err(error) => {
                 self.put_back(cut.dirty);
                 return Err(error);
@@ -138,6 +148,9 @@ impl Core {
         }
         let written = index.is_some();
         self.save_index(index, &checkpointer.mirror, !matches!(passed, Ok(0)));
+        if let (Some(last), Some(Some(backup))) = (last_lsn, backup) {
+            restored.extend(self.restore_displaced(&mut checkpointer, last, &backup)?);
+        }
         // Files that cannot be written must not let the log grow for ever.
         let previous = self.prune_backups(&checkpointer, problems)?;
         self.outputs.flush(&*self.around.fs, problems)?;
@@ -148,10 +161,6 @@ impl Core {
         let documents = Collection::ALL.iter().map(|collection| table.len(*collection)).sum();
         let lsn = checkpointer.snapshot_lsn.unwrap_or(lsn);
         let (problems, took) = (Vec::new(), Duration::ZERO);
-        drop(checkpointer);
-        if let Some(restored) = restored {
-            self.tell_restored(&restored);
-        }
         Ok(Checkpoint { lsn, documents, written, files_changed, problems, took })
     }
 
@@ -180,7 +189,8 @@ impl Core {
         Ok(Cut { table, lsn, dirty, has_grown })
     }
 
-    /// Step 2; gives the new snapshot's index, if there was anything to save.
+    /// Step 2; gives the new snapshot's index, if there was anything to save, and the backup that the
+    /// former one now is.
     fn save_snapshot(
         &self,
         checkpointer: &mut Checkpointer,
@@ -188,7 +198,7 @@ impl Core {
         lsn: Lsn,
         has_grown: bool,
         problems: &mut Vec<Problem>,
-    ) -> Result<Option<Index>> {
+    ) -> Result<Option<(Index, Option<String>)>> {
         let fs = &*self.around.fs;
         let untouched = checkpointer.state_stat.is_some()
             && crate::files::stat(fs, STATE)? == checkpointer.state_stat;
@@ -220,7 +230,7 @@ impl Core {
         facts.snapshot_lsn = lsn;
         facts.snapshot_bytes = rendered.head.length;
         facts.last_saved = Some(now.to_string());
-        Ok(Some(index))
+        Ok(Some((index, saved.backup)))
     }
 
     pub(crate) fn render(&self, table: &Table, lsn: Lsn, now: Timestamp) -> (Rendered, Index) {

@@ -139,6 +139,27 @@ impl Core {
         }
     }
 
+    /// Restores, if what a save found in its place, and made a backup, was put back while the save was
+    /// under way: it is older than the snapshot of `last`, which should have been there. The keeper is
+    /// asked for another checkpoint then.
+    pub(crate) fn restore_displaced(
+        &self,
+        checkpointer: &mut Checkpointer,
+        last: Lsn,
+        backup: &str,
+    ) -> Result<Option<Restored>> {
+        let named = snapshot::peek(&*self.around.fs, backup)?;
+        if named.is_none_or(|(store, lsn)| store != self.store || lsn >= last) {
+            return Ok(None);
+        }
+        let restored = self.restore_from(checkpointer, backup)?;
+        if restored.is_some() {
+            self.wishes.lock().checkpoint.get_or_insert(Reason::Request);
+            self.wished.notify_one();
+        }
+        Ok(restored)
+    }
+
     /// Restores, if a file is an intact snapshot of this store, older than the last one.
     pub(crate) fn restore_from(
         &self,

@@ -165,8 +165,11 @@ fn make_directories(fs: &dyn Fs, recovery: &mut Recovery) -> Result<()> {
     for dir in [WAL, Collection::Task.dir(), Collection::Session.dir()] {
         let new = fs.create_dir(dir);
         let new = new.map_err(|source| Error::io("make", fs.display(dir), source))?;
-        if new && recovery.rung != Rung::Empty {
-            tracing::warn!("{} was missing and was made again", fs.display(dir));
+        let is_news = !matches!(recovery.rung, Rung::Empty | Rung::Migration)
+            && recovery.problems.iter().all(|problem| problem.file != dir);
+        if new && is_news {
+            let detail = "it was missing and was made again";
+            recovery.problems.push(Problem::new(ProblemKind::Missing, dir, 0, detail));
         }
         made |= new;
     }

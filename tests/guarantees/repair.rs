@@ -174,7 +174,7 @@ fn a_crash_at_any_call_of_a_repair_leaves_a_store_that_opens_to_the_same_state()
     let whole_run = wreck.if_killed();
     let repaired = mended(&whole_run, &state, "the whole run");
     let did = |action| repaired.actions.iter().any(|step| step.action == action);
-    assert!(did(Action::Quarantine) && did(Action::Keep) && did(Action::Open), "{repaired:#?}");
+    assert!(did(Action::Quarantine) && did(Action::Keep), "{repaired:#?}");
     let trial = wreck.if_killed();
     repair(&trial, "trial");
     let changing = ["write ", "create ", "rename", "exchange", "link", "remove", "sync"];
@@ -234,15 +234,16 @@ fn an_error_at_any_call_of_a_repair_loses_nothing_and_the_next_repair_succeeds()
 fn a_finding_of_every_kind_has_the_action_of_the_table() {
     let disk = wreck();
     disk.write_now("notes.txt", b"mine").unwrap();
-    let told = at(&disk, 82).repair(DRY).unwrap();
     let action = |file: &str, kind: ProblemKind| {
+        let told = at(&disk, 82).repair(DRY).unwrap();
         let mut steps = told.actions.iter();
         let step = steps.find(|step| step.problem.file == file && step.problem.kind == kind);
         step.unwrap_or_else(|| panic!("{file}: {told:#?}")).action
     };
     assert_eq!(action("notes.txt", ProblemKind::Edited), Action::Leave);
-    assert_eq!(action("state.json", ProblemKind::Missing), Action::Open);
     assert_eq!(action("state.json", ProblemKind::Corrupt), Action::Quarantine);
     assert_eq!(action(".walden", ProblemKind::Corrupt), Action::Quarantine);
     assert_eq!(action("wal/strange", ProblemKind::Foreign), Action::Quarantine);
+    disk.remove_now("state.json").unwrap();
+    assert_eq!(action("state.json", ProblemKind::Missing), Action::Open);
 }

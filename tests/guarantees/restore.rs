@@ -2,6 +2,8 @@
 //! document back to exactly that state, once, and keeps the state before.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 use walden::{Error, Event, Store};
@@ -282,4 +284,59 @@ fn a_restore_that_fails_half_way_reverts_nothing_at_the_next_opening() {
     let again = open(&left, 4).unwrap();
     let found = documents(&again.view());
     assert!(found == wanted, "{found:#?} {:#?}", again.recovery());
+}
+
+#[test]
+fn a_backup_put_back_at_any_call_of_a_checkpoint_is_restored_or_kept_and_told() {
+    let (mut restored, mut kept) = (0, 0);
+    for place in 0.. {
+        let disk = SimFs::new();
+        let (store, backup, then, now) = changed(&disk);
+        store.shutdown().unwrap();
+        let came = Arc::new(AtomicU64::new(0));
+        let (count, bytes) = (came.clone(), backup.clone());
+        let watched = Watched::new(&disk, move |disk| {
+            // Counting begins with the checkpoint.
+            let call = count.load(Relaxed);
+            if call > 0 {
+                count.store(call + 1, Relaxed);
+            }
+            if call == place + 1 {
+                disk.save_now("state.json", &bytes).unwrap();
+            }
+        });
+        let store = crate::support::builder(Arc::new(watched), Arc::default(), 7).open().unwrap();
+        let problems = Arc::new(parking_lot::Mutex::new(Vec::new()));
+        let heard = problems.clone();
+        store.on_event(move |event: &Event| {
+            if let Event::Found(problem) = event {
+                heard.lock().push(problem.file.clone());
+            }
+        });
+        assert_eq!(documents(&store.view()), now);
+        store.save_task_json(r#"{"id": "later"}"#).unwrap();
+        came.store(1, Relaxed);
+        store.checkpoint().unwrap();
+        let calls = came.swap(0, Relaxed) - 1;
+        if calls <= place {
+            break;
+        }
+        store.step();
+        let found = documents(&store.view());
+        let in_conflicts = files(&disk).into_iter().any(|(name, bytes)| {
+            name.starts_with("conflicts/") && bytes.as_deref() == Some(&backup)
+        });
+        if found == then {
+            restored += 1;
+        } else {
+            assert!(in_conflicts, "at {place}: neither restored nor kept");
+            assert!(problems.lock().contains(&"state.json".to_owned()), "at {place}: not told");
+            kept += 1;
+        }
+        store.shutdown().unwrap();
+        let again = open(&disk, 9).unwrap();
+        assert_eq!(documents(&again.view()), found, "at {place}: {:#?}", again.recovery());
+    }
+    println!("put back at each call of a checkpoint: {restored} restored, {kept} kept and told");
+    assert!(restored > 50 && kept < 5);
 }

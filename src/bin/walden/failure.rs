@@ -86,7 +86,7 @@ fn of_store(error: &Error) -> (&'static str, u8) {
     match error {
         Error::Invalid { .. } => ("invalid", 1),
         Error::Closed => ("closed", 1),
-        Error::Unsupported { .. } => ("unsupported", 1),
+        Error::Unsupported { .. } => ("unsupported", 5),
         Error::NotFound { .. } => ("not_found", 3),
         Error::Conflict { .. } => ("conflict", 4),
         Error::Corrupt { .. } => ("corrupt", 5),

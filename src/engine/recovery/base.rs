@@ -164,8 +164,13 @@ pub(super) fn choose(
     };
     problems.extend(found.problems);
     let Some((name, backup)) = found.newest else { return Ok(base) };
-    let detail = format!("there is no usable snapshot; {name} and the log were used instead");
-    problems.push(Problem::new(ProblemKind::Missing, STATE, 0, detail));
+    let instead = format!("{name} and the log were used instead");
+    if let Some(told) = problems.iter_mut().find(|problem| problem.file == STATE) {
+        told.detail = format!("{}; {instead}", told.detail);
+    } else {
+        let detail = format!("it is gone; {instead}");
+        problems.push(Problem::new(ProblemKind::Missing, STATE, 0, detail));
+    }
     Ok(Base { rung: Rung::Backup, snapshot: Some(backup), ..base })
 }
 
