@@ -187,9 +187,7 @@ impl Core {
         let answers = self.apply(&mut writer, group, Lsn(first_lsn));
         self.wish(&mut writer);
         drop(writer);
-        for (promise, outcome, spent) in answers {
-            promise.fulfil(outcome, Some(spent));
-        }
+        Promise::fulfil_all(answers);
     }
 
     /// Applies a group that is written, from `lsn` on; says what to answer to whom.

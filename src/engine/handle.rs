@@ -3,15 +3,18 @@
 //! Invariant: a slot is filled exactly once, whatever happens to the log; nobody waits for ever. A
 //! queued transaction that is dropped unanswered (which only a defect could cause) answers its
 //! waiter with an error.
+//!
+//! Who is queued together waits together: one wake-up ends the wait of a whole group, since a call
+//! to the kernel for each waiter costs more than all else that a commit does.
 
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex as StdMutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use crate::base::{Error, Lsn, Result};
 use crate::state::{Doc, Op};
@@ -20,10 +23,38 @@ use crate::wal::Record;
 /// Makes progress on the thread that waits, in a store without threads of its own.
 pub(crate) type Drive = Arc<dyn Fn() + Send + Sync>;
 
+/// Where the waiters of one group wait. The standard library's lock, because its condition variable
+/// wakes all waiters with one call to the kernel.
+#[derive(Default)]
+pub(crate) struct Batch {
+    filling: StdMutex<()>,
+    filled: Condvar,
+}
+
+impl Batch {
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        // It guards no data that a panic could leave half-changed.
+        self.filling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        // Whoever looked before a slot was filled waits by now, and does not miss it.
+        drop(self.lock());
+        self.filled.notify_all();
+    }
+}
+
 #[derive(Default)]
 struct Slot {
     state: Mutex<SlotState>,
-    filled: Condvar,
+    /// Set when the transaction is queued.
+    batch: OnceLock<Arc<Batch>>,
+}
+
+impl Slot {
+    fn is_filled(&self) -> bool {
+        self.state.lock().outcome.is_some()
+    }
 }
 
 #[derive(Default)]
@@ -68,15 +99,18 @@ impl Commit {
                 drive();
             }
         }
-        let mut state = self.slot.state.lock();
-        while state.outcome.is_none() {
-            self.slot.filled.wait(&mut state);
+        if let Some(batch) = self.slot.batch.get() {
+            let mut filling = batch.lock();
+            while !self.slot.is_filled() {
+                filling = batch.filled.wait(filling).unwrap_or_else(PoisonError::into_inner);
+            }
         }
+        let mut state = self.slot.state.lock();
         let spent = state.spent.take();
         let outcome = state.outcome.clone();
         drop(state);
         drop(spent);
-        outcome.expect("the loop ends when there is one")
+        outcome.expect("only what was queued or answered is waited for")
     }
 
     /// The outcome, if it is there already.
@@ -113,31 +147,60 @@ pub(crate) struct Promise {
 }
 
 impl Promise {
+    /// Says with whom it waits.
+    pub(crate) fn join(&self, batch: &Arc<Batch>) {
+        if let Some(slot) = &self.slot {
+            slot.batch.get_or_init(|| batch.clone());
+        }
+    }
+
     /// Nothing of it is to be applied.
     pub(crate) fn fail(mut self, error: Error) {
         self.fill(Err(error), None);
     }
 
-    pub(crate) fn fulfil(mut self, outcome: Result<Lsn>, spent: Option<Spent>) {
-        self.fill(outcome, spent);
+    pub(crate) fn fulfil(mut self, outcome: Result<Lsn>) {
+        self.fill(outcome, None);
+    }
+
+    /// Answers a whole group, with one wake-up for those who were queued together.
+    pub(crate) fn fulfil_all(answers: impl IntoIterator<Item = (Promise, Result<Lsn>, Spent)>) {
+        let mut filled: Option<Arc<Batch>> = None;
+        for (mut promise, outcome, spent) in answers {
+            let Some(batch) = promise.fill_quietly(outcome, Some(spent)) else { continue };
+            if let Some(before) = filled.replace(batch.clone())
+                && !Arc::ptr_eq(&before, &batch)
+            {
+                before.wake();
+            }
+        }
+        if let Some(batch) = filled {
+            batch.wake();
+        }
     }
 
     fn fill(&mut self, outcome: Result<Lsn>, spent: Option<Spent>) {
-        let Some(slot) = self.slot.take() else { return };
+        if let Some(batch) = self.fill_quietly(outcome, spent) {
+            batch.wake();
+        }
+    }
+
+    /// Leaves it to the caller to wake the waiters of the batch.
+    fn fill_quietly(&mut self, outcome: Result<Lsn>, spent: Option<Spent>) -> Option<Arc<Batch>> {
+        let slot = self.slot.take()?;
         let waker = {
             let mut state = slot.state.lock();
             state.outcome = Some(outcome);
             state.spent = spent;
             state.waker.take()
         };
-        // There is one handle, and waiting takes it.
-        slot.filled.notify_one();
         // A waker is code of the caller's: it must not stop the writer.
         if let Some(waker) = waker
             && catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err()
         {
             tracing::error!("the waker of a commit panicked");
         }
+        slot.batch.get().cloned()
     }
 }
 

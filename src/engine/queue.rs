@@ -4,12 +4,13 @@
 //! enters, and everybody who waits for room is told that reason.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::base::{Error, Lsn, Result};
-use crate::engine::handle::Promise;
+use crate::engine::handle::{Batch, Promise};
 use crate::engine::options::Durability;
 use crate::state::Op;
 use crate::wal::Record;
@@ -59,6 +60,8 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<(usize, Transaction)>,
+    /// Whoever is queued now.
+    batch: Arc<Batch>,
     bytes: usize,
     shut: Option<Error>,
     stopped: bool,
@@ -94,6 +97,7 @@ impl Queue {
         }
         state.bytes += bytes;
         let was_empty = state.waiting.is_empty();
+        transaction.promise.join(&state.batch);
         state.waiting.push_back((bytes, transaction));
         drop(state);
         if was_empty {
@@ -131,6 +135,7 @@ impl Queue {
             group.extend(state.waiting.pop_front().map(|(_, transaction)| transaction));
         }
         state.bytes = state.bytes.saturating_sub(bytes);
+        state.batch = Arc::default();
         drop(state);
         self.room.notify_all();
         Taken::Group(group)

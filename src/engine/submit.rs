@@ -36,7 +36,7 @@ impl Core {
         });
         let (promise, commit) = promise(drive.clone());
         let Some(last) = ops.len().checked_sub(1) else {
-            promise.fulfil(Ok(self.table.read().last_changed()), None);
+            promise.fulfil(Ok(self.table.read().last_changed()));
             return Ok(commit);
         };
         let records: Vec<Record> = ops
