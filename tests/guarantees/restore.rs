@@ -340,3 +340,48 @@ fn a_backup_put_back_at_any_call_of_a_checkpoint_is_restored_or_kept_and_told() 
     println!("put back at each call of a checkpoint: {restored} restored, {kept} kept and told");
     assert!(restored > 50 && kept < 5);
 }
+
+#[test]
+fn a_crash_at_any_call_of_a_restore_by_the_interface_leaves_the_one_state_or_the_other() {
+    let disk = SimFs::new();
+    let (store, bytes, then, now) = changed(&disk);
+    store.shutdown().unwrap();
+    let backup = "state.backup.20200103T000000.000000000Z.json";
+    disk.write_now(backup, &bytes).unwrap();
+    let calls = Arc::new(AtomicU64::new(0));
+    let (count, outcomes) = (calls.clone(), Arc::new(parking_lot::Mutex::new([0, 0])));
+    let (seen, old, new) = (outcomes.clone(), now.clone(), then.clone());
+    let watched = Watched::new(&disk, move |disk| {
+        // Counting begins with the restore.
+        let call = count.load(Relaxed);
+        if call == 0 {
+            return;
+        }
+        count.store(call + 1, Relaxed);
+        let mode = [CrashMode::Nothing, CrashMode::Random(call)][(call % 2) as usize];
+        for crashed in [disk.if_killed(), disk.if_crashed(mode)] {
+            let store = open(&crashed, 60 + call).unwrap();
+            let found = documents(&store.view());
+            let is_restored = found == new;
+            assert!(is_restored || found == old, "at {call}: {:#?}", store.recovery());
+            assert!(!is_restored || is_kept(&crashed, &old), "at {call}: the state before is kept");
+            seen.lock()[usize::from(is_restored)] += 1;
+            store.shutdown().unwrap();
+            let again = open(&crashed, 900 + call).unwrap();
+            assert_eq!(documents(&again.view()), found, "at {call}: {:#?}", again.recovery());
+        }
+    });
+    let store = crate::support::builder(Arc::new(watched), Arc::default(), 7).open().unwrap();
+    calls.store(1, Relaxed);
+    store.restore(backup).unwrap();
+    calls.store(0, Relaxed);
+    assert_eq!(documents(&store.view()), then);
+    store.shutdown().unwrap();
+    for name in disk.names().iter().filter(|name| name.starts_with("wal/")) {
+        disk.remove_now(name).unwrap();
+    }
+    check(&disk, &then, &now);
+    let [before, after] = *outcomes.lock();
+    println!("restore by the interface: {before} disks before it, {after} after it");
+    assert!(before > 10 && after > 40);
+}
