@@ -2,7 +2,7 @@
 //! the log only below the snapshot before the last.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 use walden::{Durability, Event, Options, ProblemKind};
@@ -120,41 +120,39 @@ fn a_mirror_that_lags_behind_a_cut_log_is_still_known_as_the_engines_own() {
     assert!(lagged_most >= 3, "the log was not cut below what a file shows: {lagged_most}");
 }
 
+/// Opens what a crash before a call left, and checks that nothing in it passes for a person's.
+pub(crate) fn finds_no_edit(after: &SimFs, call: u64) {
+    let store = open(after, 2).unwrap();
+    let harmless = |kind| matches!(kind, ProblemKind::Torn | ProblemKind::Stale);
+    let found = &store.recovery().problems;
+    assert!(found.iter().all(|problem| harmless(problem.kind)), "call {call}: {found:?}");
+    store.checkpoint().unwrap();
+    assert!(!after.names().iter().any(|name| name.starts_with("conflicts/")));
+}
+
 #[test]
 fn a_crash_at_any_call_while_the_mirror_lags_is_no_persons_edit() {
-    let tried = Arc::new(AtomicU64::new(0));
-    let armed = Arc::new(AtomicBool::new(false));
-    let (count, live) = (tried.clone(), armed.clone());
-    let check = move |disk: &SimFs| {
-        if !live.load(SeqCst) {
-            return;
-        }
-        let seed = count.fetch_add(1, SeqCst);
-        for after in [disk.if_killed(), disk.if_crashed(CrashMode::Random(seed))] {
-            let store = open(&after, 2).unwrap();
-            let harmless = |kind| matches!(kind, ProblemKind::Torn | ProblemKind::Stale);
-            let found = &store.recovery().problems;
-            assert!(found.iter().all(|problem| harmless(problem.kind)), "call {seed}: {found:?}");
-            store.checkpoint().unwrap();
-            assert!(!after.names().iter().any(|name| name.starts_with("conflicts/")));
-        }
-    };
     let disk = SimFs::new();
-    let store = builder(Arc::new(Watched::new(&disk, check)), Arc::default(), 1)
+    let (watched, switch) = Watched::while_on(&disk, |disk, call| {
+        for after in [disk.if_killed(), disk.if_crashed(CrashMode::Random(call))] {
+            finds_no_edit(&after, call);
+        }
+    });
+    let store = builder(Arc::new(watched), Arc::default(), 1)
         .options(Options { checkpoint_log_bytes: 64 << 10, ..small() })
         .open()
         .unwrap();
     for round in 0..110 {
         let text = format!(r#"{{"id": "t{}", "round": {round}}}"#, round % 5);
         store.save_task_json(&text).unwrap();
-        armed.store(round > 50, SeqCst);
+        switch.set(round > 50);
         store.step();
         if round == 10 {
             store.checkpoint().unwrap();
         }
     }
-    armed.store(false, SeqCst);
-    let tried = tried.load(SeqCst);
+    switch.set(false);
+    let tried = switch.calls();
     println!("{tried} places, a kill and a power cut at each");
     assert!(tried > 100, "{tried} places are too few to prove anything");
 }

@@ -2,14 +2,15 @@
 //! under heavy load, showing durable records only; and a crash in one of its passes is no person's
 //! edit.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 use walden::wal::LogOptions;
-use walden::{Clock, Durability, Event, Options, ProblemKind, Store};
+use walden::{Clock, Durability, Event, Options, Store};
 
+use crate::checkpoint::finds_no_edit;
 use crate::support::{PATIENCE, TestClock, at, builder, documents, open, small, within};
 use crate::watched::Watched;
 
@@ -186,29 +187,17 @@ fn a_pass_that_fails_is_told_once_and_made_up_for() {
 
 #[test]
 fn a_crash_at_any_call_of_a_pass_or_of_a_cut_between_passes_is_no_persons_edit() {
-    let tried = Arc::new(AtomicU64::new(0));
-    let armed = Arc::new(AtomicBool::new(false));
-    let (count, live) = (tried.clone(), armed.clone());
-    let check = move |disk: &SimFs| {
-        if !live.load(SeqCst) {
-            return;
-        }
-        let seed = count.fetch_add(1, SeqCst);
+    let disk = SimFs::new();
+    let (watched, switch) = Watched::while_on(&disk, |disk, call| {
         let nothing = disk.if_crashed(CrashMode::Nothing);
-        for after in [disk.if_killed(), disk.if_crashed(CrashMode::Random(seed)), nothing] {
-            let store = open(&after, 2).unwrap();
-            let harmless = |kind| matches!(kind, ProblemKind::Torn | ProblemKind::Stale);
-            let found = &store.recovery().problems;
-            assert!(found.iter().all(|problem| harmless(problem.kind)), "call {seed}: {found:?}");
-            store.checkpoint().unwrap();
-            assert!(!after.names().iter().any(|name| name.starts_with("conflicts/")));
+        for after in [disk.if_killed(), disk.if_crashed(CrashMode::Random(call)), nothing] {
+            finds_no_edit(&after, call);
         }
-    };
+    });
     let clock = Arc::new(TestClock::default());
     let cuts = Arc::new(AtomicU64::new(0));
     let counted = cuts.clone();
-    let disk = SimFs::new();
-    let store = builder(Arc::new(Watched::new(&disk, check)), clock.clone(), 1)
+    let store = builder(Arc::new(watched), clock.clone(), 1)
         .options(Options { checkpoint_log_bytes: 64 << 10, ..small() })
         .on_event(move |event| {
             counted.fetch_add(u64::from(matches!(event, Event::StateSaved { .. })), SeqCst);
@@ -220,12 +209,12 @@ fn a_crash_at_any_call_of_a_pass_or_of_a_cut_between_passes_is_no_persons_edit()
         if round % 11 == 0 {
             store.delete_task(&format!("t{}", round % 5)).unwrap();
         }
-        armed.store(round > 60, SeqCst);
+        switch.set(round > 60);
         clock.advance(60 * MS);
         store.step();
     }
-    armed.store(false, SeqCst);
-    let (tried, cuts) = (tried.load(SeqCst), cuts.load(SeqCst));
+    switch.set(false);
+    let (tried, cuts) = (switch.calls(), cuts.load(SeqCst));
     println!("{tried} places, a kill and two power cuts at each; {cuts} snapshots");
     assert!(tried > 300 && cuts >= 6, "{tried} places, {cuts} snapshots");
 }

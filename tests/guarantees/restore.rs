@@ -3,7 +3,6 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 use walden::{Error, Event, Store};
@@ -289,19 +288,13 @@ fn a_restore_that_fails_half_way_reverts_nothing_at_the_next_opening() {
 #[test]
 fn a_backup_put_back_at_any_call_of_a_checkpoint_is_restored_or_kept_and_told() {
     let (mut restored, mut kept) = (0, 0);
-    for place in 0.. {
+    for place in 1.. {
         let disk = SimFs::new();
         let (store, backup, then, now) = changed(&disk);
         store.shutdown().unwrap();
-        let came = Arc::new(AtomicU64::new(0));
-        let (count, bytes) = (came.clone(), backup.clone());
-        let watched = Watched::new(&disk, move |disk| {
-            // Counting begins with the checkpoint.
-            let call = count.load(Relaxed);
-            if call > 0 {
-                count.store(call + 1, Relaxed);
-            }
-            if call == place + 1 {
+        let bytes = backup.clone();
+        let (watched, switch) = Watched::while_on(&disk, move |disk, call| {
+            if call == place {
                 disk.save_now("state.json", &bytes).unwrap();
             }
         });
@@ -315,10 +308,10 @@ fn a_backup_put_back_at_any_call_of_a_checkpoint_is_restored_or_kept_and_told() 
         });
         assert_eq!(documents(&store.view()), now);
         store.save_task_json(r#"{"id": "later"}"#).unwrap();
-        came.store(1, Relaxed);
+        switch.set(true);
         store.checkpoint().unwrap();
-        let calls = came.swap(0, Relaxed) - 1;
-        if calls <= place {
+        switch.set(false);
+        if switch.calls() < place {
             break;
         }
         store.step();
@@ -348,16 +341,9 @@ fn a_crash_at_any_call_of_a_restore_by_the_interface_leaves_the_one_state_or_the
     store.shutdown().unwrap();
     let backup = "state.backup.20200103T000000.000000000Z.json";
     disk.write_now(backup, &bytes).unwrap();
-    let calls = Arc::new(AtomicU64::new(0));
-    let (count, outcomes) = (calls.clone(), Arc::new(parking_lot::Mutex::new([0, 0])));
+    let outcomes = Arc::new(parking_lot::Mutex::new([0, 0]));
     let (seen, old, new) = (outcomes.clone(), now.clone(), then.clone());
-    let watched = Watched::new(&disk, move |disk| {
-        // Counting begins with the restore.
-        let call = count.load(Relaxed);
-        if call == 0 {
-            return;
-        }
-        count.store(call + 1, Relaxed);
+    let (watched, switch) = Watched::while_on(&disk, move |disk, call| {
         let mode = [CrashMode::Nothing, CrashMode::Random(call)][(call % 2) as usize];
         for crashed in [disk.if_killed(), disk.if_crashed(mode)] {
             let store = open(&crashed, 60 + call).unwrap();
@@ -372,9 +358,9 @@ fn a_crash_at_any_call_of_a_restore_by_the_interface_leaves_the_one_state_or_the
         }
     });
     let store = crate::support::builder(Arc::new(watched), Arc::default(), 7).open().unwrap();
-    calls.store(1, Relaxed);
+    switch.set(true);
     store.restore(backup).unwrap();
-    calls.store(0, Relaxed);
+    switch.set(false);
     assert_eq!(documents(&store.view()), then);
     store.shutdown().unwrap();
     for name in disk.names().iter().filter(|name| name.starts_with("wal/")) {

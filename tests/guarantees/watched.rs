@@ -4,9 +4,27 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use walden::fs::sim::SimFs;
 use walden::fs::{Entry, File, Fs, Lock, LockMode, Mode, Space, Stat};
+
+/// Turns a hook on and off, and counts the calls it saw.
+#[derive(Default)]
+pub(crate) struct Switch {
+    is_on: AtomicBool,
+    calls: AtomicU64,
+}
+
+impl Switch {
+    pub(crate) fn set(&self, is_on: bool) {
+        self.is_on.store(is_on, SeqCst);
+    }
+
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(SeqCst)
+    }
+}
 
 type Hook = Arc<dyn Fn(&SimFs) + Send + Sync>;
 
@@ -19,6 +37,21 @@ pub(crate) struct Watched {
 impl Watched {
     pub(crate) fn new(disk: &SimFs, hook: impl Fn(&SimFs) + Send + Sync + 'static) -> Watched {
         Watched { disk: disk.clone(), hook: Arc::new(hook) }
+    }
+
+    /// Calls `hook` with the number of the call, from 1, only while the switch is on.
+    pub(crate) fn while_on(
+        disk: &SimFs,
+        hook: impl Fn(&SimFs, u64) + Send + Sync + 'static,
+    ) -> (Watched, Arc<Switch>) {
+        let switch = Arc::new(Switch::default());
+        let seen = switch.clone();
+        let watched = Watched::new(disk, move |disk| {
+            if seen.is_on.load(SeqCst) {
+                hook(disk, seen.calls.fetch_add(1, SeqCst) + 1);
+            }
+        });
+        (watched, switch)
     }
 
     fn disk(&self) -> &SimFs {
