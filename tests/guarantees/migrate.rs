@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use walden::fs::sim::{CrashMode, SimFs};
+use walden::fs::sim::{CrashMode, Fault, SimFs};
 use walden::{Error, Rung};
 
 use crate::support::{Documents, at, builder, documents, files, open};
@@ -197,4 +197,27 @@ fn a_crash_at_any_call_of_a_migration_loses_nothing_and_the_next_opening_complet
     let places = places.load(Relaxed);
     println!("migration: crashed before {places} calls");
     assert!(places > 100);
+}
+
+#[test]
+fn an_error_at_any_call_of_a_migration_loses_nothing_and_the_next_opening_completes_it() {
+    let mut failed = 0;
+    for call in 1.. {
+        let disk = left(Some(STATE.as_bytes()));
+        disk.fail_at(call, Fault::Errno(5));
+        // Whatever it says: an error may be one that costs nothing.
+        let first = open(&disk, 1);
+        failed += u64::from(first.is_err());
+        if disk.faults_fired() == 0 {
+            break;
+        }
+        drop(first);
+        disk.clear_faults();
+        let store = open(&disk, 2).unwrap();
+        assert_eq!(documents(&store.view()), taken_over(), "at {call}: {:#?}", store.recovery());
+        store.shutdown().unwrap();
+        check(&disk, STATE.as_bytes());
+    }
+    println!("migration: {failed} openings failed");
+    assert!(failed > 40);
 }

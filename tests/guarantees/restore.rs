@@ -371,3 +371,29 @@ fn a_crash_at_any_call_of_a_restore_by_the_interface_leaves_the_one_state_or_the
     println!("restore by the interface: {before} disks before it, {after} after it");
     assert!(before > 10 && after > 40);
 }
+
+#[test]
+fn an_error_at_any_call_of_a_restore_leaves_it_to_the_next_opening() {
+    let mut failed = 0;
+    for call in 1.. {
+        let disk = SimFs::new();
+        let (store, backup, then, now) = changed(&disk);
+        let left = disk.if_killed();
+        drop(store);
+        copy_over(&left, &backup);
+        left.fail_at(call, Fault::Errno(5));
+        // Whatever it says: an error may be one that costs nothing.
+        let first = open(&left, 2);
+        failed += u64::from(first.is_err());
+        if left.faults_fired() == 0 {
+            break;
+        }
+        drop(first);
+        left.clear_faults();
+        let store = open(&left, 3).unwrap();
+        assert_eq!(documents(&store.view()), then, "at {call}: {:#?}", store.recovery());
+        assert!(is_kept(&left, &now), "at {call}: the state before is a backup");
+    }
+    println!("restore: {failed} openings failed");
+    assert!(failed > 20);
+}

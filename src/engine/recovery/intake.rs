@@ -102,7 +102,8 @@ pub(super) fn migration(
     if is_store || snapshot_exists(fs, store)? {
         return Ok(None);
     }
-    let shown = mirror::read_shown(fs)?;
+    // Taking over without a file that the disk fails to give would leave its document behind.
+    let shown = mirror::read_shown(fs, Err)?;
     if strange.is_none() && shown.is_empty() {
         return Ok(None);
     }

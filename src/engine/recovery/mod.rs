@@ -301,7 +301,12 @@ fn doubt(fs: &dyn Fs, scan: &Scan, owner: Option<&Owner>, index: Option<&Index>)
     let mut as_of = AsOf::default();
     replay::evidence(fs, scan, &mut as_of)?;
     let listed = index.map(|index| as_of.read(index));
-    Ok(Doubt::new(mirror::read_shown(fs)?, as_of, owner.map(|owner| owner.stage), listed))
+    // A store that has lost records is served with what the disk still gives.
+    let shown = mirror::read_shown(fs, |error| {
+        tracing::warn!(%error, "a file of the mirror is passed over");
+        Ok(())
+    })?;
+    Ok(Doubt::new(shown, as_of, owner.map(|owner| owner.stage), listed))
 }
 
 pub(crate) fn hints(store: Option<StoreId>, owner: Option<&Owner>, base: Lsn) -> Hints {

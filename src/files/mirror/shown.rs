@@ -1,9 +1,11 @@
 //! What the mirror's files show, for a recovery that has nothing better. Reads only.
 
+use std::io::ErrorKind;
+
 use super::judge::id_inside;
 use super::open::list;
 use super::{Mirror, Placed, Target};
-use crate::base::{ContentHash, DocumentId, Lsn, Result};
+use crate::base::{ContentHash, DocumentId, Error, Lsn, Result};
 use crate::files::names;
 use crate::fs::{Fs, Kind, join, read_file};
 use crate::state::Collection;
@@ -47,8 +49,9 @@ impl Mirror {
 }
 
 /// Every file of the mirror that holds an acceptable document, by directory and name. What cannot be
-/// read, or holds none, is passed over: judging the mirror reports it.
-pub fn read_shown(fs: &dyn Fs) -> Result<Vec<Shown>> {
+/// read, or holds none, is passed over: judging the mirror reports it. Of a file that the disk fails to
+/// give, `failed` says whether that is passed over too.
+pub fn read_shown(fs: &dyn Fs, failed: impl Fn(Error) -> Result<()>) -> Result<Vec<Shown>> {
     let mut all = Vec::new();
     for collection in Collection::ALL {
         for entry in list(fs, collection.dir())? {
@@ -56,7 +59,15 @@ pub fn read_shown(fs: &dyn Fs) -> Result<Vec<Shown>> {
                 continue;
             }
             let file = join(collection.dir(), &entry.name);
-            let Ok(bytes) = read_file(fs, &file, BYTES_MAX) else { continue };
+            let bytes = match read_file(fs, &file, BYTES_MAX) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    if !is_no_document(error.kind()) {
+                        failed(Error::io("read", fs.display(&file), error))?;
+                    }
+                    continue;
+                }
+            };
             let Some(id) = id_inside(&bytes) else { continue };
             let hash = ContentHash::of(&bytes);
             let Ok(text) = String::from_utf8(bytes) else { continue };
@@ -69,4 +80,10 @@ pub fn read_shown(fs: &dyn Fs) -> Result<Vec<Shown>> {
         }
     }
     Ok(all)
+}
+
+/// Whether an error says what the file is, rather than that the disk failed.
+fn is_no_document(kind: ErrorKind) -> bool {
+    use ErrorKind::{FileTooLarge, InvalidInput, NotFound, PermissionDenied};
+    matches!(kind, FileTooLarge | InvalidInput | NotFound | PermissionDenied)
 }
