@@ -6,10 +6,11 @@
 //! that recovery, and after the write. A run prints what it exercised and fails below a floor.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 
 use walden::fs::sim::{CrashMode, SimFs};
+use walden::testing::Shared;
 use walden::{ProblemKind, Store};
 
 use crate::oracle::Oracle;
@@ -64,12 +65,12 @@ fn outcomes(disk: &SimFs, stop: Stop, place: u64) -> Vec<SimFs> {
 
 fn crash_everywhere(steps: &[Step], stop: Stop) -> Arc<Tally> {
     let tally = Arc::new(Tally::default());
-    let oracle = Arc::new(Mutex::new(Oracle::new()));
+    let oracle = Shared::new(Oracle::new());
     let disk = SimFs::new();
     let (noted, shared) = (tally.clone(), oracle.clone());
     let fs = Watched::new(&disk, move |disk| {
         let place = noted.places.fetch_add(1, Relaxed);
-        let oracle = shared.lock().unwrap().clone();
+        let oracle = shared.get();
         for (number, left) in outcomes(disk, stop, place).into_iter().enumerate() {
             let case = Case { oracle: oracle.clone(), stop, place, tally: noted.clone() };
             case.check(&left, (place + 7 * number as u64).is_multiple_of(NESTED_EVERY));

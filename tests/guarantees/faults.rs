@@ -3,9 +3,10 @@
 //! writes are answered `Poisoned` where the log failed, and `reopen()` heals.
 
 use std::io::ErrorKind;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
+use walden::testing::Shared;
 use walden::{Durability, Error, Result};
 
 use crate::crash::shows;
@@ -50,7 +51,7 @@ struct Broken {
 impl Broken {
     fn live(kind: CallKind, nth: u64, fault: Fault) -> Met {
         let disk = SimFs::new();
-        let oracle = Arc::new(Mutex::new(Oracle::new()));
+        let oracle = Shared::new(Oracle::new());
         let mut run = Run::new(&disk, Arc::new(disk.clone()), oracle);
         run.edits = false;
         let what = format!("{kind:?} {nth}: {fault:?}");
@@ -133,11 +134,12 @@ impl Broken {
     /// What is there must be what was acknowledged, or a bit more; and the same after a power cut.
     fn compare(&self, buffered_may_go: bool) {
         let found = documents(&self.run.store().view());
-        let mut oracle = self.run.oracle.lock().unwrap();
-        let place = oracle
-            .place(&found, buffered_may_go)
-            .unwrap_or_else(|why| panic!("{}: {why}", self.what));
-        oracle.found(place);
+        self.run.oracle.change(|oracle| {
+            let place = oracle
+                .place(&found, buffered_may_go)
+                .unwrap_or_else(|why| panic!("{}: {why}", self.what));
+            oracle.found(place);
+        });
         // Where the log did not fail, nobody flushed what was `Buffered`.
         let left = if buffered_may_go {
             self.disk().if_crashed(CrashMode::Nothing)
@@ -152,7 +154,7 @@ impl Broken {
         self.met.faults = self.disk().faults_fired();
         self.disk().clear_faults();
         let store = open(self.disk(), 6000).unwrap();
-        let oracle = self.run.oracle.lock().unwrap();
+        let oracle = self.run.oracle.get();
         assert_eq!(&documents(&store.view()), oracle.present(), "{}", self.what);
         store.checkpoint().unwrap();
         store.shutdown().unwrap();
@@ -174,7 +176,7 @@ fn calls_of(kind: CallKind) -> u64 {
     if counts {
         (1..4000).for_each(|nth| disk.fail_when(kind, nth, Fault::Short));
     }
-    let mut run = Run::new(&disk, Arc::new(disk.clone()), Arc::new(Mutex::new(Oracle::new())));
+    let mut run = Run::new(&disk, Arc::new(disk.clone()), Shared::new(Oracle::new()));
     run.edits = false;
     run.open().unwrap();
     for step in reference() {

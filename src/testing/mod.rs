@@ -1,0 +1,19 @@
+//! Crash testing for programs that keep their state in a [`Store`](crate::Store): the surroundings in
+//! which a store runs repeatably, the workload and the oracle with which the store itself is tested,
+//! and an explorer that stops a program at every one of its calls to the disk.
+//!
+//! Architecture invariant: nothing here is used by the engine, and the oracle uses nothing of it.
+
+mod merge;
+mod oracle;
+mod shared;
+mod watched;
+mod workload;
+mod world;
+
+pub use merge::merge;
+pub use oracle::{Change, Documents, Oracle};
+pub use shared::Shared;
+pub use watched::{Switch, Watched};
+pub use workload::{Run, Step, fill, put, reference, snapshot_documents};
+pub use world::{Seeded, SteppedClock, builder, documents, mix, small};
