@@ -156,6 +156,7 @@ fn rot_flips_the_bits_that_it_tells_and_no_others() {
     fs.write_now("d/b", &[0; 100]).unwrap();
     fs.write_now("empty", b"").unwrap();
     fs.link("a", "c").unwrap();
+    fs.sync_dir("").unwrap();
     for seed in 0..50 {
         let rotten = fs.if_killed();
         let flips = rotten.rot(seed, 9);
