@@ -22,6 +22,7 @@ pub use path::{Crash, CrashPath, Outcome, Stop};
 pub use report::{Report, Violation};
 pub use world::World;
 
+use crate::fs::sim::Rules;
 use crate::testing::Shared;
 use search::Search;
 
@@ -108,6 +109,8 @@ pub struct Explorer {
     pub random: u64,
     /// Which outcomes are drawn: runs with different seeds show different ones. Default 0.
     pub seed: u64,
+    /// In what order unflushed changes may reach the medium. Default [`Rules::Ordered`].
+    pub rules: Rules,
     /// How many crashes come one after another at most. Default 2.
     pub depth: usize,
     /// Of so many recoveries, one is stopped at its calls in turn. Default 16; at least 1.
@@ -131,6 +134,7 @@ impl Default for Explorer {
         Explorer {
             random: 2,
             seed: 0,
+            rules: Rules::default(),
             depth: 2,
             nested_every: 16,
             stride: 1,

@@ -53,6 +53,9 @@ pub struct Violation {
     pub calls: Vec<String>,
     /// The crash that was found first, if this one is simpler.
     pub found: Option<CrashPath>,
+    /// Whether the crash showed a violation again. If not, the program does not do the same in every
+    /// run, which is to be mended first.
+    pub replays: bool,
 }
 
 impl fmt::Display for Violation {
@@ -64,6 +67,9 @@ impl fmt::Display for Violation {
         }
         if let Some(found) = &self.found {
             writeln!(f, "(found as {found})")?;
+        }
+        if !self.replays {
+            return write!(f, "this crash alone did not show it again: is anything in it random?");
         }
         write!(f, "to see it again: set WALDEN_CRASH={} and run the same command", self.path)
     }

@@ -1,7 +1,7 @@
 //! The search itself: levels of runs, each of whose calls is a place to crash at.
 
 use std::any::Any;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -29,6 +29,8 @@ pub(super) struct Search<P: Program> {
     tally: Tally,
     seen: Mutex<HashSet<u128>>,
     found: Mutex<Option<Violation>>,
+    /// Of a replay: what each power cut drew, by the number of crashes before it.
+    draws: Mutex<BTreeMap<usize, Vec<u32>>>,
     is_over: AtomicBool,
     clock: SystemClock,
     begun: Duration,
@@ -67,11 +69,17 @@ impl<P: Program> Search<P> {
             tally: Tally::default(),
             seen: Mutex::default(),
             found: Mutex::default(),
+            draws: Mutex::default(),
             is_over: AtomicBool::new(false),
             begun: clock.monotonic(),
             clock,
             told_ms: AtomicU64::new(0),
         })
+    }
+
+    /// Of a replay: what the power cut after so many other crashes drew.
+    pub(super) fn draws(&self, depth: usize) -> Vec<u32> {
+        self.draws.lock().get(&depth).cloned().unwrap_or_default()
     }
 
     pub(super) fn run(self: &Arc<Self>) -> Result<Report, Box<Violation>> {
@@ -98,6 +106,8 @@ impl<P: Program> Search<P> {
             stride: (thread * stride, threads * stride),
         });
         let disk = SimFs::new();
+        disk.set_rules(self.explorer.rules);
+        disk.set_traced(self.explorer.only.is_some());
         let (world, ended) =
             self.at_each_call(&level, &disk, |world| self.program.run(world, &level.promise));
         if let Err(why) = ended {
@@ -147,7 +157,12 @@ impl<P: Program> Search<P> {
         for outcome in outcomes {
             let left = match &outcome {
                 Outcome::Kill => disk.if_killed(),
-                Outcome::PowerCut(mode) => disk.if_crashed(mode.clone()),
+                Outcome::PowerCut(mode) if self.explorer.only.is_some() => {
+                    let (left, draws) = disk.if_crashed_traced(mode);
+                    self.draws.lock().insert(depth, draws);
+                    left
+                }
+                Outcome::PowerCut(mode) => disk.if_crashed(mode),
             };
             let path = level.path.with(Crash { call, outcome });
             self.recover(level, path, &left, disk);
@@ -228,7 +243,7 @@ impl<P: Program> Search<P> {
     fn violated(&self, path: CrashPath, why: String, before: &SimFs) {
         let mut calls = before.trace();
         calls.drain(..calls.len().saturating_sub(CALLS_TOLD));
-        self.found.lock().get_or_insert(Violation { why, path, calls, found: None });
+        self.found.lock().get_or_insert(Violation { why, path, calls, found: None, replays: true });
         self.is_over.store(true, Relaxed);
     }
 
