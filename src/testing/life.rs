@@ -162,8 +162,13 @@ impl Life {
         let recovery = store.recovery();
         count(&self.met.torn, recovery.torn_bytes > 0);
         let is_explained = |kind| {
-            matches!(kind, ProblemKind::Torn | ProblemKind::Stale)
-                || kind == ProblemKind::Edited && !oracle.edits.is_empty()
+            match kind {
+                ProblemKind::Torn | ProblemKind::Stale => true,
+                ProblemKind::Edited => !oracle.edits.is_empty(),
+                // Not every task of the earlier directory has a file.
+                ProblemKind::Missing => self.is_migrated && oracle.submitted() == 0,
+                _ => false,
+            }
         };
         match recovery.problems.iter().find(|problem| !is_explained(problem.kind)) {
             Some(problem) => Err(format!("a crash is no damage: {problem}").into()),

@@ -15,7 +15,7 @@ mod workload;
 mod world;
 
 pub use explore::{
-    Crash, CrashPath, Explorer, Outcome, Program, Report, Stop, Verdict, Violation, World,
+    Crash, CrashPath, Explorer, Known, Outcome, Program, Report, Stop, Verdict, Violation, World,
 };
 pub use life::{Life, Met, shows};
 pub use merge::merge;

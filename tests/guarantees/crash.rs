@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use walden::fs::sim::SimFs;
+use walden::fs::sim::{Rules, SimFs};
 use walden::testing::{Explorer, Life, Met, Report, Step, random_steps, whole_reference};
 
 use crate::oracle::Oracle;
@@ -29,9 +29,11 @@ fn is_exhaustive() -> bool {
 
 /// Explores a life of a store, with every crash or a sample of them.
 fn explore(life: Life, stride: u64, threads: u64) -> (Report, Arc<Met>) {
+    explore_with(Explorer { threads, ..Explorer::from_env().unwrap() }, life, stride)
+}
+
+fn explore_with(mut explorer: Explorer, life: Life, stride: u64) -> (Report, Arc<Met>) {
     let met = life.met();
-    let mut explorer = Explorer::from_env().unwrap();
-    explorer.threads = threads;
     if is_exhaustive() {
         explorer.random *= 4;
     } else {
@@ -83,6 +85,18 @@ fn a_crash_at_any_call_of_random_lives_loses_nothing() {
         for seed in 0..if is_exhaustive() { 200 } else { 12 } {
             println!("seed {seed}");
             explore(Life::new(random_steps(seed, 25)), 7, 1);
+        }
+    });
+}
+
+#[test]
+fn on_a_disk_that_keeps_no_order_nothing_acknowledged_is_lost_either() {
+    within_patience(|| {
+        for seed in 100..if is_exhaustive() { 200 } else { 106 } {
+            println!("seed {seed}");
+            let life = Life::new(random_steps(seed, 20));
+            let rules = Rules::Unordered;
+            explore_with(Explorer { rules, ..Explorer::from_env().unwrap() }, life, 5);
         }
     });
 }

@@ -19,7 +19,7 @@ mod world;
 use std::sync::Arc;
 
 pub use path::{Crash, CrashPath, Outcome, Stop};
-pub use report::{Report, Violation};
+pub use report::{Known, Report, Violation};
 pub use world::World;
 
 use crate::fs::sim::Rules;
@@ -123,6 +123,8 @@ pub struct Explorer {
     pub threads: u64,
     /// Ends after so many states. Default no limit.
     pub states_max: u64,
+    /// Disks met before, by other explorations. Default none.
+    pub known: Known,
     /// Only this crash, to see a violation again. Default all.
     pub only: Option<CrashPath>,
     /// Called about twice a second, from any thread. Default nobody.
@@ -141,6 +143,7 @@ impl Default for Explorer {
             nested_stride: 1,
             threads: 1,
             states_max: u64::MAX,
+            known: Known::default(),
             only: None,
             on_progress: None,
         }

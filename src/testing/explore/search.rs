@@ -44,6 +44,7 @@ struct Tally {
     calls_all: AtomicU64,
     places: AtomicU64,
     states: AtomicU64,
+    disks: AtomicU64,
     power_cuts: AtomicU64,
     nested: AtomicU64,
     repeated: AtomicU64,
@@ -225,7 +226,11 @@ impl<P: Program> Search<P> {
             return true;
         }
         let promised = mix(level.path.seed()) ^ mix(level.promise.changes());
-        let key = left.fingerprint() ^ u128::from(promised ^ mix(stop as u64));
+        let disk = left.fingerprint();
+        if self.explorer.known.insert(disk) {
+            self.tally.disks.fetch_add(1, Relaxed);
+        }
+        let key = disk ^ u128::from(promised ^ mix(stop as u64));
         self.seen.lock().insert(key)
     }
 
@@ -248,12 +253,14 @@ impl<P: Program> Search<P> {
     }
 
     fn report(&self) -> Report {
-        let Tally { calls, calls_all, places, states, power_cuts, nested, repeated } = &self.tally;
+        let Tally { calls, calls_all, places, states, disks, power_cuts, nested, repeated } =
+            &self.tally;
         Report {
             calls: calls.load(Relaxed),
             calls_all: calls_all.load(Relaxed),
             places: places.load(Relaxed),
             states: states.load(Relaxed),
+            disks: disks.load(Relaxed),
             power_cuts: power_cuts.load(Relaxed),
             nested: nested.load(Relaxed),
             repeated: repeated.load(Relaxed),
