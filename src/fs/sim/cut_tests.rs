@@ -125,10 +125,10 @@ fn a_fingerprint_tells_what_an_opening_can_see_and_nothing_else() {
     ];
     let mut seen = BTreeSet::from([first]);
     for change in changes {
-        let changed = fs.if_killed();
-        assert_eq!(changed.fingerprint(), first);
-        change(&changed);
-        seen.insert(changed.fingerprint());
+        let fork = fs.if_killed();
+        assert_eq!(fork.fingerprint(), first);
+        change(&fork);
+        seen.insert(fork.fingerprint());
     }
     assert_eq!(seen.len(), 9, "each change gives another one");
 }
