@@ -210,7 +210,7 @@ fn modes() -> impl Iterator<Item = CrashMode> {
 }
 
 /// Crashes at each call of a third save; gives the number of crashes.
-fn crash_at_each_call(mode: CrashMode, reflinks: bool) -> u32 {
+fn crash_at_each_call(mode: &CrashMode, reflinks: bool) -> u32 {
     for call in 1.. {
         let disk = disk();
         disk.set_reflinks(reflinks);
@@ -221,7 +221,7 @@ fn crash_at_each_call(mode: CrashMode, reflinks: bool) -> u32 {
         if !disk.has_stopped() {
             return u32::try_from(call).unwrap() - 1;
         }
-        let after = disk.crash_with(&mode);
+        let after = disk.crash_with(mode);
         let found = lsn_of(&after, STATE).expect("an intact state.json at every instant");
         assert!(found == Lsn(3) || (found == Lsn(2) && saved.is_err()), "{mode:?} {call}");
         assert!(is_there(&after, 1) && is_there(&after, 2), "{mode:?} {call}");
@@ -238,7 +238,7 @@ fn crash_at_each_call(mode: CrashMode, reflinks: bool) -> u32 {
 #[test]
 fn a_crash_at_any_call_of_a_save_leaves_the_old_or_the_new_snapshot_and_loses_neither() {
     for reflinks in [false, true] {
-        let crashes: u32 = modes().map(|mode| crash_at_each_call(mode, reflinks)).sum();
+        let crashes: u32 = modes().map(|mode| crash_at_each_call(&mode, reflinks)).sum();
         assert!(crashes > 26 * 10, "{crashes}");
     }
 }

@@ -27,7 +27,7 @@ impl SimFs {
     pub fn write_now(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
         let mut machine = self.machine.lock();
         make_dir_of(&mut machine.disk, path)?;
-        machine.disk.settle(path, bytes.to_vec())
+        machine.disk.settle(path, bytes)
     }
 
     /// A person's edit as most editors do it: a new inode takes the name, durable at once. Missing
@@ -36,7 +36,7 @@ impl SimFs {
         let mut machine = self.machine.lock();
         make_dir_of(&mut machine.disk, path)?;
         let temporary = format!("{path}~");
-        machine.disk.settle(&temporary, bytes.to_vec())?;
+        machine.disk.settle(&temporary, bytes)?;
         machine.disk.rename(&temporary, path, Taken::Replace)?;
         machine.disk.settle_name(path)
     }
@@ -84,13 +84,11 @@ impl SimFs {
             }
         }
         let mut chance = Chance::new(&CrashMode::Random(seed), Tearing::Sector);
-        let mut below =
-            |limit: usize| chance.draw(u32::try_from(limit).unwrap_or(u32::MAX).max(1)) as usize;
         let (mut flipped, mut hit) = (Vec::new(), BTreeSet::new());
         // Most draws hit a byte that is whole yet, unless there are too few.
         for _ in 0..count.saturating_mul(16) {
-            let Some((path, inode, length)) = files.get(below(files.len())) else { break };
-            let (offset, mask) = (below(*length), 1 << below(8));
+            let Some((path, inode, length)) = files.get(chance.below(files.len())) else { break };
+            let (offset, mask) = (chance.below(*length), 1 << chance.below(8));
             if flipped.len() < count && hit.insert((*inode, offset)) {
                 disk.corrupt_inode(*inode, offset, mask);
                 flipped.push((path.clone(), offset as u64, mask));
@@ -133,7 +131,7 @@ pub struct Held(SimFile);
 impl Held {
     /// Gives the file these contents, durable at once, and leaves it open.
     pub fn write(&self, bytes: &[u8]) {
-        self.0.fs.machine.lock().disk.settle_inode(self.0.inode, bytes.to_vec());
+        self.0.fs.machine.lock().disk.settle_inode(self.0.inode, bytes);
     }
 }
 

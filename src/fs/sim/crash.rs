@@ -141,7 +141,7 @@ impl Chance {
     }
 
     /// A number below `limit`, which must not be 0.
-    pub(super) fn draw(&mut self, limit: u32) -> u32 {
+    fn draw(&mut self, limit: u32) -> u32 {
         let draw = match &mut self.source {
             Source::Least => 0,
             Source::Most => limit - 1,
@@ -155,6 +155,11 @@ impl Chance {
         };
         self.drawn.push(draw);
         draw
+    }
+
+    /// The same of a size; of a limit of 0 it is 0.
+    pub(super) fn below(&mut self, limit: usize) -> usize {
+        self.draw(u32::try_from(limit).unwrap_or(u32::MAX).max(1)) as usize
     }
 
     /// Whether something survives.
@@ -180,7 +185,7 @@ impl Chance {
         match self.draw(4) {
             0 => vec![false; count],
             1 => {
-                let kept = self.draw(u32::try_from(count + 1).unwrap_or(u32::MAX)) as usize;
+                let kept = self.below(count + 1);
                 (0..count).map(|at| at < kept).collect()
             }
             2 => (0..count).map(|_| self.coin()).collect(),
@@ -223,6 +228,6 @@ impl Chance {
 
     /// How many bytes of a torn sector are new: in two of three cases all.
     fn torn(&mut self) -> usize {
-        if self.draw(3) == 0 { self.draw(SECTOR_BYTES as u32) as usize } else { SECTOR_BYTES }
+        if self.draw(3) == 0 { self.below(SECTOR_BYTES) } else { SECTOR_BYTES }
     }
 }

@@ -72,6 +72,10 @@ fn any_list_of_draws_is_an_outcome_and_shorter_ones_come_down_to_nothing() {
     }
     assert!(seen.contains(&nothing) && seen.len() > 20, "{}", seen.len());
     assert_eq!(fs.if_crashed(CrashMode::Choices([0; 99].into())).fingerprint(), nothing);
+    let one_name = with("a", b"");
+    one_name.remove("a").unwrap();
+    let beyond = one_name.if_crashed_traced(CrashMode::Choices([7].into())).1;
+    assert_eq!(beyond[0], 1, "modulo its limit: the removal survives or not");
     let most = fs.if_crashed(CrashMode::Choices([u32::MAX; 99].into()));
     assert_ne!(most.fingerprint(), nothing);
 }
@@ -121,10 +125,10 @@ fn a_fingerprint_tells_what_an_opening_can_see_and_nothing_else() {
     ];
     let mut seen = BTreeSet::from([first]);
     for change in changes {
-        let changed = fs.if_killed();
-        assert_eq!(changed.fingerprint(), first);
-        change(&changed);
-        seen.insert(changed.fingerprint());
+        let fork = fs.if_killed();
+        assert_eq!(fork.fingerprint(), first);
+        change(&fork);
+        seen.insert(fork.fingerprint());
     }
     assert_eq!(seen.len(), 9, "each change gives another one");
 }
@@ -146,6 +150,34 @@ fn what_happens_on_one_disk_is_not_seen_on_another_that_came_of_it() {
         assert!(look(&fork) != before[at]);
         let after: Vec<_> = forks.iter().chain([&fs]).map(look).collect();
         assert!(after == before);
+    }
+}
+
+#[test]
+fn a_time_that_was_set_is_durable_only_after_a_sync_of_the_file() {
+    let fs = with("a", b"a");
+    let time = |fs: &SimFs| fs.stat("a").unwrap().unwrap().modified_ns;
+    let before = time(&fs);
+    let file = fs.open("a", Mode::Read).unwrap();
+    file.set_modified(77).unwrap();
+    let seen: BTreeSet<_> = (0..40).map(|seed| time(&fs.crash(seed))).collect();
+    assert_eq!(seen, BTreeSet::from([before, 77]));
+    let fs = fs.kill();
+    fs.open("a", Mode::Read).unwrap().sync_data().unwrap();
+    assert_eq!(time(&fs.crash_with(CrashMode::Nothing)), 77);
+}
+
+#[test]
+fn a_cut_leaves_as_many_links_as_names() {
+    let fs = with("a", b"a");
+    fs.link("a", "b").unwrap();
+    fs.sync_dir("").unwrap();
+    fs.link("a", "c").unwrap();
+    fs.open("a", Mode::Read).unwrap().sync_data().unwrap();
+    for (mode, links) in [(CrashMode::Nothing, 2), (CrashMode::Everything, 3)] {
+        let left = fs.if_crashed(mode);
+        assert_eq!(left.stat("a").unwrap().unwrap().links, links);
+        assert_eq!(left.names().len() as u64, links);
     }
 }
 
@@ -174,6 +206,9 @@ fn a_disk_that_keeps_no_trace_still_counts() {
     let fork = fs.if_crashed(CrashMode::Nothing);
     assert_kind(fork.open("none", Mode::Read), io::ErrorKind::NotFound);
     assert_eq!((fork.calls(), fork.trace().len()), (1, 0));
+    let killed = fs.if_killed();
+    killed.stat("a").unwrap();
+    assert_eq!((killed.calls(), killed.trace().len()), (1, 0));
     fork.set_traced(true);
     fork.stat("a").unwrap();
     assert_eq!((fork.calls(), fork.trace()), (2, vec!["stat a".to_owned()]));

@@ -14,20 +14,20 @@ use super::SimFs;
 /// while its contents are not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rules {
-    /// A journal that commits in order: ext4 (with `data=ordered`, its default) and xfs, and what
-    /// APFS and btrfs do. An operation on names reaches the medium only together with those it
-    /// builds on: each earlier one that changed a name of its own, and each that gave another name
-    /// to a file of which it takes one away. Contents that were written back before a rename or a
-    /// link reach the medium with it. Unrelated operations come in any order, which is more than
-    /// such a journal does, since nothing in the store may lean on it.
+    /// What a file system does that commits its changes in their order: ext4 with a journal, xfs,
+    /// btrfs. An operation on names reaches the medium only together with those it builds on: each
+    /// earlier one that changed a name of its own, and each that gave another name to a file of which
+    /// it takes one away. Contents that were written back before a rename or a link reach the medium
+    /// with it, since the journal flushes the device first. Unrelated operations come in any order,
+    /// which none of these does: so nothing is proven by an order that the store does not ask for.
     #[default]
     Ordered,
-    /// What POSIX promises, and what ext4 without a journal, ext2, FAT, or a network file system may
-    /// do (and ext4 with `data=writeback` does to contents). An operation waits only for earlier ones
-    /// on the same name in the same directory: of a `link` and a later `remove` of the first name in
-    /// another directory, the removal may survive alone, and then the file is gone. Contents that were
-    /// written back are promised nothing: behind a durable name the file may be empty, zeroed, or
-    /// torn.
+    /// What POSIX promises: ext2, ext4 without a journal, FAT, network file systems; of contents also
+    /// any system that has no call to write back without a flush. An operation waits only for earlier
+    /// ones on the same name in the same directory: of a `link` to another directory and a later
+    /// `remove` of the first name, the removal may survive alone, and then the file is gone. Contents
+    /// that were written back are promised nothing: behind a durable name the file may be empty,
+    /// zeroed, or torn.
     Unordered,
 }
 
@@ -50,12 +50,12 @@ pub enum Tearing {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AfterFailedSync {
     /// Reads still see them, but the pages count as clean: a later flush succeeds and does not make
-    /// them durable, unless they are written again. Linux with ext4, xfs and btrfs; at a power cut
-    /// they may be found on the medium or not.
+    /// them durable, unless they are written again, and at a power cut they may be found on the medium
+    /// or not. So do ext4 and xfs.
     #[default]
     Clean,
-    /// They stay unsynced, and a later flush that succeeds makes them durable: ZFS, some network file
-    /// systems, FreeBSD.
+    /// They stay unsynced, and a later flush that succeeds makes them durable. So do FreeBSD and
+    /// illumos.
     Dirty,
 }
 

@@ -155,6 +155,17 @@ fn contents_whose_sync_failed_stay_unsynced_where_the_file_system_keeps_them_dir
 }
 
 #[test]
+fn names_whose_flush_failed_are_made_durable_by_a_later_one_alone() {
+    let fs = SimFs::new();
+    put(&fs, "a", b"");
+    fs.fail_when(CallKind::SyncDir, 1, Fault::Errno(5));
+    fs.sync_dir("").unwrap_err();
+    assert!(fs.if_crashed(CrashMode::Nothing).names().is_empty());
+    fs.sync_dir("").unwrap();
+    assert_eq!(fs.if_crashed(CrashMode::Nothing).names(), ["a"]);
+}
+
+#[test]
 fn rules_hold_for_the_disks_that_come_of_a_disk() {
     let fs = SimFs::new();
     fs.set_rules(Rules::Unordered);

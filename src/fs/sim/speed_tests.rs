@@ -11,7 +11,7 @@ use crate::fs::write_all_at;
 fn busy() -> SimFs {
     let fs = SimFs::new();
     for at in 0..5 {
-        fs.write_now(&format!("wal/{at:020}.wal"), &[at; 40 << 10]).unwrap();
+        fs.write_now(&format!("wal/{at:020}.wal"), &vec![at; 40 << 10]).unwrap();
     }
     for at in 0..20 {
         fs.write_now(&format!("tasks/task-{at}.json"), &[at; 600]).unwrap();

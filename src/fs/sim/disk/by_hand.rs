@@ -13,7 +13,7 @@ use crate::fs::{Kind, split};
 impl Disk {
     /// Sets a file's contents as a person would who then waits for the medium: durable at once,
     /// name included.
-    pub(in crate::fs::sim) fn settle(&mut self, path: &str, bytes: Vec<u8>) -> io::Result<()> {
+    pub(in crate::fs::sim) fn settle(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
         let inode = match self.find(path)? {
             Some(_) => self.file(path)?,
             None => self.create(path, Kind::File)?,
@@ -23,10 +23,10 @@ impl Disk {
     }
 
     /// The same of a file that is already open.
-    pub(in crate::fs::sim) fn settle_inode(&mut self, inode: u64, bytes: Vec<u8>) {
+    pub(in crate::fs::sim) fn settle_inode(&mut self, inode: u64, bytes: &[u8]) {
         self.touch(inode, true);
         if let Some(data) = self.data(inode) {
-            *data = Data::settled(Image::of(&bytes));
+            *data = Data::settled(Image::of(bytes));
         }
         self.sync(inode);
     }

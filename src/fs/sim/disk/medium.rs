@@ -156,12 +156,8 @@ impl Disk {
         if !self.inodes.values().any(|inode| inode.links == 0) {
             return killed;
         }
+        // Where a durable name is gone, the operation that took it away is still pending.
         let mut named = BTreeSet::new();
-        for inode in self.inodes.values() {
-            if let Body::Directory { durable, .. } = &inode.body {
-                named.extend(durable.values().copied());
-            }
-        }
         for change in self.pending.iter().flat_map(|operation| &operation.changes) {
             named.extend(change.old.into_iter().chain(change.new));
         }
