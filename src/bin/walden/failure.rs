@@ -50,9 +50,7 @@ impl fmt::Display for Failure {
             Failure::Store(error) => error.fmt(f),
             Failure::At(place, error) => write!(f, "{place}: {error}"),
             Failure::Output(error) => write!(f, "cannot write the output: {error}"),
-            Failure::Usage(why) | Failure::Check(why) | Failure::Violation(why) => {
-                f.write_str(why)
-            }
+            Failure::Usage(why) | Failure::Check(why) | Failure::Violation(why) => f.write_str(why),
         }
     }
 }

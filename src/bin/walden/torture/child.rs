@@ -106,7 +106,10 @@ impl Subject {
     }
 
     /// A life that is broken by `strike`, mostly while it works.
-    pub(crate) fn live(&mut self, strike: impl FnOnce() -> Result<(), String>) -> Result<Life, String> {
+    pub(crate) fn live(
+        &mut self,
+        strike: impl FnOnce() -> Result<(), String>,
+    ) -> Result<Life, String> {
         let at = match self.random.below(20) {
             0..5 => Moment::Opening,
             5..8 => Moment::Shutdown,
@@ -139,7 +142,8 @@ impl Subject {
         let (sender, receiver) = channel();
         let (ledger, dir, forgets) = (&mut self.ledger, &self.dir, self.forgets);
         let (mut life, struck) = thread::scope(|scope| {
-            let listener = scope.spawn(move || Listener::listen(pipe, ledger, dir, forgets, sender));
+            let listener =
+                scope.spawn(move || Listener::listen(pipe, ledger, dir, forgets, sender));
             let struck = match wait(&receiver, at, delay) {
                 Ok(true) => strike().map(|()| true),
                 other => other,
@@ -181,9 +185,9 @@ impl Subject {
         let seed = self.random.next() >> 32;
         command.args([self.threads.to_string(), seed.to_string(), steps.to_string()]);
         // What an opening finds after a crash is no news here; a panic is told all the same.
-        command.env("WALDEN_LOG", "off").env_remove("WALDEN_TORTURE_LIAR");
+        command.env("WALDEN_LOG", "off");
         if self.lies {
-            command.env("WALDEN_TORTURE_LIAR", "1");
+            command.env("WALDEN_TORTURE_LIAR", "flushes");
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
     }

@@ -77,7 +77,8 @@ mod tests {
         write("state.backup.1.json", "{}");
         write("conflicts/a.json", "{}");
         let problems = look(dir.path()).problems.join("\n");
-        for name in ["tasks/empty.json", "sessions/torn.json", "state.backup.1.json", "conflicts/a"] {
+        for name in ["tasks/empty.json", "sessions/torn.json", "state.backup.1.json", "conflicts/a"]
+        {
             assert!(problems.contains(name), "{name}: {problems}");
         }
         assert_eq!(problems.lines().count(), 4, "{problems}");

@@ -7,15 +7,20 @@
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use parking_lot::Mutex;
+use walden::Error;
 
 use super::child::{Life, Subject};
-use super::report::Report;
+use super::report::{self, Report};
 use crate::args::{Format, Torture};
 use crate::failure::{Failure, Outcome};
 use crate::host;
 use crate::progress;
-use walden::Error;
 
 const DIR: &str = "walden-torture";
 const MARKER: &str = "README.txt";
@@ -29,46 +34,44 @@ const ANEW_ONE_IN: u64 = 40;
 /// One of so many is followed by a verification of every byte.
 const VERIFY_ONE_IN: u64 = 4;
 
+/// So many processes work at the same time, each on a directory of its own: what takes the time is
+/// waiting for the disk.
+const LANES: u64 = 4;
+
 /// Kills, and checks, so many times.
 pub(super) fn torture(format: Format, kills: u32, wanted: &Torture) -> Outcome {
     let dir = Path::new(DIR);
-    let store = |number: u64| dir.join(format!("store-{number}"));
     host::claim_dir(dir, MARKER, MARKER_TEXT, &[])?;
     remove_stores(dir)?;
     let exe = std::env::current_exe().map_err(Failure::Output)?;
-    let mut subject = Subject::new(exe, store(1), wanted.threads, wanted.seed);
-    let mut report = Report::new(dir, wanted);
     let bar = progress::bar(kills as usize, "kills");
-    let began = Instant::now();
-    let time = wanted.seconds.map_or(Duration::MAX, Duration::from_secs);
-    report.directories = 1;
-    while report.kills() < u64::from(kills) && began.elapsed() < time && report.is_whole() {
-        let life = subject.live(|| Ok(())).map_err(Failure::Check)?;
-        let anew = subject.random.below(ANEW_ONE_IN) == 0;
-        take_in(&mut report, &life)?;
-        if report.is_whole() && (anew || subject.random.below(VERIFY_ONE_IN) == 0) {
-            report.verify(&subject.dir);
-        }
-        if report.is_whole() && anew {
-            end(&mut report, &mut subject)?;
-            if report.is_whole() {
-                fs::remove_dir_all(&subject.dir).map_err(Failure::Output)?;
-                report.directories += 1;
-                subject.begin_anew(store(report.directories));
-            }
-        }
-        report.seconds = began.elapsed().as_secs_f64();
-        bar.set_position(report.kills());
-        bar.set_message(report.progress());
-    }
-    if report.is_whole() {
-        end(&mut report, &mut subject)?;
-    }
+    let run = Run {
+        dir,
+        kills: kills.into(),
+        time: wanted.seconds.map_or(Duration::MAX, Duration::from_secs),
+        report: Mutex::new(Report::new(dir, wanted)),
+        stopped: AtomicBool::new(false),
+        bar: &bar,
+    };
+    let ended = thread::scope(|scope| {
+        let lanes: Vec<_> = (0..LANES.min(kills.into()))
+            .map(|lane| {
+                let seed = wanted.seed.wrapping_mul(LANES).wrapping_add(lane);
+                let subject = Subject::new(exe.clone(), dir.join("none"), wanted.threads, seed);
+                let run = &run;
+                scope.spawn(move || run.lane(lane, subject))
+            })
+            .collect();
+        let panicked = || Err(Failure::Check("a thread of this command panicked".to_owned()));
+        let ended = lanes.into_iter().map(|lane| lane.join().unwrap_or_else(|_| panicked()));
+        ended.fold(Ok(()), |one, other| one.and(other))
+    });
     bar.finish_and_clear();
-    report.seconds = began.elapsed().as_secs_f64();
+    ended?;
+    let report = run.report.into_inner();
     report.print(format)?;
     if !report.is_whole() {
-        return Err(Failure::Violation(report.verdict(&subject.dir)));
+        return Err(Failure::Violation(report.verdict()));
     }
     fs::remove_dir_all(dir).map_err(Failure::Output)?;
     match report.too_little(kills) {
@@ -77,26 +80,83 @@ pub(super) fn torture(format: Format, kills: u32, wanted: &Torture) -> Outcome {
     }
 }
 
-/// Checks what the last kill left, and that a store which was shut down is sound.
-fn end(report: &mut Report, subject: &mut Subject) -> Result<(), Failure> {
-    let life = subject.live_in_peace().map_err(Failure::Check)?;
-    take_in(report, &life)?;
-    report.verify(&subject.dir);
-    Ok(())
+/// What the lanes share.
+struct Run<'a> {
+    dir: &'a Path,
+    kills: u64,
+    time: Duration,
+    report: Mutex<Report>,
+    /// Set by the lane that failed.
+    stopped: AtomicBool,
+    bar: &'a ProgressBar,
 }
 
-/// A disk that is full or fails is no broken promise, but ends the run.
-fn take_in(report: &mut Report, life: &Life) -> Result<(), Failure> {
-    report.add(life);
-    match &life.failure {
-        Some(why) if why.starts_with("io ") || why.starts_with("disk_full ") => {
-            Err(Failure::Check(format!("the working process failed: {why}")))
+impl Run<'_> {
+    /// Kills on one directory after the other, until there were enough kills of all lanes.
+    fn lane(&self, lane: u64, mut subject: Subject) -> Result<(), Failure> {
+        let worked = (1..).try_for_each(|number| {
+            if self.is_over() {
+                return Err(None);
+            }
+            subject.begin_anew(self.dir.join(format!("store-{lane}-{number}")));
+            self.on_one_directory(&mut subject).map_err(Some)
+        });
+        match worked {
+            Err(Some(failure)) => {
+                self.stopped.store(true, Ordering::Relaxed);
+                Err(failure)
+            }
+            _ => Ok(()),
         }
-        Some(why) => {
-            report.violations.push(format!("the working process failed: {why}"));
-            Ok(())
+    }
+
+    fn on_one_directory(&self, subject: &mut Subject) -> Result<(), Failure> {
+        self.report.lock().directories += 1;
+        while !self.is_over() && subject.random.below(ANEW_ONE_IN) > 0 {
+            // The process is killed at its instant in any case; here nothing else breaks.
+            let life = subject.live(|| Ok(())).map_err(Failure::Check)?;
+            let verify = subject.random.below(VERIFY_ONE_IN) == 0;
+            self.take_in(subject, &life, verify)?;
         }
-        None => Ok(()),
+        if !self.report.lock().is_whole() {
+            return Ok(());
+        }
+        // What the last kill left is checked too, and a store that was shut down is sound.
+        let life = subject.live_in_peace().map_err(Failure::Check)?;
+        self.take_in(subject, &life, true)?;
+        if self.report.lock().is_whole() {
+            fs::remove_dir_all(&subject.dir).map_err(Failure::Output)?;
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        let report = self.report.lock();
+        let is_over = report.kills() >= self.kills || report.began.elapsed() >= self.time;
+        is_over || !report.is_whole() || self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// A disk that is full or fails is no broken promise, but ends the run.
+    fn take_in(&self, subject: &Subject, life: &Life, verify: bool) -> Result<(), Failure> {
+        let mut problems: Vec<String> =
+            life.problems.iter().chain(&life.seen.problems).cloned().collect();
+        match &life.failure {
+            Some(why) if why.starts_with("io ") || why.starts_with("disk_full ") => {
+                return Err(Failure::Check(format!("the working process failed: {why}")));
+            }
+            Some(why) => problems.push(format!("the working process failed: {why}")),
+            None => {}
+        }
+        if verify && problems.is_empty() {
+            problems.extend(report::verify(&subject.dir));
+        }
+        let mut report = self.report.lock();
+        report.add(life);
+        report.verified += u64::from(verify);
+        report.violated(&subject.dir, problems);
+        self.bar.set_position(report.kills());
+        self.bar.set_message(report.progress());
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! A disk that says it flushed and did not. With it a power cut loses acknowledged writes, and a test
 //! of power cuts shows that it would notice.
 //!
-//! Only the hidden working process uses it, and only if `WALDEN_TORTURE_LIAR` is set.
+//! Only the hidden working process uses it, and only if `WALDEN_TORTURE_LIAR` is `flushes`.
 
 use std::io;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! What a run of kills tells at its end, for people or as one object.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ pub(super) struct Report {
     disk: String,
     seed: u64,
     threads: u16,
-    pub(super) seconds: f64,
+    pub(super) began: Instant,
     pub(super) directories: u64,
     /// Kills by where they fell.
     broken: [u64; 3],
@@ -26,8 +27,10 @@ pub(super) struct Report {
     landed: u64,
     openings: u64,
     files: u64,
-    verified: u64,
-    pub(super) violations: Vec<String>,
+    pub(super) verified: u64,
+    violations: Vec<String>,
+    /// The directory of the first of them.
+    kept: Option<PathBuf>,
 }
 
 impl Report {
@@ -36,7 +39,7 @@ impl Report {
             disk: disk_of(dir),
             seed: wanted.seed,
             threads: wanted.threads,
-            seconds: 0.0,
+            began: Instant::now(),
             directories: 0,
             broken: [0; 3],
             acknowledged: 0,
@@ -46,6 +49,7 @@ impl Report {
             files: 0,
             verified: 0,
             violations: Vec::new(),
+            kept: None,
         }
     }
 
@@ -65,22 +69,15 @@ impl Report {
             self.landed += settled.checked.landed.len() as u64;
         }
         self.files += life.seen.files;
-        self.violations.extend(life.problems.iter().chain(&life.seen.problems).cloned());
     }
 
-    /// Has every byte of a directory checked that nobody has open.
-    pub(super) fn verify(&mut self, dir: &Path) {
-        self.verified += 1;
-        match walden::verify(dir) {
-            Ok(verified) if verified.ok => {}
-            // It was killed before it made the directory.
-            Err(walden::Error::NotFound { .. }) if !dir.exists() => {}
-            Ok(verified) => {
-                let found = verified.problems.iter().filter(|found| !found.kind.is_harmless());
-                self.violations.extend(found.map(|found| format!("verify: {found}")));
-            }
-            Err(error) => self.violations.push(format!("verify: {error}")),
+    /// Takes in what was found wrong in a directory.
+    pub(super) fn violated(&mut self, dir: &Path, problems: Vec<String>) {
+        if !problems.is_empty() {
+            self.kept.get_or_insert_with(|| dir.to_owned());
         }
+        let shown = dir.display();
+        self.violations.extend(problems.iter().map(|problem| format!("{shown}: {problem}")));
     }
 
     pub(super) fn kills(&self) -> u64 {
@@ -91,9 +88,13 @@ impl Report {
         self.violations.is_empty()
     }
 
+    fn seconds(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     fn kills_per_second(&self) -> f64 {
-        self.kills() as f64 / self.seconds.max(1e-3)
+        self.kills() as f64 / self.seconds().max(1e-3)
     }
 
     /// What stands beside the bar.
@@ -121,10 +122,12 @@ impl Report {
     }
 
     /// What was broken, in one line.
-    pub(super) fn verdict(&self, dir: &Path) -> String {
+    pub(super) fn verdict(&self) -> String {
         let first = self.violations.first().map_or("", String::as_str);
-        let (kills, seed, dir) = (self.kills(), self.seed, dir.display());
-        format!("a promise was broken after {kills} kills of seed {seed}: {first}; {dir} is kept")
+        let (kills, seed) = (self.kills(), self.seed);
+        let kept = self.kept.as_deref().map(|dir| format!("; {} is kept", dir.display()));
+        let kept = kept.unwrap_or_default();
+        format!("a promise was broken after {kills} kills of seed {seed}: {first}{kept}")
     }
 
     pub(super) fn print(&self, format: Format) -> std::io::Result<()> {
@@ -151,7 +154,7 @@ impl Report {
             "directories": self.directories,
             "threads": self.threads,
             "seed": self.seed,
-            "seconds": self.seconds,
+            "seconds": self.seconds(),
             "kills_per_second": self.kills_per_second(),
             "disk": self.disk,
             "violations": self.violations,
@@ -165,7 +168,7 @@ impl Report {
                 "{} kills in {:.0} s ({:.1} a second): {opening} while it opened, {work} while {} \
                  threads wrote, {shutdown} while it shut down.",
                 thousands(self.kills()),
-                self.seconds,
+                self.seconds(),
                 self.kills_per_second(),
                 self.threads,
             ),
@@ -189,6 +192,20 @@ impl Report {
         let shown = self.violations.iter().take(VIOLATIONS_SHOWN);
         lines.extend(shown.map(|violation| format!("  VIOLATION: {violation}")));
         lines
+    }
+}
+
+/// What is wrong in a directory that nobody has open, down to its last byte.
+pub(super) fn verify(dir: &Path) -> Vec<String> {
+    match walden::verify(dir) {
+        Ok(verified) if verified.ok => Vec::new(),
+        // It was killed before it made the directory.
+        Err(walden::Error::NotFound { .. }) if !dir.exists() => Vec::new(),
+        Ok(verified) => {
+            let found = verified.problems.iter().filter(|found| !found.kind.is_harmless());
+            found.map(|found| format!("verify: {found}")).collect()
+        }
+        Err(error) => vec![format!("verify: {error}")],
     }
 }
 

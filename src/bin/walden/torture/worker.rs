@@ -29,6 +29,11 @@ use crate::random::Random;
 
 /// Tasks of each agent; it has one session besides, and that session's log.
 const TASKS: u64 = 3;
+/// Of a hundred transactions, how many wait for the disk. Where others wait at the same time, a buffered
+/// one is flushed with them; so that some are not, this differs between processes.
+const SYNC_PERCENT: [u64; 3] = [67, 5, 95];
+/// One of so many acknowledgements is a lie, of an agent that lies.
+const LIES_ONE_IN: u64 = 20;
 /// Entries of a task's logs, and lines of a session's, after which they begin anew.
 const ENTRIES_MAX: usize = 8;
 
@@ -66,12 +71,17 @@ fn open(dir: &Path) -> Result<Store> {
         ..Options::default()
     };
     let builder = Store::builder(dir).options(options);
-    if std::env::var_os("WALDEN_TORTURE_LIAR").is_none() {
+    if !lies_about("flushes") {
         return builder.open();
     }
     let shown = dir.display().to_string();
     let fs = RealFs::create(dir).map_err(|error| Error::io("open", shown, error))?;
     builder.fs(Arc::new(LyingFs(fs))).open()
+}
+
+/// Whether this process is to break a promise on purpose, so that it can be seen that it is noticed.
+fn lies_about(what: &str) -> bool {
+    std::env::var_os("WALDEN_TORTURE_LIAR").is_some_and(|about| about == what)
 }
 
 fn say(lines: &str) -> io::Result<()> {
@@ -116,6 +126,9 @@ fn agents(
     found: &Map<String, Value>,
 ) -> std::result::Result<(), Failure> {
     let left = AtomicU64::new(steps);
+    let drawn = Random::new(seed).below(SYNC_PERCENT.len() as u64);
+    let sync_percent =
+        SYNC_PERCENT.get(usize::try_from(drawn).unwrap_or(0)).copied().unwrap_or(100);
     thread::scope(|scope| {
         let running: Vec<_> = (0..threads)
             .map(|number| {
@@ -125,6 +138,8 @@ fn agents(
                     random: Random::new(seed.wrapping_mul(1 << 20).wrapping_add(number.into())),
                     mark: format!("{seed}.{number}"),
                     marks: 0,
+                    sync_percent,
+                    lies: lies_about("acknowledgements"),
                     lengths: lengths(number, found),
                 };
                 let left = &left;
@@ -163,6 +178,9 @@ struct Agent<'a> {
     /// What no other agent of any process writes.
     mark: String,
     marks: u64,
+    sync_percent: u64,
+    /// Whether it acknowledges now and then what it did not write.
+    lies: bool,
     lengths: BTreeMap<String, usize>,
 }
 
@@ -172,13 +190,15 @@ impl Agent<'_> {
         while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
             let step = if self.random.below(10) == 0 { self.output() } else { self.writes() };
             say(&format!("try {} {}\n", self.number, Value::Array(step.clone())))?;
-            let durability = match self.random.below(3) {
-                0 => Durability::Buffered,
-                _ => Durability::Sync,
-            };
-            let lsn = submit(self.store, durability, &step)?;
+            let is_sync = self.random.below(100) < self.sync_percent;
+            let durability = if is_sync { Durability::Sync } else { Durability::Buffered };
             let is_output = step.iter().any(|write| write.get("name").is_some());
-            let word = if durability == Durability::Sync || is_output { "ack" } else { "buf" };
+            let lsn = if self.lies && !is_output && self.random.below(LIES_ONE_IN) == 0 {
+                self.store.view().lsn()
+            } else {
+                submit(self.store, durability, &step)?
+            };
+            let word = if is_sync || is_output { "ack" } else { "buf" };
             say(&format!("{word} {} {lsn}\n", self.number))?;
         }
         Ok(())
@@ -198,7 +218,8 @@ impl Agent<'_> {
 
     fn write(&mut self, document: u64) -> Value {
         let is_task = document < TASKS;
-        let (kind, what) = if is_task { ("task", document.to_string()) } else { ("session", "s".to_owned()) };
+        let (kind, what) =
+            if is_task { ("task", document.to_string()) } else { ("session", "s".to_owned()) };
         let id = format!("{kind}-{}-{what}", self.number);
         let mark = self.next_mark();
         let drawn = self.random.below(10);
