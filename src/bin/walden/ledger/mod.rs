@@ -226,7 +226,6 @@ impl Ledger {
         let (ledger, settled) = best.ok_or("nothing to compare with")?;
         *self = ledger;
         self.settle(&settled.checked.landed);
-        self.durable = self.lsn;
         Ok(settled)
     }
 }

@@ -25,7 +25,8 @@ use crate::progress;
 const DIR: &str = "walden-torture";
 const MARKER: &str = "README.txt";
 const MARKER_TEXT: &str = "\
-This directory was made by `walden torture`, which removes it unless a promise was broken.
+This directory was made by `walden torture`, which removes it unless a promise was broken. The next
+`walden torture` begins it anew: move it away if you want to keep it.
 
 store-*/   what was left when the last process was killed
 ";

@@ -125,7 +125,10 @@ impl Report {
     pub(super) fn verdict(&self) -> String {
         let first = self.violations.first().map_or("", String::as_str);
         let (kills, seed) = (self.kills(), self.seed);
-        let kept = self.kept.as_deref().map(|dir| format!("; {} is kept", dir.display()));
+        let kept = self
+            .kept
+            .as_deref()
+            .map(|dir| format!("; {} is kept until the next run", dir.display()));
         let kept = kept.unwrap_or_default();
         format!("a promise was broken after {kills} kills of seed {seed}: {first}{kept}")
     }

@@ -31,7 +31,7 @@ use crate::random::Random;
 const TASKS: u64 = 3;
 /// Of a hundred transactions, how many wait for the disk. Where others wait at the same time, a buffered
 /// one is flushed with them; so that some are not, this differs between processes.
-const SYNC_PERCENT: [u64; 3] = [67, 5, 95];
+const SYNC_PERCENT: [u64; 3] = [67, 1, 95];
 /// One of so many acknowledgements is a lie, of an agent that lies.
 const LIES_ONE_IN: u64 = 20;
 /// Entries of a task's logs, and lines of a session's, after which they begin anew.
@@ -65,7 +65,7 @@ fn open(dir: &Path) -> Result<Store> {
         backups_hourly: 0,
         backups_daily: 0,
         buffered_bytes_max: 64 << 10,
-        buffered_age_max: Duration::from_millis(20),
+        buffered_age_max: Duration::from_millis(100),
         witness_after: Duration::from_millis(5),
         log: LogOptions { segment_bytes_min: 32 << 10, segment_bytes_max: 128 << 10 },
         ..Options::default()
@@ -188,17 +188,18 @@ impl Agent<'_> {
     fn run(&mut self, left: &AtomicU64) -> std::result::Result<(), Failure> {
         let take = |left: u64| left.checked_sub(1);
         while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
-            let step = if self.random.below(10) == 0 { self.output() } else { self.writes() };
-            say(&format!("try {} {}\n", self.number, Value::Array(step.clone())))?;
             let is_sync = self.random.below(100) < self.sync_percent;
+            // Outputs are always flushed.
+            let is_output = is_sync && self.random.below(8) == 0;
+            let step = if is_output { self.output() } else { self.writes() };
+            say(&format!("try {} {}\n", self.number, Value::Array(step.clone())))?;
             let durability = if is_sync { Durability::Sync } else { Durability::Buffered };
-            let is_output = step.iter().any(|write| write.get("name").is_some());
             let lsn = if self.lies && !is_output && self.random.below(LIES_ONE_IN) == 0 {
                 self.store.view().lsn()
             } else {
                 submit(self.store, durability, &step)?
             };
-            let word = if is_sync || is_output { "ack" } else { "buf" };
+            let word = if is_sync { "ack" } else { "buf" };
             say(&format!("{word} {} {lsn}\n", self.number))?;
         }
         Ok(())
