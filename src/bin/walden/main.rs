@@ -64,7 +64,7 @@ fn run(args: Args) -> Outcome {
         Verb::Torture(wanted) => torture::torture(format, &wanted),
         Verb::DemoWorker { store, agents, seed } => demo::worker::work(&store, agents, seed),
         Verb::TortureWorker { store, threads, seed, steps } => {
-            torture::worker::work(&store, threads, seed, steps)
+            Ok(torture::worker::work(&store, threads, seed, steps))
         }
     }
 }

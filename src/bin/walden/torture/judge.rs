@@ -24,7 +24,8 @@ pub(crate) fn look(dir: &Path) -> Seen {
     let mut seen = Seen::default();
     for sub in ["", "tasks", "sessions"] {
         for name in names(&dir.join(sub)) {
-            if name.ends_with(".json") && !name.starts_with('.') {
+            let is_json = Path::new(&name).extension().is_some_and(|ending| ending == "json");
+            if is_json && !name.starts_with('.') {
                 seen.look_at(&dir.join(sub).join(&name), sub.is_empty());
             }
         }

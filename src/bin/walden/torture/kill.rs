@@ -65,7 +65,8 @@ pub(super) fn torture(format: Format, kills: u32, wanted: &Torture) -> Outcome {
             .collect();
         let panicked = || Err(Failure::Check("a thread of this command panicked".to_owned()));
         let ended = lanes.into_iter().map(|lane| lane.join().unwrap_or_else(|_| panicked()));
-        ended.fold(Ok(()), |one, other| one.and(other))
+        // All are waited for; the first failure is told.
+        ended.collect::<Vec<_>>().into_iter().collect::<Result<(), Failure>>()
     });
     bar.finish_and_clear();
     ended?;
@@ -154,7 +155,7 @@ impl Run<'_> {
         let mut report = self.report.lock();
         report.add(life);
         report.verified += u64::from(verify);
-        report.violated(&subject.dir, problems);
+        report.violated(&subject.dir, &problems);
         self.bar.set_position(report.kills());
         self.bar.set_message(report.progress());
         Ok(())

@@ -72,7 +72,7 @@ impl Report {
     }
 
     /// Takes in what was found wrong in a directory.
-    pub(super) fn violated(&mut self, dir: &Path, problems: Vec<String>) {
+    pub(super) fn violated(&mut self, dir: &Path, problems: &[String]) {
         if !problems.is_empty() {
             self.kept.get_or_insert_with(|| dir.to_owned());
         }

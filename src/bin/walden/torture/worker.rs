@@ -24,7 +24,7 @@ use walden::wal::LogOptions;
 use walden::{Collection, Durability, Error, Lsn, Options, Result, Store};
 
 use super::liar::LyingFs;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Failure;
 use crate::random::Random;
 
 /// Tasks of each agent; it has one session besides, and that session's log.
@@ -38,7 +38,7 @@ const LIES_ONE_IN: u64 = 20;
 const ENTRIES_MAX: usize = 8;
 
 /// Works until it is broken, or until so many transactions were made.
-pub(crate) fn work(dir: &Path, threads: u16, seed: u64, steps: u64) -> Outcome {
+pub(crate) fn work(dir: &Path, threads: u16, seed: u64, steps: u64) -> ExitCode {
     let worked = say("opening\n").map_err(Failure::from).and_then(|()| {
         let store = open(dir)?;
         let found = found(dir, &store)?;
@@ -53,7 +53,7 @@ pub(crate) fn work(dir: &Path, threads: u16, seed: u64, steps: u64) -> Outcome {
         let _ = say(&format!("fail {} {failure}\n", failure.kind_and_code().0));
         std::process::exit(1);
     }
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }
 
 fn open(dir: &Path) -> Result<Store> {
