@@ -8,9 +8,13 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// `FS_IOC_SHUTDOWN`, the same on ext4 and xfs.
 const SHUTDOWN: libc::c_ulong = 0x8004_587d;
+
+/// So often a busy place is tried again, 5 ms apart.
+const UNMOUNT_TRIES_MAX: u32 = 1000;
 
 /// What the file system still may do when the power goes.
 #[derive(Clone, Copy, Debug)]
@@ -60,8 +64,18 @@ impl Disk {
         run("mount", &[&self.device, path_text(&self.place())?]).map(|_| ())
     }
 
+    /// A process that another test is just starting has all descriptors of this one until it is the
+    /// program that it is to be; so a busy place is tried again.
     pub(crate) fn unmount(&self) -> Result<(), String> {
-        run("umount", &[path_text(&self.place())?]).map(|_| ())
+        let place = self.place();
+        let mut tries = 0;
+        loop {
+            match run("umount", &[path_text(&place)?]) {
+                Err(why) if why.contains("busy") && tries < UNMOUNT_TRIES_MAX => tries += 1,
+                other => return other.map(|_| ()),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[allow(unsafe_code, reason = "the call has no safe wrapper")]
