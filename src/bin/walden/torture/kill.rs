@@ -5,6 +5,7 @@
 //! removes what it made.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +45,8 @@ pub(super) fn torture(format: Format, kills: u32, wanted: &Torture) -> Outcome {
     let dir = Path::new(DIR);
     host::claim_dir(dir, MARKER, MARKER_TEXT, &[])?;
     remove_stores(dir)?;
-    let exe = std::env::current_exe().map_err(Failure::Output)?;
+    let exe = std::env::current_exe()
+        .map_err(|error| failed("find", Path::new("this program"), error))?;
     let bar = progress::bar(kills as usize, "kills");
     let run = Run {
         dir,
@@ -69,13 +71,15 @@ pub(super) fn torture(format: Format, kills: u32, wanted: &Torture) -> Outcome {
         ended.collect::<Vec<_>>().into_iter().collect::<Result<(), Failure>>()
     });
     bar.finish_and_clear();
-    ended?;
     let report = run.report.into_inner();
+    if report.is_whole() {
+        ended?;
+    }
     report.print(format)?;
     if !report.is_whole() {
         return Err(Failure::Violation(report.verdict()));
     }
-    fs::remove_dir_all(dir).map_err(Failure::Output)?;
+    remove(dir)?;
     match report.too_little(kills) {
         Some(why) => Err(Failure::Check(why)),
         None => Ok(ExitCode::SUCCESS),
@@ -96,20 +100,14 @@ struct Run<'a> {
 impl Run<'_> {
     /// Kills on one directory after the other, until there were enough kills of all lanes.
     fn lane(&self, lane: u64, mut subject: Subject) -> Result<(), Failure> {
-        let worked = (1..).try_for_each(|number| {
-            if self.is_over() {
-                return Err(None);
-            }
+        let mut number = 0;
+        while !self.is_over() {
+            number += 1;
             subject.begin_anew(self.dir.join(format!("store-{lane}-{number}")));
-            self.on_one_directory(&mut subject).map_err(Some)
-        });
-        match worked {
-            Err(Some(failure)) => {
-                self.stopped.store(true, Ordering::Relaxed);
-                Err(failure)
-            }
-            _ => Ok(()),
+            let worked = self.on_one_directory(&mut subject);
+            worked.inspect_err(|_| self.stopped.store(true, Ordering::Relaxed))?;
         }
+        Ok(())
     }
 
     fn on_one_directory(&self, subject: &mut Subject) -> Result<(), Failure> {
@@ -127,7 +125,7 @@ impl Run<'_> {
         let life = subject.live_in_peace().map_err(Failure::Check)?;
         self.take_in(subject, &life, true)?;
         if self.report.lock().is_whole() {
-            fs::remove_dir_all(&subject.dir).map_err(Failure::Output)?;
+            remove(&subject.dir)?;
         }
         Ok(())
     }
@@ -164,12 +162,19 @@ impl Run<'_> {
 
 /// Removes what an earlier run left.
 fn remove_stores(dir: &Path) -> Result<(), Failure> {
-    let failed = |error| Failure::Store(Error::io("remove", dir.display().to_string(), error));
-    for entry in fs::read_dir(dir).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
+    for entry in fs::read_dir(dir).map_err(|error| failed("list", dir, error))? {
+        let entry = entry.map_err(|error| failed("list", dir, error))?;
         if entry.file_name().to_string_lossy().starts_with("store-") {
-            fs::remove_dir_all(entry.path()).map_err(failed)?;
+            remove(&entry.path())?;
         }
     }
     Ok(())
+}
+
+fn remove(dir: &Path) -> Result<(), Failure> {
+    fs::remove_dir_all(dir).map_err(|error| failed("remove", dir, error))
+}
+
+fn failed(action: &'static str, path: &Path, error: io::Error) -> Failure {
+    Failure::Store(Error::io(action, path.display().to_string(), error))
 }
