@@ -19,4 +19,5 @@ mod real_damage;
 mod real_data;
 mod replay;
 mod support;
+mod torture;
 mod verbs;

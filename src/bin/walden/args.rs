@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use walden::Collection;
 
 const AFTER_HELP: &str = "\
@@ -42,6 +42,18 @@ bytes, verdict, why.
 
 A verdict is stands (part of the log), void (says nothing, or nothing any more), foreign (another \
 store's), torn (cut by a crash, nothing durable is missing) or corrupt.";
+
+const TORTURE_ABOUT: &str = "\
+Break a busy store in ./walden-torture again and again, and check every acknowledged write.
+
+With --kill a process works on the store with many threads (puts, patches, appends, deletes, \
+transactions, outputs, flushed and buffered; checkpoints, backups and rotations all the time) and \
+says what was acknowledged; it is killed with SIGKILL at a random instant, and the next one opens \
+what is left. What it finds is held against the record of what was acknowledged, every JSON file is \
+parsed, and the directory is verified.
+
+It ends at the first violation with exit code 5, and leaves the directory; else it removes it. A run \
+in which too little happened fails.";
 
 /// Keeps the state of coding agents and job queues: crash-safe, and at rest as plain JSON.
 #[derive(Debug, Parser)]
@@ -98,6 +110,31 @@ pub(crate) enum Verb {
     },
     #[command(hide = true)]
     DemoWorker { store: PathBuf, agents: u16, seed: u64 },
+    /// Break a busy store in ./walden-torture again and again, and check every acknowledged write
+    #[command(long_about = TORTURE_ABOUT)]
+    Torture(Torture),
+    #[command(hide = true)]
+    TortureWorker { store: PathBuf, threads: u16, seed: u64, steps: u64 },
+}
+
+/// How a store is tortured.
+#[derive(Debug, clap::Args)]
+#[command(group(ArgGroup::new("way").required(true)))]
+pub(crate) struct Torture {
+    /// Kill its process so many times, on this disk: while it opens, works and shuts down
+    #[arg(long, group = "way", value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) kill: Option<u32>,
+    /// Stop after so many seconds in any case
+    #[arg(long, value_name = "S")]
+    pub(crate) seconds: Option<u64>,
+    /// What is written and when it breaks are drawn from this; what a machine makes of it differs
+    #[arg(long, value_name = "X", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Threads that write at the same time
+    #[arg(long, value_name = "T", default_value_t = 8,
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) threads: u16,
 }
 
 /// What is done to the store in the directory.

@@ -7,8 +7,6 @@
 //!
 //! It must never touch a directory that it did not make.
 
-mod check;
-mod ledger;
 mod live;
 mod report;
 mod round;
@@ -26,8 +24,8 @@ use walden::{Collection, Error, Store, View};
 use crate::args::Format;
 use crate::failure::{Failure, Outcome};
 use crate::host;
-use check::{Checked, check};
-use ledger::Ledger;
+use crate::ledger::Ledger;
+use crate::ledger::check::{Checked, check};
 use live::Live;
 use report::{Kill, Report, Tampering};
 
@@ -146,10 +144,8 @@ fn open_and_check(dir: &Path, ledger: &mut Ledger) -> Result<(Kill, Store), Fail
 
 /// Checks, and takes what was in flight and landed into the ledger.
 fn settle(view: &View, ledger: &mut Ledger) -> Result<Checked, Failure> {
-    ledger.fold().map_err(Failure::Check)?;
-    let checked = check(ledger, &tasks_of(view)?, view.lsn());
-    ledger.settle(&checked.landed);
-    Ok(checked)
+    let settled = ledger.settle_after_kill(&tasks_of(view)?, view.lsn());
+    settled.map(|settled| settled.checked).map_err(Failure::Check)
 }
 
 fn tasks_of(view: &View) -> Result<BTreeMap<String, Value>, Failure> {

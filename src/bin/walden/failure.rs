@@ -28,6 +28,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// Something was found not to be as it must be.
     Check(String),
+    /// The store broke a promise.
+    Violation(String),
 }
 
 impl From<Error> for Failure {
@@ -48,7 +50,7 @@ impl fmt::Display for Failure {
             Failure::Store(error) => error.fmt(f),
             Failure::At(place, error) => write!(f, "{place}: {error}"),
             Failure::Output(error) => write!(f, "cannot write the output: {error}"),
-            Failure::Usage(why) | Failure::Check(why) => f.write_str(why),
+            Failure::Usage(why) | Failure::Check(why) | Failure::Violation(why) => f.write_str(why),
         }
     }
 }
@@ -71,12 +73,14 @@ impl Failure {
         ExitCode::from(code)
     }
 
-    fn kind_and_code(&self) -> (&'static str, u8) {
+    /// The name that programs are told, and the exit code.
+    pub(crate) fn kind_and_code(&self) -> (&'static str, u8) {
         match self {
             Failure::Store(error) | Failure::At(_, error) => of_store(error),
             Failure::Output(_) => ("output", 1),
             Failure::Usage(_) => ("usage", 2),
             Failure::Check(_) => ("check", 1),
+            Failure::Violation(_) => ("violation", 5),
         }
     }
 }

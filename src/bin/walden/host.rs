@@ -1,5 +1,5 @@
 //! The files outside the store that a command is given or makes: the only place of the command that
-//! touches the file system by itself.
+//! touches the file system by itself, but for `torture`, which looks at a store from outside.
 //!
 //! Invariants: input is bounded before memory is taken for it, and is text; a file that is written
 //! appears as a whole or not at all; nothing is removed but what its caller made.
@@ -109,8 +109,8 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(parent.unwrap_or(Path::new(".")))?.sync_all() } else { Ok(()) }
 }
 
-/// Makes the directory of the demonstration, empty but for its marker, or finds it as an earlier
-/// demonstration left it. A directory without the marker is somebody else's.
+/// Makes the directory of a verb that needs its own, empty but for its marker, or finds it as an
+/// earlier run left it. A directory without the marker is somebody else's.
 pub(crate) fn claim_dir(dir: &Path, marker: &str, text: &str, made: &[PathBuf]) -> Result<()> {
     let failed = |action, path: &Path, error| Error::io(action, path.display().to_string(), error);
     let marker = dir.join(marker);
@@ -121,7 +121,7 @@ pub(crate) fn claim_dir(dir: &Path, marker: &str, text: &str, made: &[PathBuf]) 
             let first_line = |text: &str| text.lines().next().map(str::to_owned);
             let found = fs::read_to_string(&marker).ok().and_then(|found| first_line(&found));
             if !is_dir || found != first_line(text) {
-                let why = "it exists and was not made by this demonstration; move it away first";
+                let why = "it exists and was not made by this command; move it away first";
                 let what = dir.display().to_string();
                 return Err(Error::Conflict { what, why: why.to_owned() });
             }

@@ -10,12 +10,15 @@ mod documents;
 mod failure;
 mod host;
 mod inspect;
+mod ledger;
 mod lines;
 mod output;
 mod progress;
+mod random;
 mod replay;
 mod restore;
 mod shell;
+mod torture;
 mod trace;
 mod transfer;
 mod wal;
@@ -53,8 +56,16 @@ fn run(args: Args) -> Outcome {
             let why = "demo always works in ./walden-demo; leave --dir away";
             Err(Failure::Usage(why.to_owned()))
         }
+        Verb::Torture(_) if dir.is_some() => {
+            let why = "torture always works in ./walden-torture; leave --dir away";
+            Err(Failure::Usage(why.to_owned()))
+        }
         Verb::Demo { seconds, agents } => demo::demo(format, seconds, agents),
+        Verb::Torture(wanted) => torture::torture(format, &wanted),
         Verb::DemoWorker { store, agents, seed } => demo::worker::work(&store, agents, seed),
+        Verb::TortureWorker { store, threads, seed, steps } => {
+            Ok(torture::worker::work(&store, threads, seed, steps))
+        }
     }
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::check::Checked;
 use super::live::whole;
 use super::round::Figures;
 use crate::args::Format;
+use crate::ledger::check::Checked;
 use crate::output::{self, thousands};
 
 /// Most problems that are listed.

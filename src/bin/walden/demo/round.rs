@@ -3,7 +3,6 @@
 //! The process is killed from outside while it works; what it had said by then is read to the end,
 //! and a last line without its end counts as not said.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
@@ -11,11 +10,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde::Deserialize;
-use walden::Lsn;
 
-use super::ledger::Ledger;
 use super::live::Live;
 use crate::failure::Failure;
+use crate::ledger::{Ledger, read_lines};
 
 const TICK: Duration = Duration::from_millis(100);
 /// Longest time until a worker that was started says something.
@@ -134,45 +132,28 @@ fn watch(
 
 /// Reads what the process says, to the end.
 fn listen(pipe: ChildStdout, heard: &Mutex<Heard<'_>>) {
-    let mut pipe = BufReader::with_capacity(1 << 20, pipe);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let whole = pipe.read_until(b'\n', &mut line).is_ok() && line.pop() == Some(b'\n');
-        if !whole {
-            return;
-        }
+    read_lines(pipe, |line| {
         let mut heard = heard.lock();
-        if let Err(why) = hear(&mut heard, &String::from_utf8_lossy(&line)) {
+        if let Err(why) = hear(&mut heard, line) {
             heard.failure.get_or_insert(why);
         }
-    }
+    });
 }
 
 fn hear(heard: &mut Heard<'_>, line: &str) -> Result<(), String> {
+    if heard.ledger.hear(line)? {
+        heard.figures.commits += u64::from(line.starts_with("ack "));
+        return Ok(());
+    }
     let strange = || format!("it said {line:?}");
-    let (word, rest) = line.split_once(' ').ok_or_else(strange)?;
-    let agent_and = || {
-        let (agent, rest) = rest.split_once(' ').ok_or_else(strange)?;
-        Ok::<_, String>((agent.parse::<u16>().map_err(|_| strange())?, rest))
-    };
-    match word {
-        "try" => {
-            let (agent, step) = agent_and()?;
-            heard.ledger.announce(agent, step)
-        }
-        "ack" => {
-            let (agent, lsn) = agent_and()?;
-            heard.figures.commits += 1;
-            heard.ledger.acknowledge(agent, Lsn(lsn.parse().map_err(|_| strange())?))
-        }
-        "figures" => {
+    match line.split_once(' ') {
+        Some(("figures", rest)) => {
             let commits = heard.figures.commits;
             heard.figures = serde_json::from_str(rest).map_err(|_| strange())?;
             heard.figures.commits = commits;
             Ok(())
         }
-        "fail" => Err(rest.to_owned()),
+        Some(("fail", why)) => Err(why.to_owned()),
         _ => Err(strange()),
     }
 }

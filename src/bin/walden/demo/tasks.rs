@@ -6,6 +6,8 @@
 use serde_json::{Value, json};
 use walden::{Clock, LogEntry, SystemClock, Task, TaskStatus};
 
+use crate::random::Random;
+
 const VERBS: [&str; 8] = [
     "Add retries to",
     "Fix the flaky test of",
@@ -62,29 +64,20 @@ const ERRORS: [&str; 3] = [
     "the dependency has no release with the fix yet",
 ];
 
-/// A small generator of random numbers (`SplitMix64` by Sebastiano Vigna).
 #[derive(Debug)]
 pub(super) struct Author {
-    state: u64,
+    random: Random,
     clock: SystemClock,
 }
 
 impl Author {
     pub(super) fn new(seed: u64) -> Self {
-        Author { state: seed, clock: SystemClock::default() }
-    }
-
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        Author { random: Random::new(seed), clock: SystemClock::default() }
     }
 
     /// A number below `limit`, which must not be 0.
     pub(super) fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
+        self.random.below(limit)
     }
 
     fn one_of(&mut self, texts: &[&'static str]) -> &'static str {

@@ -1,6 +1,6 @@
-//! The check: every task of the store against the ledger, field by field.
+//! The check: every document of the store against the ledger, field by field.
 //!
-//! A pure function, so that it can be shown to fail. Each task must be exactly as its acknowledged
+//! A pure function, so that it can be shown to fail. Each document must be exactly as its acknowledged
 //! writes left it; a transaction in flight at the kill must be there whole or not at all; and
 //! nothing may be there that nobody wrote.
 
@@ -9,31 +9,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use walden::Lsn;
 
-use super::ledger::{Known, Ledger, Step};
+use super::{Known, Ledger, Step};
 
-type Tasks = BTreeMap<String, Value>;
+/// What was found: every document, by the names that the ledger uses.
+pub(crate) type Found = BTreeMap<String, Value>;
 
 /// What the check found.
 #[derive(Debug, Default)]
-pub(super) struct Checked {
+pub(crate) struct Checked {
     /// Acknowledged writes whose effect was looked for.
-    pub(super) writes: u64,
+    pub(crate) writes: u64,
     /// Those of them on tasks that were deleted since, whose effect is that nothing is there.
-    pub(super) writes_of_deleted: u64,
+    pub(crate) writes_of_deleted: u64,
     /// Tasks compared.
-    pub(super) tasks: u64,
+    pub(crate) tasks: u64,
     /// Strings, numbers and the like compared.
-    pub(super) fields: u64,
+    pub(crate) fields: u64,
     /// Transactions that were not acknowledged when the process was killed.
-    pub(super) in_flight: usize,
+    pub(crate) in_flight: usize,
     /// Those of them that are there, whole.
-    pub(super) landed: Vec<Step>,
+    pub(crate) landed: Vec<Step>,
     /// What is not as it must be.
-    pub(super) problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
 }
 
 /// Compares what was found with what must be.
-pub(super) fn check(ledger: &Ledger, found: &Tasks, lsn: Lsn) -> Checked {
+pub(crate) fn check(ledger: &Ledger, found: &Found, lsn: Lsn) -> Checked {
     let mut checked = Checked { in_flight: ledger.in_flight.len(), ..Checked::default() };
     let mut open = BTreeSet::new();
     for step in &ledger.in_flight {
