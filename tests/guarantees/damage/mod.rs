@@ -1,0 +1,143 @@
+//! Damage, complete (G4): in a reference store, shut down or killed, every bit of every file is flipped,
+//! every length cut to, every sector zeroed or taken back to an earlier write, every pair of blocks
+//! swapped, every segment missing, copied, swapped, stale or another store's.
+//!
+//! Each case is told, or the damaged bytes are proven to say nothing; none is left out of the count. By
+//! default a sample of all is judged, `WALDEN_SIM_SEEDS` scales it, `WALDEN_EXHAUSTIVE=1` judges all.
+
+mod cases;
+mod format;
+mod judge;
+mod store;
+mod tally;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cases::Family;
+use store::{Reference, reference};
+use tally::Tally;
+
+use crate::support::seeds;
+
+/// Cases that a default run judges of each family: a kind of damage to a file.
+const SAMPLE: usize = 12;
+/// So many wrong verdicts are enough to go on with.
+const WRONG_MAX: usize = 12;
+
+fn type_of(reference: &Reference, name: &str) -> &'static str {
+    if let Some(segment) = reference.segments.get(name) {
+        let head = reference.segments.iter().rfind(|(_, segment)| !segment.is_prepared);
+        return match segment {
+            _ if segment.is_prepared => "segment, new",
+            _ if head.is_some_and(|(head, _)| head == name) => "segment, last",
+            _ if segment.is_below_snapshot => "segment, old",
+            _ => "segment, sealed",
+        };
+    }
+    let beginnings = [
+        ("state.json", "state.json"),
+        ("state.backup", "backup"),
+        (".walden", ".walden"),
+        ("wal/state.index", "index"),
+        ("tasks/", "mirror file"),
+        ("sessions/", "mirror file"),
+        ("logs/", "session log"),
+        ("reports/", "report"),
+        ("conflicts/", "conflict"),
+        ("state.pre-migration", "pre-migration"),
+        ("state.migration", "migration log"),
+    ];
+    let found = beginnings.iter().find(|(beginning, _)| name.starts_with(beginning));
+    found.map(|(_, name)| *name).unwrap_or_else(|| panic!("{name} is of no known type"))
+}
+
+/// The numbers of a family that are judged: all, or some at a stride that meets every bit of a byte and
+/// every place in a sector.
+fn numbers(family: &Family<'_>, sample: Option<usize>) -> impl Iterator<Item = usize> {
+    let stride = sample.map_or(1, |sample| (family.numbers / sample).max(1) | 1);
+    let begin = family.name.len() % stride;
+    (begin..family.numbers).step_by(stride)
+}
+
+fn judge_one(family: &Family<'_>, number: usize, tally: &mut Tally) {
+    let judged = catch_unwind(AssertUnwindSafe(|| judge::judge(family, number)));
+    let judged = judged.unwrap_or_else(|_| Some(Err("a panic".to_owned())));
+    let stop = if family.reference.is_clean { "shut down" } else { "killed" };
+    match judged {
+        None => {}
+        Some(Ok(class)) => tally.add(type_of(family.reference, &family.name), family.kind, class),
+        Some(Err(why)) => tally.wrong.push(format!(
+            "{} ({}), {stop}, {:?} {number}: {why}",
+            family.name,
+            type_of(family.reference, &family.name),
+            family.kind
+        )),
+    }
+}
+
+/// Judges the cases on as many threads as there are cores.
+fn judge_all(families: &[Family<'_>], sample: Option<usize>) -> Tally {
+    let cases: Vec<(usize, usize)> = families
+        .iter()
+        .enumerate()
+        .flat_map(|(at, family)| numbers(family, sample).map(move |number| (at, number)))
+        .collect();
+    let (next, all) = (AtomicUsize::new(0), Mutex::new(Tally::default()));
+    let (begun, told) = (Instant::now(), Mutex::new(Instant::now()));
+    let work = || {
+        let mut tally = Tally::default();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some((at, case)) = cases.get(number) else { break };
+            judge_one(&families[*at], *case, &mut tally);
+            if tally.wrong.len() > WRONG_MAX {
+                break;
+            }
+            let mut told = told.lock().unwrap();
+            if told.elapsed() > Duration::from_secs(20) {
+                *told = Instant::now();
+                let seconds = begun.elapsed().as_secs();
+                eprintln!("{number} of {} cases in {seconds} s", cases.len());
+            }
+        }
+        all.lock().unwrap().merge(tally);
+    };
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(work);
+        }
+    });
+    all.into_inner().unwrap()
+}
+
+#[test]
+fn the_reference_store_has_every_kind_of_file() {
+    for is_clean in [true, false] {
+        let reference = reference(1, is_clean);
+        for (name, segment) in &reference.segments {
+            println!("{name}: {}", segment.describe());
+        }
+        for (name, bytes) in &reference.files {
+            println!("{name}: {} bytes, {}", bytes.len(), type_of(&reference, name));
+        }
+    }
+}
+
+#[test]
+fn every_damage_to_every_file_is_told_or_does_no_harm() {
+    let references =
+        [true, false].map(|is_clean| (reference(1, is_clean), reference(50, is_clean)));
+    let families: Vec<Family<'_>> =
+        references.iter().flat_map(|(own, other)| Family::all(own, other)).collect();
+    let is_exhaustive = std::env::var_os("WALDEN_EXHAUSTIVE").is_some();
+    let sample = SAMPLE * usize::try_from(seeds()).unwrap();
+    let tally = judge_all(&families, (!is_exhaustive).then_some(sample));
+    println!("{tally}");
+    assert!(tally.wrong.is_empty(), "{} wrong:\n{}", tally.wrong.len(), tally.wrong.join("\n"));
+    assert_eq!(tally.accounted_for(), tally.cases, "each case is in one column");
+}
