@@ -173,8 +173,10 @@ impl<'a> Family<'a> {
             }
             Kind::SegmentStale => write(name, &self.earlier()[number]),
             Kind::SegmentForeign => {
-                let theirs = self.foreign.segments.keys().find(|other| *other == name);
-                let other = theirs.or(self.foreign.segments.keys().next())?;
+                let mut theirs =
+                    self.foreign.segments.iter().filter(|(_, segment)| !segment.is_prepared);
+                let first = theirs.clone().next();
+                let (other, _) = theirs.find(|(other, _)| *other == name).or(first)?;
                 write(name, &self.foreign.files[other]);
             }
             Kind::AllSegmentsGone => {

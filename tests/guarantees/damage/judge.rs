@@ -36,6 +36,11 @@ pub(super) fn judge(family: &Family<'_>, number: usize) -> Option<Judged<Class>>
     let named = family.inflict(&disk, number)?;
     let before = files(&disk);
     let reference = family.reference;
+    let is_same =
+        |(name, bytes): (&String, &Vec<u8>)| before.get(name) == Some(&Some(bytes.clone()));
+    if before.len() == reference.files.len() && reference.files.iter().all(is_same) {
+        return None;
+    }
     let segments = reference.segments.iter();
     let meaning = segments
         .filter_map(|(name, segment)| {
