@@ -165,8 +165,8 @@ impl<'a> Family<'a> {
                 named.push(copy.clone());
             }
             Kind::SegmentsSwapped => {
-                let names = self.segments();
-                let other = names.into_iter().filter(|other| *other > name).nth(number)?;
+                let all = self.segments();
+                let other = all.into_iter().filter(|other| *other > name).nth(number)?;
                 write(name, &self.reference.files[other]);
                 write(other, whole);
                 named.push(other.clone());

@@ -100,7 +100,7 @@ impl Case<'_> {
         let what =
             |why| format!("{why}; verify: {}; opening: {}", text(&verified), text(&problems));
         let lost = self.lost(&found, &problems).map_err(what)?;
-        let class = self.class(lost, &verified, &problems).map_err(what)?;
+        let class = self.class(&lost, &verified, &problems).map_err(what)?;
         self.torn_is_torn(&verified).map_err(what)?;
         self.torn_is_torn(&problems).map_err(what)?;
         if self.is_log() {
@@ -152,26 +152,26 @@ impl Case<'_> {
             let now = found.get(key).unwrap_or(&Value::Null).to_string();
             let is_known = self.reference.ever.get(key).is_some_and(|ever| ever.contains(&now));
             ensure(is_known, || format!("{key:?} never was {now}"))?;
-            let last = self.reference.last[key];
+            let change = self.reference.last[key];
             let name = format!("{}/{}", key.0, key.1);
             let is_suspect =
                 problems.iter().any(|one| one.kind == ProblemKind::Suspect && one.file == name);
-            let is_explained = !self.is_whole(last.lsn) || last.is_delta && is_suspect;
-            ensure(is_explained, || format!("{key:?} is {now}, though {last:?} is there"))?;
+            let is_explained = !self.is_whole(change.lsn) || change.is_delta && is_suspect;
+            ensure(is_explained, || format!("{key:?} is {now}, though {change:?} is there"))?;
             lost.push(key.clone());
         }
         Ok(lost)
     }
 
     /// What the case comes to.
-    fn class(&self, lost: Vec<Key>, verified: &[Problem], problems: &[Problem]) -> Judged<Class> {
+    fn class(&self, lost: &[Key], verified: &[Problem], problems: &[Problem]) -> Judged<Class> {
         let told = |problems: &[Problem]| {
             let named = problems.iter().filter(|one| self.is_named(one));
             named.map(|one| one.kind).max_by_key(|kind| weight(*kind))
         };
         let (by_verify, by_opening) = (told(verified), told(problems));
         if self.meaning == Some(Meaning::LastGroup) && self.is_log() {
-            return self.undecidable(&lost, by_opening);
+            return self.undecidable(lost, by_opening);
         }
         if !lost.is_empty() {
             let is_told = matches!(
@@ -203,12 +203,12 @@ impl Case<'_> {
 
     /// Damage in the last group before an unclean stop: torn, or nothing is left of it.
     fn undecidable(&self, lost: &[Key], told: Option<ProblemKind>) -> Judged<Class> {
-        let last = self.reference.segments[self.name].groups.last().unwrap();
+        let group = self.reference.segments[self.name].groups.last().unwrap();
         if told == Some(ProblemKind::Corrupt) && lost.is_empty() {
             return Ok(Class::Told(ProblemKind::Corrupt));
         }
         let now = self.before.get(self.name).and_then(Option::as_deref);
-        let now = now.and_then(|bytes| bytes.get(last.range.clone())).unwrap_or_default();
+        let now = now.and_then(|bytes| bytes.get(group.range.clone())).unwrap_or_default();
         let is_traceless = now.iter().all(|byte| *byte == 0);
         match told {
             Some(ProblemKind::Torn) => Ok(Class::Undecidable),

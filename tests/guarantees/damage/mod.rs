@@ -54,7 +54,7 @@ fn type_of(reference: &Reference, name: &str) -> &'static str {
         ("state.migration", "migration log"),
     ];
     let found = beginnings.iter().find(|(beginning, _)| name.starts_with(beginning));
-    found.map(|(_, name)| *name).unwrap_or_else(|| panic!("{name} is of no known type"))
+    found.map_or_else(|| panic!("{name} is of no known type"), |(_, name)| *name)
 }
 
 /// The numbers of a family that are judged: all, or some at a stride that meets every bit of a byte and

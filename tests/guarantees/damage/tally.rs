@@ -25,7 +25,10 @@ pub(super) enum Class {
     Refused,
 }
 
-const COLUMNS: [(&str, fn(Class) -> bool); 11] = [
+/// A column: its title, and what belongs in it.
+type Column = (&'static str, fn(Class) -> bool);
+
+const COLUMNS: [Column; 11] = [
     ("corrupt", |class| class == Class::Told(ProblemKind::Corrupt)),
     ("torn", |class| class == Class::Told(ProblemKind::Torn)),
     ("missing", |class| class == Class::Told(ProblemKind::Missing)),
