@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use walden::fs::sim::SimFs;
-use walden::{Error, Problem, ProblemKind};
+use walden::{Error, Problem, ProblemKind, Store};
 
 use super::cases::{Family, Kind};
 use super::format::Meaning;
@@ -30,8 +30,8 @@ struct Case<'a> {
 }
 
 /// Does damage `number` of the family to a copy of its store, and judges what comes of it; `None` if it
-/// changes nothing.
-pub(super) fn judge(family: &Family<'_>, number: usize) -> Option<Judged<Class>> {
+/// changes nothing. `goes_on`: also what comes of it later.
+pub(super) fn judge(family: &Family<'_>, number: usize, goes_on: bool) -> Option<Judged<Class>> {
     let disk = family.reference.disk.if_killed();
     let named = family.inflict(&disk, number)?;
     let before = files(&disk);
@@ -50,7 +50,7 @@ pub(super) fn judge(family: &Family<'_>, number: usize) -> Option<Judged<Class>>
         .max();
     let case =
         Case { reference, name: &family.name, kind: family.kind, named, disk, before, meaning };
-    Some(case.judge())
+    Some(case.judge(goes_on))
 }
 
 fn ensure(holds: bool, why: impl FnOnce() -> String) -> Judged<()> {
@@ -84,7 +84,7 @@ impl Case<'_> {
         self.named.contains(&problem.file) || whole_log && problem.file.starts_with("wal")
     }
 
-    fn judge(&self) -> Judged<Class> {
+    fn judge(&self, goes_on: bool) -> Judged<Class> {
         let verified = at(&self.disk, 89).verify();
         let view = at(&self.disk, 90).open_read_only();
         ensure(files(&self.disk) == self.before, || "reading changed a byte".to_owned())?;
@@ -106,18 +106,25 @@ impl Case<'_> {
         if self.is_log() {
             self.kept_aside(&problems).map_err(what)?;
         }
+        if goes_on {
+            self.later(&store, found, &problems).map_err(what)?;
+        }
+        Ok(class)
+    }
+
+    /// Another opening finds the same, and so does one after more work and a shutdown.
+    fn later(&self, store: &Store, found: Documents, problems: &[Problem]) -> Judged<()> {
         let again = open(&self.disk.if_killed(), 92).map_err(|error| format!("again: {error}"))?;
-        ensure(documents(&again.view()) == found, || what("another opening differs".to_owned()))?;
+        ensure(documents(&again.view()) == found, || "another opening differs".to_owned())?;
         store.save_task_json(r#"{"id": "new"}"#).map_err(|error| error.to_string())?;
         store.shutdown().map_err(|error| format!("shutdown: {error}"))?;
         if self.is_mirror() {
-            self.kept_aside(&problems).map_err(what)?;
+            self.kept_aside(problems)?;
         }
         let after = open(&self.disk, 93).map_err(|error| format!("later: {error}"))?;
         let mut wanted = found;
         wanted.insert(("tasks", "new".to_owned()), serde_json::json!({"id": "new"}));
-        ensure(documents(&after.view()) == wanted, || what("later work differs".to_owned()))?;
-        Ok(class)
+        ensure(documents(&after.view()) == wanted, || "later work differs".to_owned())
     }
 
     /// Only what a damaged log header says can refuse an opening; and then nothing has changed.
