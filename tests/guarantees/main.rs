@@ -21,6 +21,7 @@ mod complete;
 mod concurrency;
 mod corruption;
 mod crash;
+mod damage;
 mod edits;
 mod faults;
 mod fidelity;
