@@ -63,11 +63,12 @@ fn run(scheduler: impl Scheduler + 'static, scenario: fn()) -> usize {
     Runner::new(scheduler, config).run(scenario)
 }
 
-/// A queue with room for two transactions, and groups with room for one or two.
+/// A queue with room for three transactions, and groups with room for a large and a small one: so what is
+/// left of a full queue forms groups with what comes later.
 pub(crate) fn tight() -> Options {
     Options {
-        queue_entries_max: 2,
-        group_bytes_max: 500,
+        queue_entries_max: 3,
+        group_bytes_max: 350,
         buffered_age_max: Duration::from_millis(10),
         mirror_interval: Duration::from_millis(50),
         ..small()
