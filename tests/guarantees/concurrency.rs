@@ -286,7 +286,7 @@ fn a_reader_beside_a_busy_writer_sees_a_prefix_with_all_that_was_acknowledged_be
             };
             let found = round("t0");
             assert_eq!(found, round("t1"), "half a transaction");
-            assert!(found >= before, "{found} of {before} acknowledged");
+            assert!(found >= before, "{found} of {before} acknowledged: {:?}", view.recovery());
             assert!(found <= after, "{found} of {after} submitted");
             for other in (1..=found.min(50)).map(|back| found - found.min(50) + back) {
                 assert!(round(&format!("t{}", 1000 + other % 50)) <= found);

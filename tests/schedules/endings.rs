@@ -45,7 +45,7 @@ fn submit_until_closed(store: &Store, id: &str, acked: &Acked) -> bool {
 }
 
 fn a_shutdown_answers() {
-    let Opened { disk, store } = open(Options { queue_entries_max: 1, ..tight() });
+    let Opened { disk, store, .. } = open(Options { queue_entries_max: 1, ..tight() });
     let acked = Acked::default();
     let mut threads = Vec::new();
     for number in 0..3 {
@@ -77,7 +77,7 @@ fn a_shutdown_answers() {
 }
 
 fn a_drop_commits() {
-    let Opened { disk, store } = open(tight());
+    let Opened { disk, store, .. } = open(tight());
     let threads: Vec<_> = (0..3)
         .map(|number| {
             let store = store.clone();

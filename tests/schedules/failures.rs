@@ -5,7 +5,8 @@ use walden::fs::sim::{CallKind, CrashMode, Fault};
 use walden::{Error, Options, Store};
 
 use crate::runner::{
-    Acked, Met, Opened, after_power_cut, dawdle, explore, open, random, round_in, task, tight,
+    Acked, Met, Opened, after_power_cut, dawdle, explore, explore_more, open, open_quick, random,
+    round_in, task, tight,
 };
 
 const EIO: i32 = 5;
@@ -15,8 +16,11 @@ static REOPENED: Met = Met::new();
 
 /// A store whose disk fails at one of its next flushes.
 fn failing() -> Opened {
-    let opened = open(Options { queue_entries_max: 1, ..tight() });
-    opened.disk.fail_when(CallKind::Sync, 1 + random(4), Fault::Errno(EIO));
+    fail_soon(open(Options { queue_entries_max: 1, ..tight() }), 4)
+}
+
+fn fail_soon(opened: Opened, within: u64) -> Opened {
+    opened.disk.fail_when(CallKind::Sync, 1 + random(within), Fault::Errno(EIO));
     opened
 }
 
@@ -99,6 +103,20 @@ fn everybody_is_served_again() {
     opened.store.shutdown().unwrap();
 }
 
+/// As few steps as possible, so that a reopening often fits between any two of the writer's.
+fn a_reopening_stays() {
+    let opened = fail_soon(open_quick(tight()), 2);
+    let acked = Acked::default();
+    let threads: Vec<_> = (0..2)
+        .map(|number| {
+            let (store, acked) = (opened.store.clone(), acked.clone());
+            thread::spawn(move || write_and_reopen(&store, &format!("t{number}"), &acked))
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    opened.store.shutdown().unwrap();
+}
+
 /// Writers, somebody who reopens, and a shutdown, all at once.
 fn nobody_hangs() {
     let opened = failing();
@@ -148,6 +166,12 @@ fn after_reopening_everybody_is_served_and_nothing_is_left_of_the_failure() {
     let name = "after_reopening_everybody_is_served_and_nothing_is_left_of_the_failure";
     explore(name, everybody_is_served_again);
     REOPENED.at_least(50, "calls that failed and reopened");
+}
+
+#[test]
+fn what_a_reopening_healed_is_not_poisoned_by_a_failure_from_before() {
+    let name = "what_a_reopening_healed_is_not_poisoned_by_a_failure_from_before";
+    explore_more(name, 10, a_reopening_stays);
 }
 
 #[test]

@@ -18,13 +18,18 @@ use walden::fs::sim::{CrashMode, SimFs};
 use walden::{Clock, Options, Store, Timestamp, View};
 
 use crate::surroundings::{Seeded, small};
-use crate::watched::Watched;
+use crate::watched::{Switch, Watched};
 
 /// So many preemptions at chosen places a PCT schedule has.
 const PCT_DEPTH: usize = 3;
 
-/// Runs `scenario` under its share of schedules, or under the one to be replayed.
+/// Runs `scenario` under as many schedules as each has, or under the one to be replayed.
 pub(crate) fn explore(name: &str, scenario: fn()) {
+    explore_more(name, 1, scenario);
+}
+
+/// The same under so many times as many schedules: for what only few of them meet.
+pub(crate) fn explore_more(name: &str, times: usize, scenario: fn()) {
     if let Ok(file) = std::env::var("WALDEN_REPLAY") {
         run(ReplayScheduler::new_from_file(file).unwrap(), scenario);
         return;
@@ -32,7 +37,7 @@ pub(crate) fn explore(name: &str, scenario: fn()) {
     let count = match std::env::var("WALDEN_SCHEDULES") {
         Ok(count) => count.parse().expect("WALDEN_SCHEDULES is a number"),
         Err(_) => 600,
-    };
+    } * times;
     let begun = Instant::now();
     let ran = catch_unwind(AssertUnwindSafe(|| {
         run(RandomScheduler::new_from_seed(1, count / 2), scenario)
@@ -93,9 +98,18 @@ impl Clock for Hasty {
 pub(crate) struct Opened {
     pub(crate) disk: SimFs,
     pub(crate) store: Store,
+    switch: Arc<Switch>,
 }
 
 pub(crate) fn open(options: Options) -> Opened {
+    let opened = open_quick(options);
+    opened.switch.set(true);
+    opened
+}
+
+/// The same, but only locks and waits are places to switch: schedules are shorter, and rare orders of them
+/// more likely.
+pub(crate) fn open_quick(options: Options) -> Opened {
     let disk = SimFs::new();
     let (watched, switch) = Watched::while_on(&disk, |_, _| pause());
     let store = Store::builder("sim")
@@ -105,8 +119,7 @@ pub(crate) fn open(options: Options) -> Opened {
         .entropy(Arc::new(Seeded::new(7)))
         .open()
         .unwrap();
-    switch.set(true);
-    Opened { disk, store }
+    Opened { disk, store, switch }
 }
 
 /// A place where the scheduler may switch.
