@@ -137,12 +137,12 @@ fn spoil(draw: &mut Draw, operations: &mut [Operation]) {
     let theirs = operations[other].clone();
     let mine = &mut operations[one];
     match (&mut mine.what, &theirs.what) {
-        (What::Get { found, .. }, What::Get { found: theirs, .. }) => *found = theirs.clone(),
+        (What::Get { found, .. }, What::Get { found: theirs, .. }) => found.clone_from(theirs),
         (What::Get { document, found }, What::View { found: theirs, .. }) => {
-            *found = theirs[*document].clone();
+            found.clone_from(&theirs[*document]);
         }
         (What::View { found, .. }, What::View { found: theirs, .. }) => {
-            found[0] = theirs[0].clone();
+            found[0].clone_from(&theirs[0]);
         }
         (What::Write { lsn, .. }, What::Write { lsn: theirs_lsn, .. }) => {
             let mine = std::mem::replace(lsn, *theirs_lsn);

@@ -73,18 +73,14 @@ impl Versions {
     fn next(&self, document: usize, found: &Found, place: usize) -> Option<usize> {
         let versions = &self.of[document];
         let end = |number: usize| versions.get(number + 1).map_or(usize::MAX, |(end, _)| *end);
-        match found {
-            Some(content) => {
-                let number = *self.by_content.get(&(document, content.clone()))?;
-                let first = versions[number].0.max(place);
-                (first < end(number)).then_some(first)
-            }
-            None => {
-                let now = versions.partition_point(|(since, _)| *since <= place) - 1;
-                let number = (now..versions.len()).find(|number| versions[*number].1.is_none())?;
-                Some(versions[number].0.max(place))
-            }
+        if let Some(content) = found {
+            let number = *self.by_content.get(&(document, content.clone()))?;
+            let first = versions[number].0.max(place);
+            return (first < end(number)).then_some(first);
         }
+        let now = versions.partition_point(|(since, _)| *since <= place) - 1;
+        let number = (now..versions.len()).find(|number| versions[*number].1.is_none())?;
+        Some(versions[number].0.max(place))
     }
 
     /// The first place from `place` on where such a transaction must be refused.

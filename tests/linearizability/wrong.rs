@@ -10,7 +10,7 @@ use crate::history::{Change, Content, Found, History, Operation, What};
 use crate::recorder::{Draw, record};
 
 fn saved(save: u64) -> Found {
-    Some(Content { save, ..Content::default() })
+    Change::Save(save).apply(&None).unwrap()
 }
 
 fn write(lsn: u64, changes: &[(usize, Change)]) -> What {
@@ -21,7 +21,7 @@ fn get(document: usize, found: Found) -> What {
     What::Get { document, found }
 }
 
-fn view(lsn: u64, found: [Found; 2]) -> What {
+fn view(lsn: u64, found: &[Found; 2]) -> What {
     What::View { lsn: Some(lsn), found: found.to_vec() }
 }
 
@@ -80,7 +80,7 @@ fn a_history_made_by_hand_is_refused_for_what_is_wrong_with_it() {
     is_refused(
         "a view that is not of its LSN",
         NOWHERE,
-        vec![(1, 9, one()), (2, 8, two()), (3, 7, view(1, [saved(2), None]))],
+        vec![(1, 9, one()), (2, 8, two()), (3, 7, view(1, &[saved(2), None]))],
     );
     is_refused(
         "LSNs against real time",
@@ -112,8 +112,8 @@ fn a_history_made_by_hand_that_is_right_is_accepted() {
         (2, 3, get(0, None)),
         (4, 5, get(0, saved(1))),
         (6, 12, write(3, &[(0, Delete), (1, Save(2))])),
-        (7, 8, view(1, [saved(1), None])),
-        (9, 10, view(3, [None, saved(2)])),
+        (7, 8, view(1, &[saved(1), None])),
+        (9, 10, view(3, &[None, saved(2)])),
         (11, 30, What::Refused { changes: vec![(0, Append(3))] }),
         (21, 22, write(9, &[(0, Save(4))])),
         (23, 24, get(0, saved(4))),
@@ -143,6 +143,37 @@ fn state_before(history: &History, writes: &[(u64, usize)], lsn: u64, document: 
         let mine = changes.iter().filter(|(of, _)| *of == document);
         mine.fold(found, |found, (_, change)| change.apply(&found).unwrap())
     })
+}
+
+/// Without the write whose number somebody found: nobody wrote that.
+fn without(right: &History, content: &Content) -> History {
+    let newest = content.logs.last().copied().unwrap_or(content.patch.max(content.save));
+    let made = [Change::Save(newest), Change::Patch(newest), Change::Append(newest)];
+    let mut history = right.clone();
+    history.operations.retain(|operation| match &operation.what {
+        What::Write { changes, .. } => !changes.iter().any(|(_, change)| made.contains(change)),
+        _ => true,
+    });
+    history
+}
+
+/// With the LSN of one write exchanged for another's, though the one was answered before the other was
+/// called.
+fn exchanged(right: &History, writes: &[(u64, usize)], number: usize) -> Option<History> {
+    let one = &right.operations[number];
+    let What::Write { changes, lsn: mine } = &one.what else { return None };
+    let (theirs, at) = *writes.iter().find(|(_, at)| {
+        let other = &right.operations[*at];
+        let What::Write { changes: theirs, .. } = &other.what else { return false };
+        one.answered < other.called && theirs.len() == changes.len()
+    })?;
+    let mut history = right.clone();
+    for (place, new) in [(number, theirs), (at, *mine)] {
+        if let What::Write { lsn, .. } = &mut history.operations[place].what {
+            *lsn = new;
+        }
+    }
+    Some(history)
 }
 
 /// A right history, spoilt in one of five ways; `None` if the drawn place is not fit for it.
@@ -176,7 +207,7 @@ fn spoilt(
                 What::View { found: theirs, .. } if theirs[3] != found[3] => Some(theirs),
                 _ => None,
             });
-            found[3] = other?[3].clone();
+            found[3].clone_from(&other?[3]);
         }
         // Half of a transaction, in a view of its very LSN.
         (3, What::View { lsn: Some(lsn), found }) => {
@@ -191,33 +222,8 @@ fn spoilt(
             }
             found[document] = before;
         }
-        // Two LSNs exchanged, though the one was answered before the other was called.
-        (4, What::Write { changes, lsn }) => {
-            let (theirs, at) = *writes.iter().find(|(_, at)| {
-                let other = &right.operations[*at];
-                let What::Write { changes: theirs, .. } = &other.what else { return false };
-                operation.answered < other.called && theirs.len() == changes.len()
-            })?;
-            let mut history = right.clone();
-            if let What::Write { lsn: other, .. } = &mut history.operations[at].what {
-                *other = std::mem::replace(lsn, theirs);
-            }
-            history.operations[number].what = what;
-            return Some(history);
-        }
-        // Without the write whose number it found, nobody wrote that.
-        (1, What::Get { found: Some(content), .. }) => {
-            let newest = content.logs.last().copied().unwrap_or(content.patch.max(content.save));
-            let made = [Change::Save(newest), Change::Patch(newest), Change::Append(newest)];
-            let mut history = right.clone();
-            history.operations.retain(|operation| match &operation.what {
-                What::Write { changes, .. } => {
-                    !changes.iter().any(|(_, change)| made.contains(change))
-                }
-                _ => true,
-            });
-            return Some(history);
-        }
+        (1, What::Get { found: Some(content), .. }) => return Some(without(right, content)),
+        (4, What::Write { .. }) => return exchanged(right, writes, number),
         _ => return None,
     }
     let mut history = right.clone();
