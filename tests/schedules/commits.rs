@@ -9,8 +9,8 @@ use walden::fs::sim::CrashMode;
 use walden::{Durability, Lsn, Store, View};
 
 use crate::runner::{
-    Acked, Met, after_kill, after_power_cut, dawdle, explore, open, pause, random, round_in, task,
-    tight,
+    Acked, Met, after_kill, after_power_cut, dawdle, explore, join_all, open, pause, random,
+    round_in, task, tight,
 };
 
 /// What one transaction was told: its last LSN, and what it wrote to the document that all share.
@@ -34,7 +34,7 @@ fn write_pairs(store: &Store, number: u64, written: &Written) {
     {
         let round = 10 * number + round;
         let commit = submit_pair(store, durability, &id, round);
-        let lsn = if (number + round) % 2 == 0 {
+        let lsn = if (number + round).is_multiple_of(2) {
             shuttle::future::block_on(commit).unwrap()
         } else {
             commit.wait().unwrap()
@@ -72,7 +72,7 @@ fn every_commit_is_answered() {
             pause();
         }
     }));
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    join_all(threads);
     let last = store.view();
     store.shutdown().unwrap();
     let saved = after_power_cut(&opened.disk, CrashMode::Nothing);
@@ -157,7 +157,7 @@ fn acknowledged_is_durable() {
             }
         }
     }));
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    join_all(threads);
     opened.store.shutdown().unwrap();
     durable.are_in(&after_power_cut(&opened.disk, CrashMode::Nothing), "after the shutdown");
 }

@@ -5,7 +5,7 @@ use walden::fs::sim::CrashMode;
 use walden::{Commit, Durability, Error, Options, Store};
 
 use crate::runner::{
-    Acked, Met, Opened, after_power_cut, dawdle, explore, open, round_in, task, tight,
+    Acked, Met, Opened, after_power_cut, dawdle, explore, join_all, open, round_in, task, tight,
 };
 
 static CAUGHT: Met = Met::new();
@@ -82,11 +82,10 @@ fn a_drop_commits() {
         .map(|number| {
             let store = store.clone();
             thread::spawn(move || {
-                let commits: Vec<Commit> = (1..=2)
-                    .map(|round| {
+                let commits: Vec<Commit> = [(1, Durability::Sync), (2, Durability::Buffered)]
+                    .into_iter()
+                    .map(|(round, durability)| {
                         let text = task(&format!("t{number}"), round);
-                        let durability =
-                            [Durability::Sync, Durability::Buffered][round as usize - 1];
                         store.submit(durability, |tx| tx.save_task_json(&text)).unwrap()
                     })
                     .collect();
@@ -98,7 +97,7 @@ fn a_drop_commits() {
         })
         .collect();
     drop(store);
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    join_all(threads);
     let view = after_power_cut(&disk, CrashMode::Nothing);
     assert!(view.recovery().clean, "{:?}", view.recovery());
     (0..3).for_each(|number| assert_eq!(round_in(&view, &format!("t{number}")), 2));

@@ -5,8 +5,8 @@ use walden::fs::sim::{CallKind, CrashMode, Fault};
 use walden::{Error, Options, Store};
 
 use crate::runner::{
-    Acked, Met, Opened, after_power_cut, dawdle, explore, explore_more, open, open_quick, random,
-    round_in, task, tight,
+    Acked, Met, Opened, after_power_cut, dawdle, explore, explore_more, join_all, open, open_quick,
+    random, round_in, task, tight,
 };
 
 const EIO: i32 = 5;
@@ -96,7 +96,7 @@ fn everybody_is_served_again() {
             cut.are_in(&after_power_cut(&disk, CrashMode::Nothing), "after a power cut");
         }
     }));
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    join_all(threads);
     opened.disk.clear_faults();
     let view = opened.store.view();
     (0..3).for_each(|number| assert_eq!(round_in(&view, &format!("t{number}")), 3));
@@ -113,7 +113,7 @@ fn a_reopening_stays() {
             thread::spawn(move || write_and_reopen(&store, &format!("t{number}"), &acked))
         })
         .collect();
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    join_all(threads);
     opened.store.shutdown().unwrap();
 }
 
@@ -151,7 +151,7 @@ fn nobody_hangs() {
     let _ = opened.store.shutdown();
     let late = opened.store.save_task_json(&task("late", 1));
     assert!(matches!(late, Err(Error::Closed)), "{late:?}");
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    join_all(threads);
     acked.are_in(&after_power_cut(&opened.disk, CrashMode::Nothing), "after a power cut");
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler, Scheduler};
+use shuttle::thread::JoinHandle;
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 use walden::fs::sim::{CrashMode, SimFs};
 use walden::{Clock, Options, Store, Timestamp, View};
@@ -120,6 +121,12 @@ pub(crate) fn open_quick(options: Options) -> Opened {
         .open()
         .unwrap();
     Opened { disk, store, switch }
+}
+
+pub(crate) fn join_all(threads: Vec<JoinHandle<()>>) {
+    for thread in threads {
+        thread.join().unwrap();
+    }
 }
 
 /// A place where the scheduler may switch.
