@@ -2,13 +2,16 @@
 //!
 //! Every mutation goes to a checksummed write-ahead log and is group-committed; the log is compacted
 //! into files that people read and edit: `state.json`, `tasks/*.json`, rotated backups. [`Store`] is
-//! the way in; [`wal`] is the log alone; [`fs::sim`] (feature `testing`) is a disk that crashes.
+//! the way in; [`wal`] is the log alone; [`fs::sim`] (feature `testing`) is a disk that
+//! crashes, and `testing` the harness that tests this crate with it, for programs that use it.
 
 pub mod base;
 pub mod engine;
 pub mod files;
 pub mod fs;
 pub mod state;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod wal;
 
 pub use base::{

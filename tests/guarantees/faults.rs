@@ -3,12 +3,12 @@
 //! writes are answered `Poisoned` where the log failed, and `reopen()` heals.
 
 use std::io::ErrorKind;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
+use walden::testing::{Shared, shows};
 use walden::{Durability, Error, Result};
 
-use crate::crash::shows;
 use crate::oracle::Oracle;
 use crate::support::{PATIENCE, at, documents, open, within};
 use crate::workload::{Run, Step, put, reference};
@@ -50,7 +50,7 @@ struct Broken {
 impl Broken {
     fn live(kind: CallKind, nth: u64, fault: Fault) -> Met {
         let disk = SimFs::new();
-        let oracle = Arc::new(Mutex::new(Oracle::new()));
+        let oracle = Shared::new(Oracle::new());
         let mut run = Run::new(&disk, Arc::new(disk.clone()), oracle);
         run.edits = false;
         let what = format!("{kind:?} {nth}: {fault:?}");
@@ -133,11 +133,12 @@ impl Broken {
     /// What is there must be what was acknowledged, or a bit more; and the same after a power cut.
     fn compare(&self, buffered_may_go: bool) {
         let found = documents(&self.run.store().view());
-        let mut oracle = self.run.oracle.lock().unwrap();
-        let place = oracle
-            .place(&found, buffered_may_go)
-            .unwrap_or_else(|why| panic!("{}: {why}", self.what));
-        oracle.found(place);
+        self.run.oracle.change(|oracle| {
+            let place = oracle
+                .place(&found, buffered_may_go)
+                .unwrap_or_else(|why| panic!("{}: {why}", self.what));
+            oracle.found(place);
+        });
         // Where the log did not fail, nobody flushed what was `Buffered`.
         let left = if buffered_may_go {
             self.disk().if_crashed(CrashMode::Nothing)
@@ -152,11 +153,11 @@ impl Broken {
         self.met.faults = self.disk().faults_fired();
         self.disk().clear_faults();
         let store = open(self.disk(), 6000).unwrap();
-        let oracle = self.run.oracle.lock().unwrap();
+        let oracle = self.run.oracle.get();
         assert_eq!(&documents(&store.view()), oracle.present(), "{}", self.what);
         store.checkpoint().unwrap();
         store.shutdown().unwrap();
-        shows(self.disk(), oracle.present(), &[]);
+        shows(self.disk(), &oracle).unwrap();
         let verified = at(self.disk(), 6001).verify().unwrap();
         assert!(verified.ok, "{}: {:#?}", self.what, verified.problems);
         let kept = self.disk().names();
@@ -174,7 +175,7 @@ fn calls_of(kind: CallKind) -> u64 {
     if counts {
         (1..4000).for_each(|nth| disk.fail_when(kind, nth, Fault::Short));
     }
-    let mut run = Run::new(&disk, Arc::new(disk.clone()), Arc::new(Mutex::new(Oracle::new())));
+    let mut run = Run::new(&disk, Arc::new(disk.clone()), Shared::new(Oracle::new()));
     run.edits = false;
     run.open().unwrap();
     for step in reference() {

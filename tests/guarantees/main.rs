@@ -31,8 +31,6 @@ mod limits;
 mod lost;
 mod lost_history;
 mod lost_rows;
-#[path = "../support/merge.rs"]
-mod merge;
 mod migrate;
 mod mirror;
 mod operations;

@@ -22,9 +22,3 @@ mod commits;
 mod endings;
 mod failures;
 mod runner;
-#[allow(dead_code, reason = "shared with the other tests")]
-#[path = "../guarantees/support.rs"]
-mod surroundings;
-#[allow(dead_code, reason = "shared with the other tests")]
-#[path = "../guarantees/watched.rs"]
-mod watched;

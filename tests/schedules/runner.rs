@@ -16,10 +16,8 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler, Schedul
 use shuttle::thread::JoinHandle;
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 use walden::fs::sim::{CrashMode, SimFs};
+use walden::testing::{Seeded, Switch, Watched, small};
 use walden::{Clock, Options, Store, Timestamp, View};
-
-use crate::surroundings::{Seeded, small};
-use crate::watched::{Switch, Watched};
 
 /// So many preemptions at chosen places a PCT schedule has.
 const PCT_DEPTH: usize = 3;

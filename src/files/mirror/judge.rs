@@ -307,14 +307,15 @@ fn of_person(bytes: &[u8]) -> Contents {
     }
 }
 
-/// Whether each sector is zero or as in `whole`, up to an early end: what a crash can leave of a
-/// file that was written once and never overwritten.
+/// Whether each sector is as in `whole` up to some byte and zero from there, up to an early end: what a
+/// crash can leave of a file that was written once and never overwritten. No text of ours has a zero.
 fn is_part_of(bytes: &[u8], whole: &[u8]) -> bool {
     let mut wholes = whole.chunks(SECTOR_BYTES);
     bytes.len() <= whole.len()
         && bytes.chunks(SECTOR_BYTES).all(|sector| {
+            let end = sector.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
             let whole = wholes.next().unwrap_or_default();
-            sector.iter().all(|byte| *byte == 0) || whole.starts_with(sector)
+            sector.get(..end).is_some_and(|written| whole.starts_with(written))
         })
 }
 

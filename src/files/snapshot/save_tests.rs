@@ -210,7 +210,7 @@ fn modes() -> impl Iterator<Item = CrashMode> {
 }
 
 /// Crashes at each call of a third save; gives the number of crashes.
-fn crash_at_each_call(mode: CrashMode, reflinks: bool) -> u32 {
+fn crash_at_each_call(mode: &CrashMode, reflinks: bool) -> u32 {
     for call in 1.. {
         let disk = disk();
         disk.set_reflinks(reflinks);
@@ -238,7 +238,7 @@ fn crash_at_each_call(mode: CrashMode, reflinks: bool) -> u32 {
 #[test]
 fn a_crash_at_any_call_of_a_save_leaves_the_old_or_the_new_snapshot_and_loses_neither() {
     for reflinks in [false, true] {
-        let crashes: u32 = modes().map(|mode| crash_at_each_call(mode, reflinks)).sum();
+        let crashes: u32 = modes().map(|mode| crash_at_each_call(&mode, reflinks)).sum();
         assert!(crashes > 26 * 10, "{crashes}");
     }
 }
@@ -255,7 +255,7 @@ fn a_crash_at_any_call_of_a_save_never_loses_what_a_person_put_there() {
             if !disk.has_stopped() {
                 break;
             }
-            let after = disk.crash_with(mode);
+            let after = disk.crash_with(&mode);
             leftovers(&after, STORE, None, Timestamp(2)).unwrap();
             save_lsn(&after, 3, None);
             assert_kept(&after);

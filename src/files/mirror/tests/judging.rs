@@ -63,7 +63,9 @@ fn a_documents_file_is_judged_as_the_table_says() {
     use ProblemKind::{Edited, Missing, Torn, Unreadable};
     let cut = shown("a", 2)[..700].to_vec();
     let mixed = [&shown("a", 2)[..512], &shown("a", 1)[512..]].concat();
-    let rows: [Row<'_>; 14] = [
+    let mut torn = shown("a", 2);
+    torn[700..1024].fill(0);
+    let rows: [Row<'_>; 15] = [
         ("current", Some(shown("a", 2)), (vec![], false), (vec![], false)),
         ("earlier by text", Some(shown("a", 1)), (vec![Edited], false), (vec![], true)),
         ("earlier by hash", Some(b"version 0".to_vec()), (vec![Edited], false), (vec![], true)),
@@ -83,6 +85,7 @@ fn a_documents_file_is_judged_as_the_table_says() {
             (vec![Unreadable], false),
             (vec![Torn], true),
         ),
+        ("a torn sector", Some(torn), (vec![Unreadable], false), (vec![Torn], true)),
         ("two versions mixed", Some(mixed), (vec![Edited], false), (vec![Edited], false)),
         (
             "longer than ours",

@@ -7,12 +7,13 @@ use std::io;
 
 use super::{Disk, ROOT};
 use crate::fs::sim::data::Data;
+use crate::fs::sim::image::Image;
 use crate::fs::{Kind, split};
 
 impl Disk {
     /// Sets a file's contents as a person would who then waits for the medium: durable at once,
     /// name included.
-    pub(in crate::fs::sim) fn settle(&mut self, path: &str, bytes: Vec<u8>) -> io::Result<()> {
+    pub(in crate::fs::sim) fn settle(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
         let inode = match self.find(path)? {
             Some(_) => self.file(path)?,
             None => self.create(path, Kind::File)?,
@@ -22,10 +23,10 @@ impl Disk {
     }
 
     /// The same of a file that is already open.
-    pub(in crate::fs::sim) fn settle_inode(&mut self, inode: u64, bytes: Vec<u8>) {
+    pub(in crate::fs::sim) fn settle_inode(&mut self, inode: u64, bytes: &[u8]) {
         self.touch(inode, true);
         if let Some(data) = self.data(inode) {
-            *data = Data::settled(bytes);
+            *data = Data::settled(Image::of(bytes));
         }
         self.sync(inode);
     }
@@ -35,8 +36,8 @@ impl Disk {
         let (dir, _) = split(path)?;
         let place = self.place(path)?;
         self.commit(|change| {
-            (change.dir == place.dir && change.name == place.name)
-                || (change.dir == ROOT && change.name == dir)
+            (change.dir == place.dir && *change.name == *place.name)
+                || (change.dir == ROOT && *change.name == *dir)
         });
         Ok(())
     }
@@ -48,10 +49,14 @@ impl Disk {
         mask: u8,
     ) -> io::Result<()> {
         let inode = self.file(path)?;
+        self.corrupt_inode(inode, offset, mask);
+        Ok(())
+    }
+
+    pub(in crate::fs::sim) fn corrupt_inode(&mut self, inode: u64, offset: usize, mask: u8) {
         if let Some(data) = self.data(inode) {
             data.corrupt(offset, mask);
         }
-        Ok(())
     }
 
     /// From now on, whatever names it gets, reading this file fails.
