@@ -7,10 +7,7 @@
 
 use std::borrow::Borrow;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-
-use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::base::{Clock, Entropy, Error, Event, Lsn, Problem, Result, StoreId};
 use crate::engine::checkpoint::{Checkpointer, Reason};
@@ -21,6 +18,7 @@ use crate::engine::options::{Durability, Options};
 use crate::engine::outputs::Outputs;
 use crate::engine::queue::{Queue, Taken, Transaction};
 use crate::engine::recovery::Recovery;
+use crate::engine::sync::{AtomicBool, Condvar, Mutex, RwLock};
 use crate::files::backups::Backups;
 use crate::files::names::WAL;
 use crate::fs::replace::remove_if_any;

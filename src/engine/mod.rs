@@ -21,6 +21,7 @@ mod room;
 mod status;
 mod store;
 mod submit;
+mod sync;
 mod threads;
 mod tx;
 mod verify;

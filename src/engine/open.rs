@@ -4,10 +4,7 @@
 //! start group is durable, nothing of the old log was changed, and everything before it only adds.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-
-use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::base::{Error, Event, Lsn, Problem, ProblemKind, Result, StoreId, Timestamp};
 use crate::engine::checkpoint::{Checkpointer, Reason};
@@ -18,6 +15,7 @@ use crate::engine::options::Options;
 use crate::engine::outputs::{Known, Outputs};
 use crate::engine::queue::Queue;
 use crate::engine::recovery::{Intake, Plan, Recovery, Rung, plan};
+use crate::engine::sync::{AtomicBool, Condvar, Mutex, RwLock};
 use crate::engine::threads::autosave;
 use crate::files::backups::Backups;
 use crate::files::mirror::Mirror;
