@@ -77,6 +77,11 @@ fn act(
     make_directories(fs, &mut plan.recovery)?;
     prepare_intake(around, &mut plan)?;
     keep_aside(fs, &plan)?;
+    // An opening that was cut off may have left a log that is not on the medium yet. Before anything
+    // durable speaks of it, it must be.
+    if matches!(plan.owner, Some(Owner { stage: Stage::Opening { .. }, .. })) {
+        fs.sync_all().map_err(|source| Error::io("flush", fs.display(""), source))?;
+    }
     let former = plan.owner.and_then(|owner| match owner.stage {
         // It never came to a segment of its own.
         Stage::Opening { former } if plan.scan.size_bytes == 0 => former,

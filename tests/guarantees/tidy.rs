@@ -130,7 +130,9 @@ fn functions(text: &str) -> Vec<(String, usize)> {
         }
         let indent = line.len() - code.len();
         let end = format!("{}}}", " ".repeat(indent));
-        let length = lines[at..].iter().position(|line| *line == end).map_or(1, |last| last + 1);
+        // A declaration ends with its line.
+        let is_end = |line: &&str| *line == end || (*line == lines[at] && line.ends_with(';'));
+        let length = lines[at..].iter().position(is_end).map_or(1, |last| last + 1);
         let name = code.split("fn ").nth(1).unwrap().split(['(', '<']).next().unwrap();
         found.push((name.to_owned(), length));
     }

@@ -13,7 +13,9 @@ use walden::wal::LogOptions;
 use walden::{Options, Store};
 
 use super::format::{self, Segment};
-use crate::oracle::{Change, Oracle};
+use walden::testing::Change;
+
+use crate::oracle::Oracle;
 use crate::support::{Documents, at, files, small};
 
 /// A document: its collection's directory, and its id.
