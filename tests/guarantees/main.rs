@@ -24,6 +24,7 @@ mod crash;
 mod edits;
 mod faults;
 mod fidelity;
+mod grid;
 mod ids;
 mod index;
 mod ladder;
