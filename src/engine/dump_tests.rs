@@ -94,8 +94,7 @@ fn a_dump_that_fails_at_any_call_leaves_no_half_file_and_the_store_as_it_was() {
             }
             let what = format!("{fault:?} at call {call}: {:?}", elsewhere.trace().last());
             match dumped {
-                Ok(_) => {}
-                Err(Error::Io { .. } | Error::DiskFull { .. }) => {}
+                Ok(_) | Err(Error::Io { .. } | Error::DiskFull { .. }) => {}
                 Err(error) => panic!("{what}: {error}"),
             }
             for disk in [elsewhere.if_killed(), elsewhere.if_crashed(CrashMode::Nothing)] {

@@ -63,7 +63,8 @@ fn log_on(fs: &crate::fs::sim::SimFs) -> Log {
 fn log_with(fs: &crate::fs::sim::SimFs, options: LogOptions) -> Log {
     let found = scan(fs, DIR, &Hints::default()).unwrap();
     let identity = Identity { store: STORE, incarnation: 1, nonce: 1 };
-    Log::begin(std::sync::Arc::new(fs.clone()), DIR, &found, identity, options, Timestamp(0)).unwrap()
+    Log::begin(std::sync::Arc::new(fs.clone()), DIR, &found, identity, options, Timestamp(0))
+        .unwrap()
 }
 
 fn record(bytes: usize) -> [Record; 1] {

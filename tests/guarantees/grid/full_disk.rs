@@ -111,9 +111,11 @@ fn what_deletes_make_room_for_is_written_without_anybodys_help() -> Result<()> {
     }
     store.checkpoint()?;
     fill(&store, &disk);
-    store.submit(Durability::Sync, |tx| {
-        (500..520).try_for_each(|id| tx.delete_task(&format!("t{id}")))
-    })?.wait()?;
+    store
+        .submit(Durability::Sync, |tx| {
+            (500..520).try_for_each(|id| tx.delete_task(&format!("t{id}")))
+        })?
+        .wait()?;
     clock.advance(Duration::from_secs(2));
     store.step();
     assert!(disk.read_now("tasks/t500.json").is_none(), "its removal is logged like a deletion");

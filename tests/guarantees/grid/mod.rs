@@ -81,15 +81,16 @@ impl Baseline {
         let acted = world.act(phase);
         let (fired, _) = world.faulty.disarm();
         assert!(fired > 0, "{what}: never came");
-        let is_told =
-            world.failures.load(SeqCst) > 0 || world.findings.get() != self.findings;
+        let is_told = world.failures.load(SeqCst) > 0 || world.findings.get() != self.findings;
         let error = acted.as_ref().err().map(type_of);
         world.survives(&what);
         let is_poisoned = world.run.store.is_some() && world.probe(&what);
         let mut left = world.ends_well(&what);
         if phase == Phase::Mirror {
             // The person's edit, which an opening leaves where it is until its document changes.
-            left.retain(|found| (found.kind, &*found.file) != (ProblemKind::Edited, "tasks/b.json"));
+            left.retain(|found| {
+                (found.kind, &*found.file) != (ProblemKind::Edited, "tasks/b.json")
+            });
         }
         // What recovery cannot read of the mirror it tells of and leaves, for a person's it may be.
         let may_stay = phase == Phase::Recovery
@@ -115,7 +116,8 @@ impl World {
             oracle.place(&seen, false).unwrap_or_else(|why| panic!("{what}: {why}"));
         }
         let disk = &self.faulty.disk;
-        for (disk, is_cut) in [(disk.if_crashed(CrashMode::Nothing), true), (disk.if_killed(), false)]
+        for (disk, is_cut) in
+            [(disk.if_crashed(CrashMode::Nothing), true), (disk.if_killed(), false)]
         {
             check_files(&disk, what);
             let store = open(&disk, 90_000).unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -216,7 +218,8 @@ fn every_call_that_fails_in_every_way_does_what_the_table_says() {
         let threads = Phase::ALL.map(|phase| std::thread::spawn(move || measure(phase)));
         let (mut table, mut runs) = (Table::default(), 0);
         for thread in threads {
-            let (measured, count) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let (measured, count) =
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             table.extend(measured);
             runs += count;
         }

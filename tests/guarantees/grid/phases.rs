@@ -162,11 +162,9 @@ impl World {
                 sync(put("new", 60, 15)),
                 sync(delete("gone")),
             ],
-            Phase::Mirror | Phase::Shutdown => vec![
-                sync(put("b", 60, 14)),
-                sync(put("new", 60, 15)),
-                sync(delete("gone")),
-            ],
+            Phase::Mirror | Phase::Shutdown => {
+                vec![sync(put("b", 60, 14)), sync(put("new", 60, 15)), sync(delete("gone"))]
+            }
             _ => Vec::new(),
         };
         for step in steps {
@@ -175,7 +173,9 @@ impl World {
         match phase {
             Phase::Checkpoint | Phase::Shutdown => self.output("before"),
             // A person's, which is kept before its document's next version takes its place.
-            Phase::Mirror => self.run.disk.save_now("tasks/b.json", br#"{"id": "b", "x": 1}"#).unwrap(),
+            Phase::Mirror => {
+                self.run.disk.save_now("tasks/b.json", br#"{"id": "b", "x": 1}"#).unwrap();
+            }
             _ => {}
         }
     }
@@ -198,12 +198,10 @@ impl World {
         for round in 15..17 {
             run.step(&commit(Durability::Buffered, put("late", 5000, round))).unwrap();
         }
-        let torn = (0..200)
-            .map(|seed| run.disk.if_crashed(CrashMode::Random(seed)))
-            .find(|disk| {
-                let found = open(&disk.if_killed(), 77).map(|store| store.recovery().torn_bytes);
-                found.is_ok_and(|torn_bytes| torn_bytes > 0)
-            });
+        let torn = (0..200).map(|seed| run.disk.if_crashed(CrashMode::Random(seed))).find(|disk| {
+            let found = open(&disk.if_killed(), 77).map(|store| store.recovery().torn_bytes);
+            found.is_ok_and(|torn_bytes| torn_bytes > 0)
+        });
         let disk = torn.expect("an end of the log that is torn");
         let mut half = disk.read_now("tasks/a.json").unwrap();
         half[512..].fill(0);
@@ -236,9 +234,9 @@ impl World {
                 (24..28).try_for_each(|round| self.run.step(&sync(put("c", 9000, round))))
             }
             Phase::Checkpoint => self.run.step(&Step::Checkpoint),
-            Phase::Mirror => (0..2).try_for_each(|_| {
-                self.run.step(&Step::Rest(Duration::from_millis(1500)))
-            }),
+            Phase::Mirror => {
+                (0..2).try_for_each(|_| self.run.step(&Step::Rest(Duration::from_millis(1500))))
+            }
             Phase::Shutdown => self.run.shutdown(),
         }
     }

@@ -31,10 +31,8 @@ impl Table {
 
     /// The table in Markdown; each cell has something.
     pub(crate) fn render(&self) -> String {
-        let mut text = String::from("| call |");
-        Phase::ALL.iter().for_each(|phase| write!(text, " {} |", phase.name()).unwrap());
-        text.push_str("\n|---|");
-        Phase::ALL.iter().for_each(|_| text.push_str("---|"));
+        let names = Phase::ALL.map(Phase::name).join(" | ");
+        let mut text = format!("| call | {names} |\n|---|{}", "---|".repeat(Phase::ALL.len()));
         for (class, row) in &self.0 {
             write!(text, "\n| {} |", label(*class)).unwrap();
             for phase in Phase::ALL {
@@ -64,7 +62,8 @@ impl Table {
                 let printed = printed.get(place).copied().unwrap_or_default();
                 let Some(cell) = row.get(phase) else {
                     if printed != NEVER {
-                        missing.push(format!("{label}, {}: {printed:?}, not {NEVER}", phase.name()));
+                        missing
+                            .push(format!("{label}, {}: {printed:?}, not {NEVER}", phase.name()));
                     }
                     continue;
                 };

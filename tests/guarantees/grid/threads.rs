@@ -82,7 +82,10 @@ fn storm(class: Class, nth: u64, ill: Ill, met: &mut Met) {
         store.save_task_json(r#"{"id": "after"}"#).unwrap();
     }
     let found = documents(&store.view());
-    assert!(acknowledged.iter().all(|id| found.contains_key(id)), "{what}: gone when it was healed");
+    assert!(
+        acknowledged.iter().all(|id| found.contains_key(id)),
+        "{what}: gone when it was healed"
+    );
     store.shutdown().unwrap();
 }
 
