@@ -1,3 +1,6 @@
+//! What a dump holds, that it needs nothing of the store's own disk, and that a directory in which it
+//! fails is left as it was.
+
 use std::sync::Arc;
 
 use parking_lot::Mutex;
