@@ -162,7 +162,7 @@ impl Case<'_> {
         let is_mirror = ["tasks/", "sessions/"].iter().any(|dir| self.name.starts_with(dir));
         let is_old = self.name.ends_with(".wal") && !self.is_head;
         is_output && !self.keeps_an_output_out()
-            || is_gone && (is_spare || is_old || !self.is_clean && is_mirror)
+            || is_gone && (is_spare || !self.is_clean && (is_mirror || is_old))
             || self.damage == Swapped && self.name == "wal/state.index"
     }
 

@@ -178,8 +178,10 @@ impl World {
         let names = disk.names().into_iter().filter(|name| name.starts_with("wal/"));
         let left: Vec<String> = names.filter(|name| !is_settled(name)).collect();
         assert!(left.is_empty(), "{what}: left behind: {left:?}");
-        let verified = at(disk, 90_001).verify().unwrap();
-        verified.problems
+        let mut problems = at(disk, 90_001).verify().unwrap().problems;
+        // A segment that a power cut tore before the phase stays until the log is cut there.
+        problems.retain(|found| found.kind != ProblemKind::Torn || !found.file.ends_with(".wal"));
+        problems
     }
 }
 
