@@ -7,6 +7,7 @@ mod census;
 mod checkpoint;
 mod core;
 mod documents;
+mod dump;
 mod handle;
 mod intake;
 mod listeners;

@@ -24,6 +24,11 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
+    /// Whether it has deletions only.
+    pub(crate) fn makes_room(&self) -> bool {
+        self.records.iter().all(|record| Op::makes_room(record.kind))
+    }
+
     /// Bytes it takes in the log, without padding.
     fn log_bytes(&self) -> usize {
         let entry = crate::wal::format::ENTRY_BYTES;

@@ -341,7 +341,11 @@ impl Inner {
         if let Err(error) = &closed {
             core.listeners.emit(&Event::SaveError { error: error.clone() });
         }
-        saved.and(closed)
+        let ended = saved.and(closed);
+        if ended.is_err() {
+            core.dump_in_emergency();
+        }
+        ended
     }
 }
 

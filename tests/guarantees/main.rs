@@ -25,6 +25,7 @@ mod damage;
 mod edits;
 mod faults;
 mod fidelity;
+mod grid;
 mod ids;
 mod index;
 mod ladder;
