@@ -8,7 +8,6 @@
 
 use std::sync::{Arc, LazyLock};
 
-use walden::fs::Fs;
 use walden::fs::sim::{CrashMode, SimFs};
 use walden::wal::{self, Hints, Identity, Log, LogOptions, Origin, Record, Scan, SegmentNumber};
 use walden::{Lsn, StoreId, Timestamp};
