@@ -21,18 +21,32 @@ mod by_hand;
 mod call_tests;
 mod clock;
 mod crash;
+mod cut;
+#[cfg(test)]
+mod cut_tests;
 mod data;
 mod disk;
 mod fault;
 #[cfg(test)]
+mod fault_tests;
+mod file;
+mod image;
+mod rules;
+#[cfg(test)]
+mod rules_tests;
+#[cfg(test)]
+mod speed_tests;
+#[cfg(test)]
 mod tests;
 
 pub use by_hand::Held;
-pub use crash::CrashMode;
-pub use fault::{CallKind, Fault};
+pub use crash::{CrashMode, NoCrashMode};
+pub use fault::{CallKind, Fault, Plan};
+pub use rules::{AfterFailedSync, Rules, Tearing};
 
 use disk::{Disk, Taken};
-use fault::{Gate, Pass};
+use fault::{Call, Gate, Pass, Path};
+use file::SimFile;
 
 /// A simulated disk; clones are handles to the same one.
 ///
@@ -71,52 +85,13 @@ impl Default for SimFs {
 impl SimFs {
     /// An empty disk with much free space and no faults.
     pub fn new() -> SimFs {
-        SimFs::from_disk(Disk::new())
+        SimFs::from_disk(Disk::new(), true)
     }
 
-    fn from_disk(disk: Disk) -> SimFs {
-        let gate = Gate::default();
+    fn from_disk(disk: Disk, is_traced: bool) -> SimFs {
+        let gate = Gate::new(is_traced);
         let machine = Machine { disk, gate, is_locked: false, probes: 0, writers: Vec::new() };
         SimFs { machine: Arc::new(Mutex::new(machine)) }
-    }
-
-    /// Cuts the power, and gives the disk as it is found afterwards, drawn from `seed`: see
-    /// [`CrashMode::Random`]. This disk stops for good, but can be cut again for another outcome.
-    #[must_use]
-    pub fn crash(&self, seed: u64) -> SimFs {
-        self.crash_with(CrashMode::Random(seed))
-    }
-
-    /// Cuts the power as [`SimFs::crash`] does, and says what survives.
-    #[must_use]
-    pub fn crash_with(&self, mode: CrashMode) -> SimFs {
-        SimFs::from_disk(self.stop().disk.after_crash(mode))
-    }
-
-    /// Kills the process: everything that calls saw is kept, durable or not, and locks are free.
-    /// This disk stops for good.
-    #[must_use]
-    pub fn kill(&self) -> SimFs {
-        SimFs::from_disk(self.stop().disk.clone())
-    }
-
-    /// The disk as a power cut now would leave it; this one goes on, so that one run shows the
-    /// outcomes of a crash at each of its calls.
-    #[must_use]
-    pub fn if_crashed(&self, mode: CrashMode) -> SimFs {
-        SimFs::from_disk(self.machine.lock().disk.after_crash(mode))
-    }
-
-    /// The disk as a kill of the process now would leave it; this one goes on.
-    #[must_use]
-    pub fn if_killed(&self) -> SimFs {
-        SimFs::from_disk(self.machine.lock().disk.clone())
-    }
-
-    fn stop(&self) -> MutexGuard<'_, Machine> {
-        let mut machine = self.machine.lock();
-        machine.gate.stopped = true;
-        machine
     }
 
     /// Whether it has stopped: by a fault, a power cut or a kill.
@@ -126,12 +101,19 @@ impl SimFs {
 
     /// How many calls were made on this disk, failed ones included.
     pub fn calls(&self) -> u64 {
-        self.machine.lock().gate.trace.len() as u64
+        self.machine.lock().gate.calls
     }
 
-    /// The calls so far, one text each, as in `write a.json 0+512`.
+    /// The calls so far, one text each, as in `write a.json 0+512`; a disk that a crash or a kill
+    /// made begins with none.
     pub fn trace(&self) -> Vec<String> {
         self.machine.lock().gate.trace.clone()
+    }
+
+    /// Sets whether calls are kept for `trace` from now on; a new disk does, and one that a crash or
+    /// a kill makes does what this one does.
+    pub fn set_traced(&self, is_traced: bool) {
+        self.machine.lock().gate.is_traced = is_traced;
     }
 
     /// How many faults have struck.
@@ -139,14 +121,25 @@ impl SimFs {
         self.machine.lock().gate.fired
     }
 
+    /// Makes calls fail as the plan says.
+    pub fn fail(&self, plan: Plan) {
+        self.machine.lock().gate.plan(plan);
+    }
+
     /// Makes the `n`-th call from now fail; 1 is the next one.
     pub fn fail_at(&self, n: u64, fault: Fault) {
-        self.machine.lock().gate.plan(None, n, fault);
+        self.fail(Plan::new(fault).nth(n));
     }
 
     /// Makes the `nth` call of one kind from now fail; 1 is the next one.
     pub fn fail_when(&self, kind: CallKind, nth: u64, fault: Fault) {
-        self.machine.lock().gate.plan(Some(kind), nth, fault);
+        self.fail(Plan::new(fault).kind(kind).nth(nth));
+    }
+
+    /// Makes the `nth` call of one kind on a path from now fail, as [`Plan::path`] says; 1 is the
+    /// next one.
+    pub fn fail_path(&self, prefix: &str, kind: CallKind, nth: u64, fault: Fault) {
+        self.fail(Plan::new(fault).path(prefix).kind(kind).nth(nth));
     }
 
     /// Takes back every fault that was planned, sticky ones included.
@@ -174,9 +167,14 @@ impl SimFs {
     }
 
     /// Lets a call pass the gate, and holds the machine for it.
-    fn enter(&self, kind: CallKind, text: String) -> io::Result<MutexGuard<'_, Machine>> {
+    fn enter(
+        &self,
+        kind: CallKind,
+        verb: &str,
+        paths: &[Path<'_>],
+    ) -> io::Result<MutexGuard<'_, Machine>> {
         let mut machine = self.machine.lock();
-        machine.gate.pass(kind, text)?;
+        machine.gate.pass(Call { kind, verb, paths, range: None })?;
         Ok(machine)
     }
 }
@@ -184,25 +182,25 @@ impl SimFs {
 impl Fs for SimFs {
     fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn File>> {
         let inode = if mode == Mode::CreateNew {
-            let mut machine = self.enter(CallKind::Create, format!("create {path}"))?;
+            let mut machine = self.enter(CallKind::Create, "create", &[Path::File(path)])?;
             machine.disk.create(path, Kind::File)?
         } else {
-            self.enter(CallKind::Open, format!("open {path}"))?.disk.file(path)?
+            self.enter(CallKind::Open, "open", &[Path::File(path)])?.disk.file(path)?
         };
         Ok(Arc::new(self.handle(inode, path, mode)))
     }
 
     fn stat(&self, path: &str) -> io::Result<Option<Stat>> {
-        let machine = self.enter(CallKind::Stat, format!("stat {path}"))?;
+        let machine = self.enter(CallKind::Stat, "stat", &[Path::File(path)])?;
         Ok(machine.disk.find(path)?.and_then(|inode| machine.disk.stat(inode)))
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<Entry>> {
-        self.enter(CallKind::List, format!("list {dir}/"))?.disk.list(dir)
+        self.enter(CallKind::List, "list", &[Path::Directory(dir)])?.disk.list(dir)
     }
 
     fn create_dir(&self, dir: &str) -> io::Result<bool> {
-        let mut machine = self.enter(CallKind::CreateDir, format!("create {dir}/"))?;
+        let mut machine = self.enter(CallKind::CreateDir, "create", &[Path::Directory(dir)])?;
         super::check_dir(dir)?;
         match machine.disk.find(dir)?.and_then(|inode| machine.disk.stat(inode)) {
             Some(Stat { kind: Kind::Directory, .. }) => Ok(false),
@@ -211,40 +209,54 @@ impl Fs for SimFs {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut machine = self.enter(CallKind::Rename, format!("rename {from} {to}"))?;
+        let mut machine =
+            self.enter(CallKind::Rename, "rename", &[Path::File(from), Path::File(to)])?;
         machine.disk.rename(from, to, Taken::Replace)
     }
 
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut machine = self.enter(CallKind::Rename, format!("rename_new {from} {to}"))?;
+        let mut machine =
+            self.enter(CallKind::Rename, "rename_new", &[Path::File(from), Path::File(to)])?;
         machine.disk.rename(from, to, Taken::Refuse)
     }
 
     fn exchange(&self, a: &str, b: &str) -> io::Result<()> {
-        let mut machine = self.enter(CallKind::Rename, format!("exchange {a} {b}"))?;
+        let mut machine =
+            self.enter(CallKind::Rename, "exchange", &[Path::File(a), Path::File(b)])?;
         machine.disk.rename(a, b, Taken::Exchange)
     }
 
     fn link(&self, from: &str, to: &str) -> io::Result<()> {
-        self.enter(CallKind::Link, format!("link {from} {to}"))?.disk.link(from, to)
+        self.enter(CallKind::Link, "link", &[Path::File(from), Path::File(to)])?.disk.link(from, to)
     }
 
     fn reflink(&self, from: &str, to: &str) -> io::Result<()> {
-        self.enter(CallKind::Link, format!("reflink {from} {to}"))?.disk.reflink(from, to)
+        self.enter(CallKind::Link, "reflink", &[Path::File(from), Path::File(to)])?
+            .disk
+            .reflink(from, to)
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
-        self.enter(CallKind::Remove, format!("remove {path}"))?.disk.remove(path)
+        self.enter(CallKind::Remove, "remove", &[Path::File(path)])?.disk.remove(path)
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        self.enter(CallKind::SyncDir, format!("sync {dir}/"))?.disk.sync_dir(dir)
+        let mut machine = self.machine.lock();
+        let paths = &[Path::Directory(dir)];
+        let call = Call { kind: CallKind::SyncDir, verb: "sync", paths, range: None };
+        match machine.gate.pass(call)? {
+            Pass::Lie => Ok(()),
+            _ => machine.disk.sync_dir(dir),
+        }
     }
 
     fn sync_all(&self) -> io::Result<()> {
         let mut machine = self.machine.lock();
-        let passed = machine.gate.pass(CallKind::SyncAll, "sync everything".to_owned());
+        let call =
+            Call { kind: CallKind::SyncAll, verb: "sync everything", paths: &[], range: None };
+        let passed = machine.gate.pass(call);
         match passed {
+            Ok(Pass::Lie) => {}
             Ok(_) => machine.disk.sync_all(),
             Err(_) if machine.gate.stopped => {}
             Err(_) => {
@@ -257,7 +269,7 @@ impl Fs for SimFs {
     }
 
     fn lock(&self, mode: LockMode) -> io::Result<Option<Box<dyn Lock>>> {
-        let mut machine = self.enter(CallKind::Lock, format!("lock {mode:?}"))?;
+        let mut machine = self.enter(CallKind::Lock, &format!("lock {mode:?}"), &[])?;
         let is_free = !machine.is_locked && (mode == LockMode::Probe || machine.probes == 0);
         if !is_free {
             return Ok(None);
@@ -270,7 +282,7 @@ impl Fs for SimFs {
     }
 
     fn space(&self) -> io::Result<Space> {
-        let machine = self.enter(CallKind::Space, "space".to_owned())?;
+        let machine = self.enter(CallKind::Space, "space", &[])?;
         let free_bytes = machine.disk.free_bytes;
         let total_bytes = free_bytes.saturating_add(machine.disk.used_bytes());
         Ok(Space { free_bytes, total_bytes })
@@ -300,101 +312,5 @@ impl Drop for SimLock {
             LockMode::Exclusive => machine.is_locked = false,
             LockMode::Probe => machine.probes = machine.probes.saturating_sub(1),
         }
-    }
-}
-
-#[derive(Debug)]
-struct SimFile {
-    fs: SimFs,
-    inode: u64,
-    /// The name it was opened by, for the trace.
-    path: String,
-    writes: bool,
-}
-
-impl SimFile {
-    fn text(&self, verb: &str, offset: u64, length: usize) -> String {
-        format!("{verb} {} {offset}+{length}", self.path)
-    }
-
-    /// Flushes in one way or another; a failure loses what was unsynced.
-    fn flush(&self, kind: CallKind, verb: &str, done: fn(&mut Disk, u64)) -> io::Result<()> {
-        let mut machine = self.fs.machine.lock();
-        let passed = machine.gate.pass(kind, format!("{verb} {}", self.path));
-        match passed {
-            Ok(_) => done(&mut machine.disk, self.inode),
-            // Before a crash the call never began.
-            Err(_) if machine.gate.stopped => {}
-            Err(_) => machine.disk.lose(self.inode),
-        }
-        passed.map(drop)
-    }
-}
-
-impl File for SimFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut machine = self.fs.machine.lock();
-        let pass = machine.gate.pass(CallKind::Read, self.text("read", offset, buf.len()))?;
-        machine.disk.give(self.inode)?;
-        let contents = machine.disk.read(self.inode);
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(contents.len());
-        let rest = contents.get(start..).unwrap_or_default();
-        let count = shortened(pass, rest.len().min(buf.len()));
-        for (place, byte) in buf.iter_mut().zip(rest).take(count) {
-            *place = *byte;
-        }
-        Ok(count)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        let mut machine = self.fs.machine.lock();
-        let pass = machine.gate.pass(CallKind::Write, self.text("write", offset, buf.len()))?;
-        if !self.writes {
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
-        let buf = buf.get(..shortened(pass, buf.len())).unwrap_or(buf);
-        if buf.is_empty() { Ok(0) } else { machine.disk.write(self.inode, buf, offset) }
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.flush(CallKind::Sync, "sync", Disk::sync)
-    }
-
-    fn write_back(&self) -> io::Result<()> {
-        self.flush(CallKind::WriteBack, "write_back", Disk::write_back)
-    }
-
-    fn set_modified(&self, modified_ns: i64) -> io::Result<()> {
-        let text = format!("set_modified {}", self.path);
-        self.fs.enter(CallKind::SetModified, text)?.disk.set_modified(self.inode, modified_ns);
-        Ok(())
-    }
-
-    fn stat(&self) -> io::Result<Stat> {
-        let machine = self.fs.enter(CallKind::Stat, format!("stat {}", self.path))?;
-        machine.disk.stat(self.inode).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn has_writer(&self) -> io::Result<bool> {
-        let machine = self.fs.enter(CallKind::Lease, format!("lease {}", self.path))?;
-        Ok(machine.writers.contains(&self.inode))
-    }
-}
-
-impl Drop for SimFile {
-    fn drop(&mut self) {
-        let mut machine = self.fs.machine.lock();
-        let mine = machine.writers.iter().position(|inode| self.writes && *inode == self.inode);
-        if let Some(mine) = mine {
-            machine.writers.swap_remove(mine);
-        }
-    }
-}
-
-/// How much of `count` bytes a call handles; a short one at least one, if there is any.
-fn shortened(pass: Pass, count: usize) -> usize {
-    match pass {
-        Pass::Whole => count,
-        Pass::Short => count.div_ceil(2),
     }
 }

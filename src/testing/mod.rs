@@ -4,16 +4,24 @@
 //!
 //! Architecture invariant: nothing here is used by the engine, and the oracle uses nothing of it.
 
+mod explore;
+mod life;
 mod merge;
 mod oracle;
 mod shared;
+mod steps;
 mod watched;
 mod workload;
 mod world;
 
+pub use explore::{
+    Crash, CrashPath, Explorer, Outcome, Program, Report, Stop, Verdict, Violation, World,
+};
+pub use life::{Life, Met, shows};
 pub use merge::merge;
 pub use oracle::{Change, Documents, Oracle};
 pub use shared::Shared;
+pub use steps::{put, random_steps, reference, whole_reference};
 pub use watched::{Switch, Watched};
-pub use workload::{Run, Step, fill, put, reference, snapshot_documents};
+pub use workload::{Run, Step, fill, outputs, snapshot_documents};
 pub use world::{Seeded, SteppedClock, builder, documents, mix, small};

@@ -86,6 +86,31 @@ impl Oracle {
         self.states.push(Arc::new(next));
     }
 
+    /// Notes that an output of a directory is about to be written.
+    pub fn submit_output(&mut self, dir: &'static str, file: &str, contents: Value) {
+        let mut next = self.present().clone();
+        next.insert((dir, file.to_owned()), contents);
+        self.states.push(Arc::new(next));
+    }
+
+    /// What an output of a directory holds, if there is one.
+    pub fn output(&self, dir: &'static str, file: &str) -> Option<Value> {
+        self.present().get(&(dir, file.to_owned())).cloned()
+    }
+
+    /// Notes that all tasks and sessions are about to be replaced by these; `false` if they are these
+    /// already.
+    pub fn submit_documents(&mut self, mut documents: Documents) -> bool {
+        let outputs =
+            self.present().iter().filter(|((dir, _), _)| matches!(*dir, "logs" | "reports"));
+        documents.extend(outputs.map(|(key, value)| (key.clone(), value.clone())));
+        let differs = &documents != self.present();
+        if differs {
+            self.states.push(Arc::new(documents));
+        }
+        differs
+    }
+
     /// Notes that everything submitted is acknowledged.
     pub fn ack(&mut self, is_durable: bool) {
         self.acked = self.submitted();
@@ -105,6 +130,17 @@ impl Oracle {
                 self.present()
             )),
         }
+    }
+
+    /// Whether these are the documents of some state, outputs left out of account; it says why not.
+    pub fn was(&self, documents: &Documents) -> Result<(), String> {
+        let is_document = |dir: &str| matches!(dir, "tasks" | "sessions");
+        let is_of = |state: &Arc<Documents>| {
+            let mut of_state = state.iter().filter(|((dir, _), _)| is_document(dir));
+            documents.iter().all(|document| of_state.next() == Some(document))
+                && of_state.next().is_none()
+        };
+        if self.states.iter().any(is_of) { Ok(()) } else { Err(format!("{documents:#?}")) }
     }
 
     /// Forgets the transactions that are not there, and takes the others for durable.

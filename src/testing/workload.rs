@@ -8,7 +8,7 @@ use crate::engine::{Durability, Store, Tx};
 use crate::fs::Fs;
 use crate::fs::sim::SimFs;
 use crate::testing::oracle::id_of;
-use crate::testing::{Change, Documents, Oracle, Shared, SteppedClock, builder};
+use crate::testing::{Change, Documents, Oracle, Shared, SteppedClock, World, builder};
 use serde_json::{Value, json};
 
 /// One thing to do.
@@ -26,78 +26,18 @@ pub enum Step {
     Sync,
     /// Time passes, and the store does what is due.
     Rest(Duration),
-    /// A person's edit of a mirror file.
+    /// A person's edit of a mirror file, in place or by renaming a new file.
     Edit(&'static str, bool),
+    /// Text for a session's log: appended to it, or in its place.
+    SessionLog(&'static str, bool, String),
+    /// A report.
+    Report(&'static str, Value),
+    /// All documents but these are replaced by themselves in one call, with whatever is new.
+    Replace(&'static [&'static str], Vec<Value>),
+    /// Back to the newest backup.
+    Restore,
     /// A shutdown and an opening.
     Restart,
-}
-
-/// Saves a task with a text of about so many bytes; the round tells versions apart.
-pub fn put(id: &str, bytes: usize, round: u32) -> Change {
-    let text = "walden ".repeat(bytes / 7);
-    Change::Put("tasks", json!({"id": id, "round": round, "description": text}))
-}
-
-fn session(id: &str, round: u32) -> Change {
-    Change::Put("sessions", json!({"id": id, "round": round, "agent": {"name": "a7"}}))
-}
-
-fn patch(id: &str, round: u32) -> Change {
-    let patch = json!({"round": round, "status": "in_progress", "meta": {"a": round, "b": null}});
-    Change::Patch("tasks", id.to_owned(), patch)
-}
-
-fn append(id: &str, round: u32) -> Change {
-    let entry = json!({"level": "info", "message": format!("step {round}")});
-    Change::Append(id.to_owned(), entry)
-}
-
-fn delete(id: &str) -> Change {
-    Change::Delete("tasks", id.to_owned())
-}
-
-fn sync(changes: impl Into<Vec<Change>>) -> Step {
-    Step::Commit(Durability::Sync, changes.into())
-}
-
-fn buffered(changes: impl Into<Vec<Change>>) -> Step {
-    Step::Commit(Durability::Buffered, changes.into())
-}
-
-/// Everything once: from the first opening to the last shutdown.
-pub fn reference() -> Vec<Step> {
-    let rest = |ms| Step::Rest(Duration::from_millis(ms));
-    vec![
-        sync([put("a", 40, 1)]),
-        sync([session("s", 2)]),
-        sync([patch("a", 3)]),
-        Step::Refused,
-        sync([append("a", 4), append("a", 5), put("b", 600, 6)]),
-        buffered([put("c", 40, 7)]),
-        buffered([patch("b", 8)]),
-        Step::Checkpoint,
-        sync([delete("c"), put("A", 30, 9)]),
-        buffered([append("b", 10)]),
-        Step::Burst(vec![vec![put("d", 1500, 11)], vec![patch("d", 12), patch("a", 13)]]),
-        rest(1500),
-        rest(1500),
-        Step::Edit("tasks/b.json", false),
-        sync([put("b", 100, 14)]),
-        Step::Checkpoint,
-        sync([put("e", 5000, 15), put("big", 9000, 16)]),
-        sync([put("e", 5000, 17)]),
-        sync([delete("big"), session("s", 18)]),
-        Step::Checkpoint,
-        buffered([delete("e")]),
-        Step::Sync,
-        buffered([patch("a", 19)]),
-        Step::Restart,
-        sync([append("a", 20), put("f", 20, 21)]),
-        Step::Edit("tasks/f.json", true),
-        buffered([delete("A")]),
-        Step::Checkpoint,
-        sync([put("f", 20, 22)]),
-    ]
 }
 
 /// A run of steps against a store, with the oracle told of each.
@@ -113,7 +53,7 @@ pub struct Run {
     pub oracle: Shared<Oracle>,
     /// The store, while it is open.
     pub store: Option<Store>,
-    /// How often it was opened; the seed of the opening.
+    /// The seed of the last opening; each has the next.
     pub openings: u64,
     /// Whether there is a file to be edited where a step says so.
     pub edits: bool,
@@ -124,6 +64,14 @@ impl Run {
     pub fn new(disk: &SimFs, fs: Arc<dyn Fs>, oracle: Shared<Oracle>) -> Run {
         let clock = Arc::new(SteppedClock::default());
         Run { disk: disk.clone(), fs, clock, oracle, store: None, openings: 0, edits: true }
+    }
+
+    /// The same in a world of the explorer's.
+    pub fn in_world(world: &World, oracle: Shared<Oracle>) -> Run {
+        let clock = world.clock().clone();
+        let openings = world.seed() >> 1;
+        let disk = world.disk().clone();
+        Run { disk, fs: world.fs(), clock, oracle, store: None, openings, edits: true }
     }
 
     /// Opens the store.
@@ -182,10 +130,64 @@ impl Run {
                 self.store().step();
             }
             Step::Edit(file, in_place) => self.edit(file, *in_place),
+            Step::SessionLog(id, appends, text) => self.session_log(id, *appends, text)?,
+            Step::Report(id, report) => {
+                note(&|oracle| oracle.submit_output("reports", &report_file(id), report.clone()));
+                self.store().save_report(id, report)?;
+                note(&|oracle| oracle.ack(true));
+            }
+            Step::Replace(without, new) => self.replace(without, new)?,
+            Step::Restore => self.restore()?,
             Step::Restart => {
                 self.shutdown()?;
                 self.open()?;
             }
+        }
+        Ok(())
+    }
+
+    fn session_log(&self, id: &str, appends: bool, text: &str) -> Result<()> {
+        let file = format!("session_{id}.log");
+        self.oracle.change(|oracle| {
+            let before = if appends { oracle.output("logs", &file) } else { None };
+            let before = before.as_ref().and_then(Value::as_str).unwrap_or_default();
+            oracle.submit_output("logs", &file, format!("{before}{text}").into());
+        });
+        if appends {
+            self.store().append_session_log(id, text)?;
+        } else {
+            self.store().save_session_log(id, text)?;
+        }
+        self.oracle.change(|oracle| oracle.ack(true));
+        Ok(())
+    }
+
+    fn replace(&self, without: &[&str], new: &[Value]) -> Result<()> {
+        let mut kept = self.oracle.look(|oracle| oracle.present().clone());
+        kept.retain(|(dir, id), _| is_collection(dir) && !without.contains(&id.as_str()));
+        for task in new {
+            kept.insert(("tasks", id_of(task)), task.clone());
+        }
+        let all = |wanted: &str| -> Vec<Value> {
+            let of = kept.iter().filter(|((dir, _), _)| *dir == wanted);
+            of.map(|(_, document)| document.clone()).collect()
+        };
+        let state = json!({"tasks": all("tasks"), "sessions": all("sessions")});
+        if self.oracle.change(|oracle| oracle.submit_documents(kept)) {
+            self.store().replace_state_json(&state.to_string())?;
+            self.oracle.change(|oracle| oracle.ack(true));
+        }
+        Ok(())
+    }
+
+    fn restore(&self) -> Result<()> {
+        let mut backups = self.disk.names();
+        backups.retain(|name| name.starts_with("state.backup."));
+        let Some(newest) = backups.pop() else { return Ok(()) };
+        let documents = snapshot_documents(&self.disk.read_now(&newest).unwrap_or_default());
+        if self.oracle.change(|oracle| oracle.submit_documents(documents)) {
+            self.store().restore(&newest)?;
+            self.oracle.change(|oracle| oracle.ack(true));
         }
         Ok(())
     }
@@ -245,4 +247,30 @@ pub fn snapshot_documents(bytes: &[u8]) -> Documents {
         }
     }
     documents
+}
+
+fn report_file(id: &str) -> String {
+    format!("report_{id}.json")
+}
+
+/// Whether a directory has documents, and not outputs.
+fn is_collection(dir: &str) -> bool {
+    matches!(dir, "tasks" | "sessions")
+}
+
+/// What the session logs and reports on a disk hold, as an oracle keeps them.
+pub fn outputs(disk: &SimFs) -> Documents {
+    let mut all = Documents::new();
+    for path in disk.names() {
+        let Some((dir, name)) = path.split_once('/') else { continue };
+        let bytes = disk.read_now(&path).unwrap_or_default();
+        let text = || String::from_utf8_lossy(&bytes).into_owned();
+        if dir == "logs" {
+            all.insert(("logs", name.to_owned()), text().into());
+        } else if dir == "reports" {
+            let report = serde_json::from_slice(&bytes).unwrap_or_else(|_| text().into());
+            all.insert(("reports", name.to_owned()), report);
+        }
+    }
+    all
 }

@@ -6,10 +6,9 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
-use walden::testing::Shared;
+use walden::testing::{Shared, shows};
 use walden::{Durability, Error, Result};
 
-use crate::crash::shows;
 use crate::oracle::Oracle;
 use crate::support::{PATIENCE, at, documents, open, within};
 use crate::workload::{Run, Step, put, reference};
@@ -158,7 +157,7 @@ impl Broken {
         assert_eq!(&documents(&store.view()), oracle.present(), "{}", self.what);
         store.checkpoint().unwrap();
         store.shutdown().unwrap();
-        shows(self.disk(), oracle.present(), &[]);
+        shows(self.disk(), &oracle).unwrap();
         let verified = at(self.disk(), 6001).verify().unwrap();
         assert!(verified.ok, "{}: {:#?}", self.what, verified.problems);
         let kept = self.disk().names();

@@ -180,7 +180,7 @@ fn a_crash_at_any_call_of_a_migration_loses_nothing_and_the_next_opening_complet
     let count = places.clone();
     let watched = Watched::new(&disk, move |disk| {
         let place = count.fetch_add(1, Relaxed);
-        let mode = [CrashMode::Nothing, CrashMode::Random(place)][(place % 2) as usize];
+        let mode = &[CrashMode::Nothing, CrashMode::Random(place)][(place % 2) as usize];
         for crashed in [disk.if_killed(), disk.if_crashed(mode)] {
             let store = open(&crashed, 60 + place).unwrap();
             let found = documents(&store.view());

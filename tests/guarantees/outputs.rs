@@ -190,7 +190,7 @@ fn check(left: &SimFs, promises: &Promises, place: u64, tally: &Tally) {
         promise.acked.get_or_insert_default().extend(b"later");
     }
     let modes = [CrashMode::Nothing, CrashMode::Random(place)];
-    for mode in modes {
+    for mode in &modes {
         recover(&disk.if_crashed(mode), &found, place + 1, tally);
     }
     store.checkpoint().unwrap();

@@ -24,7 +24,7 @@ fn in_conflicts(disk: &SimFs) -> Vec<String> {
 fn survives(disk: &SimFs, store: &Store, file: &str, wanted: &str) {
     for _ in 0..2 {
         for mode in [CrashMode::Nothing, CrashMode::Everything, CrashMode::Random(3)] {
-            let left = disk.if_crashed(mode);
+            let left = disk.if_crashed(&mode);
             open(&left, 50).unwrap();
             assert_eq!(text(&left, file), wanted, "{mode:?}");
         }
@@ -91,7 +91,7 @@ fn after_a_rotation_the_log_begins_anew_and_loses_nothing_of_either() {
     walden::fs::Fs::rename(&disk, A, "logs/session_a.log.1").unwrap();
     store.append_session_log("a", "after\n").unwrap();
     for mode in [CrashMode::Nothing, CrashMode::Everything, CrashMode::Random(5)] {
-        let left = disk.if_crashed(mode);
+        let left = disk.if_crashed(&mode);
         open(&left, 50).unwrap();
         assert_eq!(text(&left, "logs/session_a.log.1"), "before\n", "{mode:?}");
         assert_eq!(text(&left, A), "after\n", "{mode:?}");

@@ -191,7 +191,7 @@ fn a_crash_at_any_call_of_a_repair_leaves_a_store_that_opens_to_the_same_state()
             disk.fail_at(*call, Fault::Crash);
             let cut_off = at(&disk, 80).repair(RepairOptions::default());
             assert!(cut_off.is_err() || !cut_off.unwrap().is_sound(), "call {call}");
-            let left = disk.crash_with(mode);
+            let left = disk.crash_with(&mode);
             let what = format!("call {call}, {mode:?}");
             assert_eq!(state_of(&left), state, "{what}");
             let opened = left.if_killed();

@@ -165,7 +165,7 @@ fn a_crash_at_any_call_of_a_restore_restores_and_keeps_the_state_before() {
     let (then_, now_) = (then.clone(), now.clone());
     let watched = Watched::new(&left, move |disk| {
         let place = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let mode = [CrashMode::Nothing, CrashMode::Random(place)][(place % 2) as usize];
+        let mode = &[CrashMode::Nothing, CrashMode::Random(place)][(place % 2) as usize];
         for crashed in [disk.if_killed(), disk.if_crashed(mode)] {
             let store = open(&crashed, 60 + place).unwrap();
             assert_eq!(documents(&store.view()), then_, "at {place}: {:#?}", store.recovery());
@@ -344,7 +344,7 @@ fn a_crash_at_any_call_of_a_restore_by_the_interface_leaves_the_one_state_or_the
     let outcomes = Arc::new(parking_lot::Mutex::new([0, 0]));
     let (seen, old, new) = (outcomes.clone(), now.clone(), then.clone());
     let (watched, switch) = Watched::while_on(&disk, move |disk, call| {
-        let mode = [CrashMode::Nothing, CrashMode::Random(call)][(call % 2) as usize];
+        let mode = &[CrashMode::Nothing, CrashMode::Random(call)][(call % 2) as usize];
         for crashed in [disk.if_killed(), disk.if_crashed(mode)] {
             let store = open(&crashed, 60 + call).unwrap();
             let found = documents(&store.view());

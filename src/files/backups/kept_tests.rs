@@ -213,7 +213,7 @@ fn a_failure_at_any_call_keeps_the_previous_snapshot_in_place() {
             break;
         }
         for mode in [CrashMode::Nothing, CrashMode::Everything] {
-            let after = disk.if_crashed(mode);
+            let after = disk.if_crashed(&mode);
             let found = previous(&mut Backups::new(STORE), &after, 9).0;
             assert_eq!(found, Some(5), "{call} {mode:?}");
         }

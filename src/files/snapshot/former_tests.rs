@@ -184,7 +184,7 @@ fn a_crash_or_error_at_any_call_while_an_editor_holds_on_loses_neither_backup_no
                 .into_iter()
                 .chain((0..8).map(CrashMode::Random))
             {
-                let after = disk.if_crashed(mode);
+                let after = disk.if_crashed(&mode);
                 let state = lsn_of(&after, STATE).expect("an intact state.json at every instant");
                 assert!(state == Lsn(2) || saved.is_err(), "{call} {mode:?}");
                 leftovers(&after, STORE, None, Timestamp(2)).unwrap();

@@ -221,7 +221,7 @@ fn crash_at_each_call(mode: CrashMode, reflinks: bool) -> u32 {
         if !disk.has_stopped() {
             return u32::try_from(call).unwrap() - 1;
         }
-        let after = disk.crash_with(mode);
+        let after = disk.crash_with(&mode);
         let found = lsn_of(&after, STATE).expect("an intact state.json at every instant");
         assert!(found == Lsn(3) || (found == Lsn(2) && saved.is_err()), "{mode:?} {call}");
         assert!(is_there(&after, 1) && is_there(&after, 2), "{mode:?} {call}");
@@ -255,7 +255,7 @@ fn a_crash_at_any_call_of_a_save_never_loses_what_a_person_put_there() {
             if !disk.has_stopped() {
                 break;
             }
-            let after = disk.crash_with(mode);
+            let after = disk.crash_with(&mode);
             leftovers(&after, STORE, None, Timestamp(2)).unwrap();
             save_lsn(&after, 3, None);
             assert_kept(&after);

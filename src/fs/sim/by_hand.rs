@@ -4,9 +4,13 @@
 //! Invariants: none of it counts as a call or can be made to fail by a planned fault; what a person
 //! changes is durable at once, so that a later power cut shows only what the engine lost.
 
+use std::collections::BTreeSet;
 use std::io;
 
+use super::crash::{Chance, CrashMode};
 use super::disk::{Disk, Taken};
+use super::image::Image;
+use super::rules::Tearing;
 use super::{SimFile, SimFs};
 use crate::fs::{Entry, Kind, Mode, join, split};
 
@@ -15,7 +19,7 @@ impl SimFs {
     pub fn read_now(&self, path: &str) -> Option<Vec<u8>> {
         let machine = self.machine.lock();
         let inode = machine.disk.file(path).ok()?;
-        Some(machine.disk.read(inode).to_vec())
+        Some(machine.disk.image(inode)?.to_vec())
     }
 
     /// A person's edit in place: the same inode, if there is one, gets these contents, durable at
@@ -66,6 +70,35 @@ impl SimFs {
         self.machine.lock().disk.corrupt(path, offset, mask)
     }
 
+    /// Rot at rest: flips one bit in each of `count` bytes of regular files, all drawn from the seed,
+    /// as [`SimFs::corrupt`] does. Returns path, offset and mask of each; fewer where there are not
+    /// many bytes.
+    pub fn rot(&self, seed: u64, count: usize) -> Vec<(String, u64, u8)> {
+        let mut machine = self.machine.lock();
+        let disk = &mut machine.disk;
+        let mut files = Vec::new();
+        for path in paths(disk) {
+            if let Ok(inode) = disk.file(&path) {
+                let length = disk.image(inode).map_or(0, Image::len);
+                files.extend((length > 0).then_some((path, inode, length)));
+            }
+        }
+        let mut chance = Chance::new(&CrashMode::Random(seed), Tearing::Sector);
+        let mut below =
+            |limit: usize| chance.draw(u32::try_from(limit).unwrap_or(u32::MAX).max(1)) as usize;
+        let (mut flipped, mut hit) = (Vec::new(), BTreeSet::new());
+        // Most draws hit a byte that is whole yet, unless there are too few.
+        for _ in 0..count.saturating_mul(16) {
+            let Some((path, inode, length)) = files.get(below(files.len())) else { break };
+            let (offset, mask) = (below(*length), 1 << below(8));
+            if flipped.len() < count && hit.insert((*inode, offset)) {
+                disk.corrupt_inode(*inode, offset, mask);
+                flipped.push((path.clone(), offset as u64, mask));
+            }
+        }
+        flipped
+    }
+
     /// Makes every later call that reads the file fail, under any name: bad sectors, or permissions
     /// that were taken away. `read_now` still gives its contents.
     pub fn spoil_now(&self, path: &str, error: io::ErrorKind) -> io::Result<()> {
@@ -74,20 +107,23 @@ impl SimFs {
 
     /// The paths of all files (not directories), sorted.
     pub fn names(&self) -> Vec<String> {
-        let machine = self.machine.lock();
-        let list = |dir: &str| machine.disk.list(dir).unwrap_or_default();
-        let mut paths = Vec::new();
-        for Entry { name, kind } in list("") {
-            if kind == Kind::Directory {
-                let below = list(&name).into_iter().filter(|entry| entry.kind != Kind::Directory);
-                paths.extend(below.map(|entry| join(&name, &entry.name)));
-            } else {
-                paths.push(name);
-            }
-        }
-        paths.sort();
-        paths
+        paths(&self.machine.lock().disk)
     }
+}
+
+fn paths(disk: &Disk) -> Vec<String> {
+    let list = |dir: &str| disk.list(dir).unwrap_or_default();
+    let mut paths = Vec::new();
+    for Entry { name, kind } in list("") {
+        if kind == Kind::Directory {
+            let below = list(&name).into_iter().filter(|entry| entry.kind != Kind::Directory);
+            paths.extend(below.map(|entry| join(&name, &entry.name)));
+        } else {
+            paths.push(name);
+        }
+    }
+    paths.sort();
+    paths
 }
 
 /// A file that somebody else has open for writing, until this is dropped.

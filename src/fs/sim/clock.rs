@@ -10,7 +10,7 @@
 use super::SimFs;
 use super::disk::Disk;
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Times {
     pub(super) modified: i64,
     pub(super) changed: i64,
@@ -46,7 +46,7 @@ impl FsClock {
 impl Disk {
     pub(super) fn touch(&mut self, inode: u64, contents: bool) {
         let now = self.clock.now();
-        if let Some(inode) = self.inodes.get_mut(&inode) {
+        if let Some(inode) = self.inode_mut(inode) {
             inode.times.changed = now;
             if contents {
                 inode.times.modified = now;
@@ -57,7 +57,7 @@ impl Disk {
     pub(super) fn set_modified(&mut self, inode: u64, modified_ns: i64) {
         self.touch(inode, false);
         let modified = self.clock.kept(modified_ns);
-        if let Some(inode) = self.inodes.get_mut(&inode) {
+        if let Some(inode) = self.inode_mut(inode) {
             inode.times.modified = modified;
         }
     }

@@ -9,24 +9,28 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
 use super::clock::{FsClock, Times};
 use super::data::Data;
+use super::image::Image;
+use super::rules::{AfterFailedSync, Rules, Tearing};
 use crate::fs::{Entry, Kind, Stat, check_dir, not_regular, split};
 
 mod by_hand;
+mod fingerprint;
 mod medium;
 
 use medium::{Change, Operation};
 
 const ROOT: u64 = 1;
 
-type Names = BTreeMap<String, u64>;
+type Names = BTreeMap<Arc<str>, u64>;
 
 #[derive(Clone, Debug)]
 enum Body {
     File(Data),
-    Directory { now: Names, durable: Names },
+    Directory { now: Arc<Names>, durable: Arc<Names> },
     Other,
 }
 
@@ -36,6 +40,17 @@ pub(super) struct Inode {
     links: u64,
     pub(super) times: Times,
     durable_times: Times,
+}
+
+impl Inode {
+    fn new(kind: Kind) -> Inode {
+        let body = match kind {
+            Kind::File => Body::File(Data::default()),
+            Kind::Directory => Body::Directory { now: Arc::default(), durable: Arc::default() },
+            Kind::Other => Body::Other,
+        };
+        Inode { body, links: 0, times: Times::default(), durable_times: Times::default() }
+    }
 }
 
 /// A place for a name: its directory, the name, and what has it.
@@ -54,37 +69,41 @@ pub(super) enum Taken {
     Exchange,
 }
 
-/// The disk without the gate before it.
+/// The disk without the gate before it. A clone shares with it whatever neither changes.
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
-    pub(super) inodes: BTreeMap<u64, Inode>,
-    pending: Vec<Operation>,
+    inodes: BTreeMap<u64, Arc<Inode>>,
+    pending: Vec<Arc<Operation>>,
     last_inode: u64,
     pub(super) clock: FsClock,
     pub(super) free_bytes: u64,
     pub(super) reflinks: bool,
+    pub(super) rules: Rules,
+    pub(super) tearing: Tearing,
+    pub(super) after_failed_sync: AfterFailedSync,
     /// Files that can be opened and not read, and the error that tells so.
     spoiled: BTreeMap<u64, io::ErrorKind>,
 }
 
 impl Disk {
     pub(super) fn new() -> Disk {
-        let root = Body::Directory { now: Names::new(), durable: Names::new() };
-        let root = Inode {
-            body: root,
-            links: 1,
-            times: Times::default(),
-            durable_times: Times::default(),
-        };
+        let root = Inode { links: 1, ..Inode::new(Kind::Directory) };
         Disk {
-            inodes: BTreeMap::from([(ROOT, root)]),
+            inodes: BTreeMap::from([(ROOT, Arc::new(root))]),
             pending: Vec::new(),
             last_inode: ROOT,
             clock: FsClock::default(),
             free_bytes: 1 << 40,
             reflinks: false,
+            rules: Rules::default(),
+            tearing: Tearing::default(),
+            after_failed_sync: AfterFailedSync::default(),
             spoiled: BTreeMap::new(),
         }
+    }
+
+    pub(super) fn inode_mut(&mut self, number: u64) -> Option<&mut Inode> {
+        self.inodes.get_mut(&number).map(Arc::make_mut)
     }
 
     fn names(&self, dir: u64) -> Option<&Names> {
@@ -93,7 +112,7 @@ impl Disk {
     }
 
     fn data(&mut self, inode: u64) -> Option<&mut Data> {
-        let Body::File(data) = &mut self.inodes.get_mut(&inode)?.body else { return None };
+        let Body::File(data) = &mut self.inode_mut(inode)?.body else { return None };
         Some(data)
     }
 
@@ -157,8 +176,8 @@ impl Disk {
 
     pub(super) fn list(&self, dir: &str) -> io::Result<Vec<Entry>> {
         let names = self.names(self.directory(dir)?).ok_or(io::ErrorKind::InvalidInput)?;
-        let entry = |(name, inode): (&String, &u64)| {
-            Some(Entry { name: name.clone(), kind: self.stat(*inode)?.kind })
+        let entry = |(name, inode): (&Arc<str>, &u64)| {
+            Some(Entry { name: name.to_string(), kind: self.stat(*inode)?.kind })
         };
         Ok(names.iter().filter_map(entry).collect())
     }
@@ -169,15 +188,9 @@ impl Disk {
         if place.inode.is_some() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let body = match kind {
-            Kind::File => Body::File(Data::default()),
-            Kind::Directory => Body::Directory { now: Names::new(), durable: Names::new() },
-            Kind::Other => Body::Other,
-        };
         self.last_inode += 1;
         let number = self.last_inode;
-        let (times, durable_times) = (Times::default(), Times::default());
-        self.inodes.insert(number, Inode { body, links: 0, times, durable_times });
+        self.inodes.insert(number, Arc::new(Inode::new(kind)));
         self.touch(number, true);
         self.change(&[(place, Some(number))]);
         Ok(number)
@@ -234,13 +247,13 @@ impl Disk {
         if !self.reflinks {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        let bytes = self.read(self.file(from)?).to_vec();
-        if bytes.len() as u64 > self.free_bytes {
+        let image = self.image(self.file(from)?).cloned().unwrap_or_default();
+        if image.len() as u64 > self.free_bytes {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let made = self.create(to, Kind::File)?;
-        if !bytes.is_empty() {
-            self.write(made, &bytes, 0)?;
+        if image.len() > 0 {
+            self.write(made, &image.to_vec(), 0)?;
         }
         Ok(())
     }
@@ -256,17 +269,26 @@ impl Disk {
         Ok(())
     }
 
-    pub(super) fn read(&self, inode: u64) -> &[u8] {
-        match self.inodes.get(&inode).map(|inode| &inode.body) {
-            Some(Body::File(data)) => data.now(),
-            _ => &[],
-        }
+    /// A regular file's bytes, as calls see them.
+    pub(super) fn image(&self, inode: u64) -> Option<&Image> {
+        let Body::File(data) = &self.inodes.get(&inode)?.body else { return None };
+        Some(data.now())
+    }
+
+    fn length(&self, inode: u64) -> usize {
+        self.image(inode).map_or(0, Image::len)
+    }
+
+    /// Reads into `buf` from `offset` what there is, and says how much.
+    pub(super) fn read(&self, inode: u64, offset: u64, buf: &mut [u8]) -> usize {
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        self.image(inode).map_or(0, |image| image.read(offset, buf))
     }
 
     /// Writes as much as there is room for; `StorageFull` if there is none at all.
     pub(super) fn write(&mut self, inode: u64, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let offset = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let length = self.read(inode).len();
+        let length = self.length(inode);
         let room = usize::try_from(self.free_bytes).unwrap_or(usize::MAX);
         let end_max = length.saturating_add(room);
         let bytes = bytes.get(..end_max.saturating_sub(offset)).unwrap_or(bytes);
@@ -281,56 +303,10 @@ impl Disk {
         Ok(bytes.len())
     }
 
-    pub(super) fn sync(&mut self, number: u64) {
-        if let Some(inode) = self.inodes.get_mut(&number) {
-            inode.durable_times = inode.times;
-            if let Body::File(data) = &mut inode.body {
-                data.sync();
-            }
-        }
-        // What an unsynced rename would have carried is older than what is durable now.
-        for operation in &mut self.pending {
-            operation.carried.retain(|(inode, _)| *inode != number);
-        }
-    }
-
-    /// A sync of the file failed.
-    pub(super) fn lose(&mut self, inode: u64) {
-        if let Some(data) = self.data(inode) {
-            data.lose();
-        }
-    }
-
-    pub(super) fn write_back(&mut self, inode: u64) {
-        if let Some(data) = self.data(inode) {
-            data.write_back();
-        }
-    }
-
-    pub(super) fn sync_dir(&mut self, dir: &str) -> io::Result<()> {
-        let dir = self.directory(dir)?;
-        self.commit(|change| change.dir == dir);
-        if let Some(inode) = self.inodes.get_mut(&dir) {
-            inode.durable_times = inode.times;
-        }
-        Ok(())
-    }
-
-    pub(super) fn inode_numbers(&self) -> Vec<u64> {
-        self.inodes.keys().copied().collect()
-    }
-
-    pub(super) fn sync_all(&mut self) {
-        self.commit(|_| true);
-        for inode in self.inode_numbers() {
-            self.sync(inode);
-        }
-    }
-
     /// The bytes of all files that have a name.
     pub(super) fn used_bytes(&self) -> u64 {
         let named = self.inodes.iter().filter(|(_, inode)| inode.links > 0);
-        named.map(|(number, _)| self.read(*number).len() as u64).sum()
+        named.map(|(number, _)| self.length(*number) as u64).sum()
     }
 
     /// Gives each place its new occupant, as one operation that is not yet durable.
@@ -338,14 +314,13 @@ impl Disk {
         let mut operation = Operation { changes: Vec::new(), carried: Vec::new() };
         for (place, new) in places {
             let Place { dir, name, inode: old } = *place;
+            let name: Arc<str> = Arc::from(name);
             self.touch(dir, true);
-            if let Some(Inode { body: Body::Directory { now, .. }, .. }) = self.inodes.get_mut(&dir)
-            {
-                set(now, name, *new);
+            if let Some(Inode { body: Body::Directory { now, .. }, .. }) = self.inode_mut(dir) {
+                set(now, &name, *new);
             }
-            let carried = new.and_then(|inode| Some((inode, self.data(inode)?.carried()?)));
-            operation.carried.extend(carried);
-            operation.changes.push(Change { dir, name: name.to_owned(), old, new: *new });
+            operation.carried.extend(new.and_then(|inode| self.carried(inode)));
+            operation.changes.push(Change { dir, name, old, new: *new });
         }
         for change in &operation.changes {
             self.count_link(change.new, 1);
@@ -353,23 +328,25 @@ impl Disk {
         for change in &operation.changes {
             self.count_link(change.old, -1);
         }
-        self.pending.push(operation);
+        self.pending.push(Arc::new(operation));
     }
 
     fn count_link(&mut self, number: Option<u64>, by: i64) {
-        let Some(inode) = number.and_then(|number| self.inodes.get_mut(&number)) else {
+        let Some(inode) = number.and_then(|number| self.inode_mut(number)) else {
             return;
         };
         inode.links = inode.links.saturating_add_signed(by);
         if let Inode { links: 0, body: Body::File(data), .. } = inode {
-            self.free_bytes += data.now().len() as u64;
+            let given_back = data.now().len() as u64;
+            self.free_bytes += given_back;
         }
     }
 }
 
-fn set(names: &mut Names, name: &str, inode: Option<u64>) {
+fn set(names: &mut Arc<Names>, name: &Arc<str>, inode: Option<u64>) {
+    let names = Arc::make_mut(names);
     match inode {
-        Some(inode) => names.insert(name.to_owned(), inode),
+        Some(inode) => names.insert(Arc::clone(name), inode),
         None => names.remove(name),
     };
 }

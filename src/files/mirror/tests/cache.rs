@@ -172,7 +172,7 @@ fn a_crash_at_any_call_of_mending_rot_makes_no_edit_of_it() {
                 break;
             }
             crashes += 1;
-            let after = disk.crash_with(mode);
+            let after = disk.crash_with(&mode);
             let (mut mirror, problems) = world.open(&after, true);
             let may_be = |problem: &Problem| problem.kind == ProblemKind::Corrupt;
             assert!(problems.iter().all(may_be), "{mode:?} at {call}: {problems:?}");

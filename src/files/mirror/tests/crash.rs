@@ -46,7 +46,7 @@ fn crash_everywhere(no_write_back: bool) -> (usize, usize) {
                 break;
             }
             crashes += 1;
-            let after = disk.crash_with(mode);
+            let after = disk.crash_with(&mode);
             let (mut mirror, problems) = world.open(&after, true);
             let found = kinds(&problems);
             torn += found.len();
@@ -92,7 +92,7 @@ fn after_a_crash_at_any_call_what_people_wrote_is_there_whole() {
                 break;
             }
             crashes += 1;
-            let after = disk.crash_with(mode);
+            let after = disk.crash_with(&mode);
             let (mut mirror, _) = world.open(&after, true);
             world.pass(&mut mirror, &after, &[]).unwrap();
             for (file, text) in edits {

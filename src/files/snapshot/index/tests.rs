@@ -243,7 +243,7 @@ fn a_crash_at_any_call_leaves_the_old_or_the_new_index_and_the_new_one_is_durabl
         let is_done = new.save(&disk).is_ok();
         let modes = [CrashMode::Nothing, CrashMode::Everything];
         for mode in modes.into_iter().chain((0..20).map(CrashMode::Random)) {
-            let found = decode(&disk.crash_with(mode).read_now(STATE_INDEX).unwrap()).unwrap();
+            let found = decode(&disk.crash_with(&mode).read_now(STATE_INDEX).unwrap()).unwrap();
             let found = found.unwrap();
             assert!(found == new || (found == old && !is_done), "{mode:?} {call}");
         }

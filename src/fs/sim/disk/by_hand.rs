@@ -7,6 +7,7 @@ use std::io;
 
 use super::{Disk, ROOT};
 use crate::fs::sim::data::Data;
+use crate::fs::sim::image::Image;
 use crate::fs::{Kind, split};
 
 impl Disk {
@@ -25,7 +26,7 @@ impl Disk {
     pub(in crate::fs::sim) fn settle_inode(&mut self, inode: u64, bytes: Vec<u8>) {
         self.touch(inode, true);
         if let Some(data) = self.data(inode) {
-            *data = Data::settled(bytes);
+            *data = Data::settled(Image::of(&bytes));
         }
         self.sync(inode);
     }
@@ -35,8 +36,8 @@ impl Disk {
         let (dir, _) = split(path)?;
         let place = self.place(path)?;
         self.commit(|change| {
-            (change.dir == place.dir && change.name == place.name)
-                || (change.dir == ROOT && change.name == dir)
+            (change.dir == place.dir && *change.name == *place.name)
+                || (change.dir == ROOT && *change.name == *dir)
         });
         Ok(())
     }
@@ -48,10 +49,14 @@ impl Disk {
         mask: u8,
     ) -> io::Result<()> {
         let inode = self.file(path)?;
+        self.corrupt_inode(inode, offset, mask);
+        Ok(())
+    }
+
+    pub(in crate::fs::sim) fn corrupt_inode(&mut self, inode: u64, offset: usize, mask: u8) {
         if let Some(data) = self.data(inode) {
             data.corrupt(offset, mask);
         }
-        Ok(())
     }
 
     /// From now on, whatever names it gets, reading this file fails.

@@ -1,24 +1,24 @@
-//! The way of names to the medium: operations that are not yet durable, what makes them so, and
-//! what a power cut leaves of them.
+//! The way to the medium: what is not yet durable, what makes it so, and what a power cut leaves.
 //!
 //! Every call that changes names is one operation, which reaches the medium whole or not at all,
-//! across directories too. An operation builds on each earlier one that changed a name of its own,
-//! and on each that gave another name to a file of which it drops one; it never gets to the medium
-//! before those, so no power cut half-does a rename or loses a file that was merely moved.
+//! across directories too, and never before those that it builds on, as the [`Rules`] have it.
 //!
 //! Invariant: the durable names are what the operations that got there, in their order, give.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
 
 use super::super::crash::{Chance, CrashMode};
 use super::super::data::{Carried, Data};
+use super::super::rules::{AfterFailedSync, Rules};
 use super::{Body, Disk, Inode, ROOT, set};
 
 /// One name that an operation changed.
 #[derive(Clone, Debug)]
 pub(super) struct Change {
     pub(super) dir: u64,
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     pub(super) old: Option<u64>,
     pub(super) new: Option<u64>,
 }
@@ -31,10 +31,67 @@ pub(super) struct Operation {
 }
 
 impl Disk {
+    pub(in crate::fs::sim) fn sync(&mut self, number: u64) {
+        if let Some(inode) = self.inode_mut(number) {
+            inode.durable_times = inode.times;
+            if let Body::File(data) = &mut inode.body {
+                data.sync();
+            }
+        }
+        // What an unsynced rename would have carried is older than what is durable now.
+        for operation in &mut self.pending {
+            if operation.carried.iter().any(|(inode, _)| *inode == number) {
+                Arc::make_mut(operation).carried.retain(|(inode, _)| *inode != number);
+            }
+        }
+    }
+
+    /// A sync of the file failed.
+    pub(in crate::fs::sim) fn lose(&mut self, inode: u64) {
+        let outcome = self.after_failed_sync;
+        if let Some(data) = self.data(inode).filter(|_| outcome == AfterFailedSync::Clean) {
+            data.lose();
+        }
+    }
+
+    pub(in crate::fs::sim) fn write_back(&mut self, inode: u64) {
+        if let Some(data) = self.data(inode) {
+            data.write_back();
+        }
+    }
+
+    pub(in crate::fs::sim) fn sync_dir(&mut self, dir: &str) -> io::Result<()> {
+        let dir = self.directory(dir)?;
+        self.commit(|change| change.dir == dir);
+        if let Some(inode) = self.inode_mut(dir) {
+            inode.durable_times = inode.times;
+        }
+        Ok(())
+    }
+
+    pub(in crate::fs::sim) fn inode_numbers(&self) -> Vec<u64> {
+        self.inodes.keys().copied().collect()
+    }
+
+    pub(in crate::fs::sim) fn sync_all(&mut self) {
+        self.commit(|_| true);
+        for inode in self.inode_numbers() {
+            self.sync(inode);
+        }
+    }
+
+    /// What an operation that gives this file a name carries to the medium.
+    pub(super) fn carried(&self, number: u64) -> Option<(u64, Carried)> {
+        match &self.inodes.get(&number)?.body {
+            Body::File(data) if self.rules == Rules::Ordered => Some((number, data.carried()?)),
+            _ => None,
+        }
+    }
+
     /// Makes durable, in order, every pending operation with a change that `wanted` says yes to,
     /// and what these build on.
     pub(super) fn commit(&mut self, wanted: impl Fn(&Change) -> bool) {
-        let mut ties = Ties::default();
+        let mut ties = Ties::new(self.rules);
         let mut chosen = Vec::new();
         for operation in std::mem::take(&mut self.pending).into_iter().rev() {
             let is_chosen = operation.changes.iter().any(&wanted) || ties.is_base(&operation);
@@ -55,8 +112,7 @@ impl Disk {
     /// Puts an operation onto the medium.
     fn apply(&mut self, operation: &Operation) {
         for Change { dir, name, new, .. } in &operation.changes {
-            if let Some(Inode { body: Body::Directory { durable, .. }, .. }) =
-                self.inodes.get_mut(dir)
+            if let Some(Inode { body: Body::Directory { durable, .. }, .. }) = self.inode_mut(*dir)
             {
                 set(durable, name, *new);
             }
@@ -68,13 +124,18 @@ impl Disk {
         }
     }
 
-    /// The disk after a power cut.
-    pub(in crate::fs::sim) fn after_crash(&self, mode: CrashMode) -> Disk {
-        let mut chance = Chance::new(mode);
-        let mut cut = self.clone();
-        let pending = std::mem::take(&mut cut.pending);
-        let mut missing = Ties::default();
-        for (operation, survives) in pending.iter().zip(chance.survivors(pending.len())) {
+    /// The disk after a power cut, and the draws that made it.
+    pub(in crate::fs::sim) fn after_crash(&self, mode: &CrashMode) -> (Disk, Vec<u32>) {
+        let mut chance = Chance::new(mode, self.tearing);
+        let mut cut = Disk {
+            inodes: self.inodes.clone(),
+            pending: Vec::new(),
+            clock: self.clock.clone(),
+            spoiled: self.spoiled.clone(),
+            ..*self
+        };
+        let mut missing = Ties::new(self.rules);
+        for (operation, survives) in self.pending.iter().zip(chance.survivors(self.pending.len())) {
             if survives && !missing.is_built_on_by(operation) {
                 cut.apply(operation);
             } else {
@@ -85,29 +146,57 @@ impl Disk {
         let inodes = std::mem::take(&mut cut.inodes);
         cut.revive(&inodes, ROOT, &mut chance);
         cut.free_bytes = total.saturating_sub(cut.used_bytes());
-        cut
+        (cut, chance.into_draws())
+    }
+
+    /// The disk after the process was killed: all that calls saw. Files that no name, durable or not,
+    /// can lead to any more are gone with the handles to them.
+    pub(in crate::fs::sim) fn after_kill(&self) -> Disk {
+        let mut killed = self.clone();
+        if !self.inodes.values().any(|inode| inode.links == 0) {
+            return killed;
+        }
+        let mut named = BTreeSet::new();
+        for inode in self.inodes.values() {
+            if let Body::Directory { durable, .. } = &inode.body {
+                named.extend(durable.values().copied());
+            }
+        }
+        for change in self.pending.iter().flat_map(|operation| &operation.changes) {
+            named.extend(change.old.into_iter().chain(change.new));
+        }
+        killed.inodes.retain(|number, inode| inode.links > 0 || named.contains(number));
+        killed
     }
 
     /// Takes over what is durable of an inode, and of everything below it.
-    fn revive(&mut self, from: &BTreeMap<u64, Inode>, number: u64, chance: &mut Chance) {
-        if let Some(known) = self.inodes.get_mut(&number) {
+    fn revive(&mut self, from: &BTreeMap<u64, Arc<Inode>>, number: u64, chance: &mut Chance) {
+        if let Some(known) = self.inode_mut(number) {
             known.links += 1;
             return;
         }
         let Some(inode) = from.get(&number) else {
             return;
         };
-        let times = if chance.coin() { inode.times } else { inode.durable_times };
+        if let Inode { body: Body::File(data), links: 1, .. } = &**inode
+            && data.is_settled()
+            && inode.times == inode.durable_times
+        {
+            self.inodes.insert(number, Arc::clone(inode));
+            return;
+        }
+        let is_kept = inode.times == inode.durable_times || chance.coin();
+        let times = if is_kept { inode.times } else { inode.durable_times };
         let mut below = Vec::new();
         let body = match &inode.body {
             Body::File(data) => Body::File(Data::settled(data.after_crash(chance))),
             Body::Directory { durable, .. } => {
                 below.extend(durable.values().copied());
-                Body::Directory { now: durable.clone(), durable: durable.clone() }
+                Body::Directory { now: Arc::clone(durable), durable: Arc::clone(durable) }
             }
             Body::Other => Body::Other,
         };
-        self.inodes.insert(number, Inode { body, links: 1, times, durable_times: times });
+        self.inodes.insert(number, Arc::new(Inode { body, links: 1, times, durable_times: times }));
         for number in below {
             self.revive(from, number, chance);
         }
@@ -115,27 +204,35 @@ impl Disk {
 }
 
 /// What a set of operations touches, to tell which others are tied to them.
-#[derive(Default)]
 struct Ties {
-    names: BTreeSet<(u64, String)>,
+    rules: Rules,
+    names: BTreeSet<(u64, Arc<str>)>,
     given: BTreeSet<u64>,
     dropped: BTreeSet<u64>,
 }
 
 impl Ties {
+    fn new(rules: Rules) -> Ties {
+        let (given, dropped) = (BTreeSet::new(), BTreeSet::new());
+        Ties { rules, names: BTreeSet::new(), given, dropped }
+    }
+
     fn add(&mut self, operation: &Operation) {
         for Change { dir, name, old, new } in &operation.changes {
-            self.names.insert((*dir, name.clone()));
-            self.given.extend(*new);
-            self.dropped.extend(*old);
+            self.names.insert((*dir, Arc::clone(name)));
+            if self.rules == Rules::Ordered {
+                self.given.extend(*new);
+                self.dropped.extend(*old);
+            }
         }
     }
 
     fn shares_name(&self, operation: &Operation) -> bool {
-        operation
-            .changes
-            .iter()
-            .any(|change| self.names.contains(&(change.dir, change.name.clone())))
+        if self.names.is_empty() {
+            return false;
+        }
+        let mut names = operation.changes.iter().map(|it| (it.dir, Arc::clone(&it.name)));
+        names.any(|name| self.names.contains(&name))
     }
 
     /// Whether a later operation of the set builds on this one.
