@@ -97,8 +97,9 @@ impl Case<'_> {
         let view = at(self.disk, 201).open_read_only();
         let view = view.as_ref().map(documents);
         assert_eq!(contents(self.disk), before, "reading changes nothing: {:?}", self.what());
-        for refused in [verified.err(), view.as_ref().err().map(|error| (*error).clone())] {
-            refused.iter().for_each(|error| self.may_be_refused(error));
+        let refused = [verified.err(), view.as_ref().err().map(|error| (*error).clone())];
+        for error in refused.iter().flatten() {
+            self.may_be_refused(error);
         }
         let calls = self.disk.calls();
         match at(self.disk, 202).open() {

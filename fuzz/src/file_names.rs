@@ -61,7 +61,7 @@ impl Ids {
             *file = now;
         }
         apart(self.files.values());
-        self.from_scratch();
+        self.depend_on_the_set_alone();
         let output = self.outputs.file(OutputKind::SessionLog, id);
         let known = self.output_files.insert(id.to_string(), output.clone());
         assert!(known.is_none_or(|known| known == output), "an output keeps its name: {id:?}");
@@ -70,7 +70,7 @@ impl Ids {
     }
 
     /// The names are those of the set of ids, in whichever order they came.
-    fn from_scratch(&self) {
+    fn depend_on_the_set_alone(&self) {
         let mut names = Names::default();
         let ids: Vec<_> = self.files.keys().rev().map(|id| DocumentId::new(id).unwrap()).collect();
         for id in &ids {

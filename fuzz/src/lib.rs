@@ -14,8 +14,11 @@ pub mod record_decode;
 mod reseal;
 pub mod segment_scan;
 
+/// Runs one input.
+pub type Run = fn(&[u8]);
+
 /// Every target: its name, which its corpus bears too, and what it runs.
-pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+pub const TARGETS: [(&str, Run); 6] = [
     ("directory", directory::run),
     ("file_names", file_names::run),
     ("json_documents", json_documents::run),

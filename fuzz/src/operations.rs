@@ -14,6 +14,7 @@ use walden::testing::{Change, Step, put};
 
 use super::input::Input;
 use game::Game;
+use outputs::Outputs;
 
 mod game;
 mod outputs;
@@ -67,9 +68,9 @@ fn turn(game: &mut Game, input: &mut Input<'_>, round: u32) {
         11 => Step::Edit(input.one_of(&FILES), input.u8() & 1 == 0),
         12 => Step::Restart,
         13 => return game.read_beside(),
-        14 => return game.output(input, |outputs, store, text| outputs.append(store, text)),
-        15 => return game.output(input, |outputs, store, text| outputs.replace(store, text)),
-        16 => return game.output(input, |outputs, store, text| outputs.report(store, text)),
+        14 => return game.output(input, Outputs::append),
+        15 => return game.output(input, Outputs::replace),
+        16 => return game.output(input, Outputs::report),
         17 => {
             let kind = input.one_of(&KINDS);
             return game.plan(kind, u64::from(input.u8() % 64) + 1, fault(kind, input));

@@ -56,16 +56,12 @@ pub(crate) fn segment(bytes: &mut [u8]) {
     while at + GROUP_HEADER <= bytes.len() {
         let before = bytes[at..at + GROUP_HEADER].to_vec();
         bytes[at + 48..at + 52].copy_from_slice(&chain.to_le_bytes());
-        let length = group(bytes, at);
-        match length {
-            Some(length) => {
-                chain = u32_at(bytes, at).unwrap_or_default();
-                at += length.div_ceil(BLOCK).max(1) * BLOCK;
-            }
-            None => {
-                bytes[at..at + GROUP_HEADER].copy_from_slice(&before);
-                at += BLOCK;
-            }
+        if let Some(length) = group(bytes, at) {
+            chain = u32_at(bytes, at).unwrap_or_default();
+            at += length.div_ceil(BLOCK).max(1) * BLOCK;
+        } else {
+            bytes[at..at + GROUP_HEADER].copy_from_slice(&before);
+            at += BLOCK;
         }
     }
 }

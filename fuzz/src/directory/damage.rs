@@ -89,13 +89,13 @@ impl<'a> Damaged<'a> {
             4 | 5 => {
                 self.is_only_damage = false;
                 let from = names[input.below(there.max(1))].clone();
-                let from = if kind % 2 == 0 { &from } else { &name };
+                let from = if kind.is_multiple_of(2) { &from } else { &name };
                 let theirs = other.disk.read_now(from).unwrap_or_default();
                 let rest = theirs.get(place..).unwrap_or_default();
                 [&bytes[..place], if kind & 16 == 0 { rest } else { &theirs }].concat()
             }
             6 => return self.remove(&name),
-            7 | 8 => return self.plant(&name, kind % 2 == 0),
+            7 | 8 => return self.plant(&name, kind.is_multiple_of(2)),
             9 => {
                 self.is_only_damage = false;
                 let count = usize::from(input.u8());
