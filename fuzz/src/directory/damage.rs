@@ -54,6 +54,8 @@ pub(super) struct Damaged<'a> {
     disk: &'a SimFs,
     /// What was done, one line a change.
     pub(super) files: Vec<String>,
+    /// Files that the disk does not give.
+    spoiled: Vec<String>,
     /// Something else than a file has a name, or the disk does not give a file.
     pub(super) is_blocked: bool,
     /// Nothing was written that anybody could believe, nor into a mirror file.
@@ -62,7 +64,13 @@ pub(super) struct Damaged<'a> {
 
 impl<'a> Damaged<'a> {
     pub(super) fn new(disk: &'a SimFs) -> Self {
-        Damaged { disk, files: Vec::new(), is_blocked: false, is_only_damage: true }
+        Damaged {
+            disk,
+            files: Vec::new(),
+            spoiled: Vec::new(),
+            is_blocked: false,
+            is_only_damage: true,
+        }
     }
 
     /// Does what the input says next; what is impossible is not done.
@@ -123,7 +131,11 @@ impl<'a> Damaged<'a> {
                 return;
             }
             14 => {
-                self.is_blocked |= self.disk.spoil_now(&name, ErrorKind::Other).is_ok();
+                // A disk fails where there is something to read.
+                if !bytes.is_empty() && self.disk.spoil_now(&name, ErrorKind::Other).is_ok() {
+                    self.is_blocked = true;
+                    self.spoiled.push(name);
+                }
                 return;
             }
             _ => [&bytes[..], &bytes[..]].concat(),
@@ -134,7 +146,7 @@ impl<'a> Damaged<'a> {
     /// Gives a file these contents: in place, or as another inode.
     fn write(&mut self, name: &str, bytes: &[u8], kind: u8) {
         let bytes = bytes.get(..FILE_BYTES_MAX).unwrap_or(bytes);
-        let is_other_inode = kind & 32 != 0;
+        let is_other_inode = kind & 32 != 0 || self.spoiled.iter().any(|spoiled| spoiled == name);
         let written = if is_other_inode {
             self.disk.save_now(name, bytes)
         } else {
