@@ -6,7 +6,7 @@ use crate::engine::recovery::{Rung, hints, problem_of};
 use crate::files::names::{OWNER, WAL};
 use crate::files::owner::{Owner, Stage};
 use crate::fs::Fs;
-use crate::wal::{self, Hints, Scan};
+use crate::wal::{self, Hints, Scan, Verdict};
 
 /// The log as it was found.
 pub(super) struct Tail {
@@ -69,7 +69,9 @@ impl Tail {
             _ => None,
         };
         let is_gone = scan.size_bytes == 0;
-        let is_lost = is_gone && clean.is_none() && had_log(owner, store);
+        // A segment that was emptied tells of a log, too.
+        let is_damaged = scan.verdict() == Verdict::Corrupt;
+        let is_lost = is_gone && clean.is_none() && (had_log(owner, store) || is_damaged);
         let tail = |scan, gap| Tail { scan, gap, clean, is_gone, is_lost };
         match clean {
             Some(clean) if is_gone && base.rung == Rung::Snapshot && !base.state_is_a_backup => {
