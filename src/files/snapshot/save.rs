@@ -118,7 +118,7 @@ fn give_second_name(
         return Ok(Former::NoFile);
     }
     let strange = if last == Some(&found) { None } else { not_ours(fs, store)? };
-    if matches!(strange, Some((ProblemKind::Stale, _))) && migration::is_kept(fs)? {
+    if matches!(strange, Some((ProblemKind::Stale, _))) && migration::is_kept(fs, STATE)? {
         return Ok(Former::Original(found));
     }
     let Some((kind, why)) = strange else {
@@ -299,7 +299,10 @@ pub fn leftovers(
             }
             Ok(let_go(fs, store, STATE_SWAP, true)?.into_iter().collect())
         }
-        Some(_) => Ok(let_go(fs, store, STATE_SWAP, false)?.into_iter().collect()),
+        Some(_) => {
+            let is_original = migration::is_kept(fs, STATE_SWAP)?;
+            Ok(let_go(fs, store, STATE_SWAP, is_original)?.into_iter().collect())
+        }
         None => Ok(Vec::new()),
     }
 }
