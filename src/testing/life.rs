@@ -212,7 +212,7 @@ impl Life {
             let verified = world.builder().verify()?;
             let mut problems = verified.problems.iter();
             let told = problems.find(|problem| {
-                !problem.kind.is_harmless() && !(is_of_mirror(&problem.file) && !is_strict(world))
+                !problem.kind.is_harmless() && (is_strict(world) || !is_of_mirror(&problem.file))
             });
             if told.is_some() {
                 return Err(format!("after a shutdown: {:#?}", verified.problems).into());

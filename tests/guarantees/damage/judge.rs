@@ -180,6 +180,13 @@ impl Case<'_> {
         if self.meaning == Some(Meaning::LastGroup) && self.is_log() {
             return self.undecidable(lost, by_opening);
         }
+        if !lost.is_empty() && self.hides_its_end() {
+            return match by_opening {
+                Some(ProblemKind::Torn) => Ok(Class::Undecidable),
+                None => Ok(Class::Traceless),
+                Some(_) => Ok(Class::Lost),
+            };
+        }
         if !lost.is_empty() {
             let is_told = matches!(
                 by_opening,
@@ -199,6 +206,19 @@ impl Case<'_> {
         let is_noticed = by_opening.is_some() || !self.must_be_noticed();
         ensure(is_noticed, || "opening did not tell what verify tells".to_owned())?;
         Ok(Class::Told(kind))
+    }
+
+    /// Whether it took what vouches for the last groups of a killed store together with them: two
+    /// blocks swapped, or all replaced by what was there before.
+    fn hides_its_end(&self) -> bool {
+        matches!(self.kind, Kind::BlocksSwapped | Kind::SegmentStale) && self.is_head()
+    }
+
+    /// Whether it is the last segment of a store that was killed.
+    fn is_head(&self) -> bool {
+        let mut segments = self.reference.segments.iter();
+        let last = segments.rfind(|(_, segment)| !segment.groups.is_empty());
+        !self.reference.is_clean && last.is_some_and(|(name, _)| name == self.name)
     }
 
     /// What opening must read, and so must tell of. A name that cannot be a segment's is not.
@@ -257,7 +277,8 @@ impl Case<'_> {
                 let at = usize::try_from(problem.offset).unwrap();
                 let region = segment.regions.iter().find(|(range, _)| range.contains(&at));
                 let is_durable = region.is_some_and(|(_, what)| *what == Meaning::Durable);
-                ensure(!is_durable, || format!("called torn: {problem}"))?;
+                let is_named = problem.file == self.name && self.hides_its_end();
+                ensure(!is_durable || is_named, || format!("called torn: {problem}"))?;
             } else {
                 let is_lagging = self.is_mirror() && !self.reference.is_clean;
                 ensure(is_lagging || self.is_log(), || format!("called torn: {problem}"))?;
