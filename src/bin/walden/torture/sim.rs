@@ -23,6 +23,8 @@ const STEPS: usize = 24;
 const MIGRATED_ONE_IN: u64 = 8;
 /// One of so many lives is led on a disk that keeps no order among what was not flushed.
 const UNORDERED_ONE_IN: u64 = 4;
+/// States of one life, so that many lives get their turn.
+const STATES_OF_A_LIFE: u64 = 200_000;
 /// States that are tried for one step fewer, when a violation is shrunk.
 const STATES_TRIED: u64 = 20_000;
 
@@ -54,9 +56,10 @@ impl Case {
         Explorer {
             seed: self.seed,
             rules: if is_ordered { Rules::Ordered } else { Rules::Unordered },
-            random: 6,
+            random: 5,
             depth: 3,
-            nested_every: 8,
+            nested_every: 48,
+            states_max: STATES_OF_A_LIFE,
             threads,
             ..Explorer::default()
         }
