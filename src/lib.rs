@@ -26,6 +26,6 @@ pub use engine::{
 pub use state::{Collection, Doc, LogEntry, Metrics, Session, State, Status as TaskStatus, Task};
 
 /// Runs the README's quickstart as a test.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

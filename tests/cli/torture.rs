@@ -66,3 +66,27 @@ fn torture_refuses_what_it_did_not_make_and_what_it_was_not_told() {
     assert_eq!(std::fs::read(place.path("walden-torture/mine")).unwrap(), b"mine");
     assert!(!place.path("state").exists());
 }
+
+#[test]
+fn lives_on_simulated_disks_are_explored_and_one_crash_can_be_replayed() {
+    let place = Place::new();
+    let run = |args: &[&str]| {
+        let all = [&["torture", "--sim", "--format", "json"], args].concat();
+        ended(&place.command().args(all).output().unwrap())
+    };
+    let told: Value = serde_json::from_str(&run(&["--seconds", "1", "--seed", "3"]).ok()).unwrap();
+    assert_eq!((&told["ok"], &told["violation"]), (&true.into(), &Value::Null));
+    let count = |key: &str| told[key].as_u64().unwrap();
+    for key in ["lives", "calls", "places", "power_cuts", "nested", "distinct_disks"] {
+        assert!(count(key) > 0, "{key}: {told}");
+    }
+    assert!(count("states") > 100 && count("distinct_disks") <= count("states"), "{told}");
+    let replayed = run(&["--seed", "3", "--crash", "20:r7/3:kill"]);
+    assert_eq!(replayed.ok(), "{\"ok\":true}\n");
+    let none = run(&["--seed", "3", "--crash", "999999:kill"]);
+    assert!(none.code == 2 && none.err.contains("no such crash"), "{none:?}");
+    let wrong = run(&["--crash", "x"]);
+    assert!(wrong.code == 1 && wrong.err.contains("417:r93"), "{wrong:?}");
+    assert_eq!(run(&["--kill", "1"]).code, 2, "one way at a time");
+    assert!(place.path("walden-torture").metadata().is_err(), "no directory is touched");
+}

@@ -6,7 +6,7 @@ use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 use walden::testing::{
     Oracle, Run, Shared, Step, SteppedClock, builder, documents, snapshot_documents,
 };
-use walden::{Error, Problem, ProblemKind, Store};
+use walden::{Error, Store};
 
 use super::super::input::Input;
 use super::outputs::Outputs;
@@ -226,10 +226,8 @@ impl Game {
         let verified = again().verify().unwrap();
         assert!(verified.ok, "{:#?}", verified.problems);
         let store = again().open().unwrap();
-        // Torn leftovers of crashes may still lie there to be set aside; nothing else is told.
         let recovery = store.recovery();
-        let is_torn = |problem: &Problem| problem.kind == ProblemKind::Torn;
-        assert!(recovery.clean || recovery.problems.iter().all(is_torn), "{recovery:#?}");
+        assert!(recovery.clean, "{recovery:#?}");
         assert_eq!(&documents(&store.view()), oracle.present());
         self.outputs.check(&disk);
     }
