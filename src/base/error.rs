@@ -24,7 +24,9 @@ pub enum Error {
         /// The operating system's answer.
         source: Arc<io::Error>,
     },
-    /// There is no room (or no quota) for what had to be written. Writes work again when there is.
+    /// There is no room (or no quota) for what had to be written, and nothing of it was. Writes work
+    /// again when there is. (A full disk that fails a write to the log itself is `Io`, since what
+    /// became of that write is not known.)
     #[error("no space left to {action} {path}: {source}; free some and try again")]
     DiskFull {
         /// What was being done, as a verb.

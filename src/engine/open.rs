@@ -15,6 +15,7 @@ use crate::engine::options::Options;
 use crate::engine::outputs::{Known, Outputs};
 use crate::engine::queue::Queue;
 use crate::engine::recovery::{Intake, Plan, Recovery, Rung, plan};
+use crate::engine::room::make_room;
 use crate::engine::sync::{AtomicBool, Condvar, Mutex, RwLock};
 use crate::engine::threads::autosave;
 use crate::files::backups::Backups;
@@ -76,24 +77,8 @@ fn act(
     let identity = Identity { store, incarnation, nonce: random(around)? };
     make_directories(fs, &mut plan.recovery)?;
     prepare_intake(around, &mut plan)?;
-    keep_aside(fs, &plan)?;
-    // An opening that was cut off may have left a log that is not on the medium yet. Before anything
-    // durable speaks of it, it must be.
-    if matches!(plan.owner, Some(Owner { stage: Stage::Opening { .. }, .. })) {
-        fs.sync_all().map_err(|source| Error::io("flush", fs.display(""), source))?;
-    }
-    let former = plan.owner.and_then(|owner| match owner.stage {
-        // It never came to a segment of its own.
-        Stage::Opening { former } if plan.scan.size_bytes == 0 => former,
-        _ => Some((owner.incarnation, owner.nonce)),
-    });
-    write_owner(fs, &identity, Stage::Opening { former })?;
+    let log = begin_log(around, options, &plan, identity)?;
     let now = around.clock.now();
-    let log = Log::begin(around.fs.clone(), WAL, &plan.scan, identity, options.log, now)?;
-    write_owner(fs, &identity, Stage::Open)?;
-    if let Err(error) = wal::clear_leftovers(fs, WAL, &plan.scan, QUARANTINE) {
-        tracing::warn!(%error, "leftovers of the log stay where they are");
-    }
     let found = snapshot::leftovers(fs, store, plan.saved, now)?;
     plan.recovery.problems.extend(found);
     plan.recovery.problems.extend(mirror.settle_leftovers(fs)?);
@@ -128,6 +113,68 @@ fn act(
         },
         recovery,
     })
+}
+
+/// Begins the incarnation: the log goes on in a segment of its own, and what it leaves behind is cleared.
+fn begin_log(
+    around: &Surroundings,
+    options: &Options,
+    plan: &Plan,
+    identity: Identity,
+) -> Result<Log> {
+    let fs = &*around.fs;
+    let is_kept = keep_aside(fs, plan)?;
+    // An opening that was cut off may have left a log that is not on the medium yet. Before anything
+    // durable speaks of it, it must be.
+    if matches!(plan.owner, Some(Owner { stage: Stage::Opening { .. }, .. })) {
+        fs.sync_all().map_err(|source| Error::io("flush", fs.display(""), source))?;
+    }
+    let former = plan.owner.and_then(|owner| match owner.stage {
+        // It never came to a segment of its own.
+        Stage::Opening { former } if plan.scan.size_bytes == 0 => former,
+        _ => Some((owner.incarnation, owner.nonce)),
+    });
+    let mut room = Room::new(fs, identity.store, plan);
+    room.with(|| write_owner(fs, &identity, Stage::Opening { former }))?;
+    let now = around.clock.now();
+    let begin = || Log::begin(around.fs.clone(), WAL, &plan.scan, identity, options.log, now);
+    let log = room.with(begin)?;
+    write_owner(fs, &identity, Stage::Open)?;
+    let cleared = wal::clear_leftovers(fs, WAL, &plan.scan, QUARANTINE)
+        .and_then(|()| if is_kept { wal::clear_passed_over(fs, WAL, &plan.scan) } else { Ok(()) });
+    if let Err(error) = cleared {
+        tracing::warn!(%error, "leftovers of the log stay where they are");
+    }
+    Ok(log)
+}
+
+/// Room for an opening on a full disk: surplus backups, if `state.json` is intact and all that recovery
+/// needs of the snapshots.
+struct Room<'a> {
+    fs: &'a dyn Fs,
+    backups: Backups,
+    snapshot_lsn: Option<Lsn>,
+}
+
+impl<'a> Room<'a> {
+    fn new(fs: &'a dyn Fs, store: StoreId, plan: &Plan) -> Self {
+        let is_base = matches!(plan.recovery.rung, Rung::Snapshot);
+        let needs_no_backup = is_base && !plan.has_hole && plan.intake.is_none();
+        let snapshot_lsn = plan.snapshot_lsn.filter(|_| needs_no_backup);
+        Room { fs, backups: Backups::new(store), snapshot_lsn }
+    }
+
+    /// Does `work`, and again each time that there was no room for it and a backup could go. What
+    /// fails for want of room must have changed nothing.
+    fn with<T>(&mut self, mut work: impl FnMut() -> Result<T>) -> Result<T> {
+        loop {
+            match (work(), self.snapshot_lsn) {
+                (Err(error), Some(present))
+                    if make_room(self.fs, &mut self.backups, present, &error) => {}
+                (outcome, _) => return outcome,
+            }
+        }
+    }
 }
 
 /// What must be safe before the log begins: versions that lost without proof, and, before a migration,
@@ -183,20 +230,20 @@ fn make_directories(fs: &dyn Fs, recovery: &mut Recovery) -> Result<()> {
 }
 
 /// Copies torn and damaged regions of the log to `quarantine/` while they are still what they were.
-/// Where there is no room for the copies, the opening goes on without.
-fn keep_aside(fs: &dyn Fs, plan: &Plan) -> Result<()> {
+/// Where there is no room for the copies, the opening goes on without, and this says `false`.
+fn keep_aside(fs: &dyn Fs, plan: &Plan) -> Result<bool> {
     let nothing = plan.scan.findings.iter().all(|finding| finding.length == 0);
     let no_leftovers = plan.scan.leftovers.iter().all(|leftover| leftover.is_worthless);
     if nothing && no_leftovers {
-        return Ok(());
+        return Ok(true);
     }
     let made = fs.create_dir(QUARANTINE).and_then(|_| fs.sync_dir(""));
     made.map_err(|source| Error::io("make", fs.display(QUARANTINE), source))?;
     match wal::set_aside(fs, WAL, &plan.scan, QUARANTINE) {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(true),
         Err(error @ Error::DiskFull { .. }) => {
             tracing::warn!(%error, "what was cut from the log could not be kept aside");
-            Ok(())
+            Ok(false)
         }
         Err(error) => Err(error),
     }

@@ -10,6 +10,8 @@ use std::io::ErrorKind;
 
 use crate::base::{Error, Lsn, Result, Timestamp};
 use crate::engine::core::Core;
+use crate::files::backups::Backups;
+use crate::fs::Fs;
 use crate::state::Op;
 use crate::wal::{Log, Record};
 
@@ -48,20 +50,26 @@ impl Core {
 
     /// Removes a backup if that can help against `error`; says whether it did.
     fn make_room(&self, error: &Error) -> bool {
-        let Error::DiskFull { source, .. } = error else { return false };
-        if !matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
-            return false;
-        }
         let present = self.facts.lock().snapshot_lsn;
-        let mut problems = Vec::new();
-        let freed = self.backups.lock().free_one(&*self.around.fs, present, &mut problems);
-        // Listeners are called with no lock held, which is not so here.
-        for problem in problems {
-            tracing::warn!(file = problem.file, "{}", problem.detail);
-        }
-        freed.unwrap_or_else(|error| {
-            tracing::warn!(%error, "no backup could be removed to make room");
-            false
-        })
+        make_room(&*self.around.fs, &mut self.backups.lock(), present, error)
     }
+}
+
+/// Removes the oldest surplus backup, if that can help against `error`; says whether it did. `present`
+/// is the LSN of `state.json`, which must be intact.
+pub(crate) fn make_room(fs: &dyn Fs, backups: &mut Backups, present: Lsn, error: &Error) -> bool {
+    let Error::DiskFull { source, .. } = error else { return false };
+    if !matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+        return false;
+    }
+    let mut problems = Vec::new();
+    let freed = backups.free_one(fs, present, &mut problems);
+    // Listeners are called with no lock held, which may not be so here.
+    for problem in problems {
+        tracing::warn!(file = problem.file, "{}", problem.detail);
+    }
+    freed.unwrap_or_else(|error| {
+        tracing::warn!(%error, "no backup could be removed to make room");
+        false
+    })
 }

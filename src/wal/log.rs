@@ -309,10 +309,12 @@ impl Log {
         }
     }
 
-    /// Latches the first failure; the only place that does.
+    /// Latches the first failure; the only place that does. A full disk is no `DiskFull` here, which
+    /// would say that nothing was written.
     fn poisoned_by(&mut self, action: &'static str, source: io::Error) -> Error {
         let path = join(&self.dir, &self.active.number.file_name());
-        let error = Error::io(action, self.fs.display(&path), source);
+        let path = self.fs.display(&path);
+        let error = Error::Io { action, path, source: Arc::new(source) };
         self.poison.get_or_insert_with(|| error.clone());
         error
     }

@@ -77,6 +77,17 @@ fn copy(
     Ok(Some((kept, bytes.len() as u64)))
 }
 
+/// Removes the segments that the new incarnation passed over: it restated what stood in them. Call it
+/// after [`Log::begin`], and only if [`set_aside`] kept what did not stand. One that stays is a leftover
+/// of the next opening.
+///
+/// [`Log::begin`]: crate::wal::Log::begin
+pub fn clear_passed_over(fs: &dyn Fs, dir: &str, scan: &Scan) -> Result<()> {
+    scan.passed_over().try_for_each(|segment| {
+        remove_if_any(fs, &join(dir, &segment.number.file_name())).map(drop)
+    })
+}
+
 /// Removes the segment files that are no part of the log any more, moving those with anything in
 /// them to `quarantine`. Call it after [`Log::begin`], which made them so.
 ///

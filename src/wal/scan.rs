@@ -238,8 +238,13 @@ impl Scan {
         Ok((first.unwrap_or(self.join.lsn.next()), tail))
     }
 
-    /// The segments of the log as it stands, oldest first.
+    /// The segments of the log as it stands that a new incarnation goes on from, oldest first.
     pub(crate) fn older(&self) -> impl Iterator<Item = Older> {
-        self.segments.iter().copied()
+        self.segments.iter().copied().filter(|segment| segment.number <= self.join.segment)
+    }
+
+    /// The others: nothing vouches for anything in them. A new incarnation restates what stands there.
+    pub(crate) fn passed_over(&self) -> impl Iterator<Item = Older> {
+        self.segments.iter().copied().filter(|segment| segment.number > self.join.segment)
     }
 }

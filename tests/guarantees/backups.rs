@@ -149,6 +149,32 @@ fn a_full_disk_costs_surplus_backups_before_it_costs_a_checkpoint() {
 }
 
 #[test]
+fn a_full_disk_costs_surplus_backups_before_it_costs_an_opening() {
+    let disk = SimFs::new();
+    let options = Options { backups: 20, ..small() };
+    let store = checkpointed(&disk, options.clone(), 8);
+    save(&store, 100).unwrap();
+    let shown = documents(&store.view());
+    let full = disk.if_killed();
+    drop(store);
+    full.set_free_bytes(100);
+    let before = backups(&full);
+    let store = at(&full, 2).options(options).open().unwrap();
+    assert_eq!(documents(&store.view()), shown);
+    let after = backups(&full);
+    assert!(after.len() < before.len() && !after.is_empty(), "{before:?} {after:?}");
+    assert_eq!(after, before[before.len() - after.len()..], "the oldest went");
+    let poor = full.if_killed();
+    for backup in &after[..after.len() - 1] {
+        poor.remove_now(backup).unwrap();
+    }
+    poor.set_free_bytes(100);
+    let refused = open(&poor, 3);
+    assert!(matches!(refused, Err(Error::DiskFull { .. })), "{refused:?}");
+    assert_eq!(backups(&poor).len(), 1, "the previous snapshot stays");
+}
+
+#[test]
 fn what_an_editor_writes_into_a_held_snapshot_is_kept_and_told() {
     let disk = SimFs::new();
     let store = checkpointed(&disk, Options { backups: 10, ..small() }, 2);

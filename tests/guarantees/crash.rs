@@ -115,6 +115,19 @@ fn three_crashes_in_a_row_of_a_first_opening_are_no_damage() {
     });
 }
 
+/// A segment without anything to vouch for it, of which a crash left half: the opening that goes on
+/// beside it is the one that sets it aside, so the one after a shutdown has nothing to say.
+#[test]
+fn a_torn_segment_that_nothing_vouches_for_is_gone_with_the_opening_that_found_it() {
+    let steps = [4, 8, 9].map(|at| random_steps(51, 24)[at].clone());
+    let draws = "0.0.0.0.1.2.1.0.1.1.1.0.0.0.0.1.1.0.0.1.1.1.1.0.0.0.1.0.0.0.1.1.0.0.1.0.0.1.0.1.1.0.1.1.\
+                 0.1.2.1.1.1.0.193.0.45.2.1.2.0.270.0.65.1.1.2.0.269.1.1.2.1.0.214.1";
+    let only = Some(format!("39:c{draws}").parse().unwrap());
+    let explorer = Explorer { only, ..Explorer::default() };
+    let report = explorer.explore(Life::new(steps.to_vec())).unwrap_or_else(|v| panic!("{v}"));
+    assert_eq!(report.states, 1, "{report}");
+}
+
 #[test]
 fn a_lost_write_would_be_noticed() {
     let mut oracle = Oracle::new();

@@ -132,3 +132,16 @@ fn what_is_kept_back_of_a_segment_takes_only_what_may_have_it_and_stands_after_a
     let found = scan(&fs.crash_with(CrashMode::Nothing), DIR, &Hints::default()).unwrap();
     assert_eq!(found.join.lsn, Lsn(written + kept_back));
 }
+
+#[test]
+fn no_room_in_the_middle_of_a_commit_does_not_say_that_nothing_was_written() {
+    for kind in [CallKind::Write, CallKind::Sync] {
+        let fs = disk();
+        let mut log = log_on(&fs);
+        fs.fail_when(kind, 1, Fault::Error(ErrorKind::StorageFull));
+        let record = Record::new(1, Origin::Api, vec![7; 100]);
+        let failed = log.append(&[record], Timestamp(0)).and_then(|_| log.sync());
+        assert!(matches!(failed, Err(Error::Io { .. })), "{kind:?}: {failed:?}");
+        assert!(log.poison().is_some());
+    }
+}
