@@ -143,6 +143,12 @@ impl Oracle {
         if self.states.iter().any(is_of) { Ok(()) } else { Err(format!("{documents:#?}")) }
     }
 
+    /// Whether a document ever was like that; `None` for not being there at all.
+    pub fn ever(&self, dir: &'static str, id: &str, document: Option<&Value>) -> bool {
+        let key = (dir, id.to_owned());
+        self.states.iter().any(|state| state.get(&key) == document)
+    }
+
     /// Forgets the transactions that are not there, and takes the others for durable.
     pub fn found(&mut self, place: usize) {
         self.states.truncate(place + 1);

@@ -29,6 +29,7 @@ mod grid;
 mod ids;
 mod index;
 mod ladder;
+mod lies;
 mod limits;
 mod lost;
 mod lost_history;
