@@ -1,6 +1,7 @@
 //! What the store tells about itself: events as they happen, problems as they are found.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -53,6 +54,11 @@ pub enum Event {
         /// Documents put back, changed back or deleted.
         documents_changed: usize,
     },
+    /// `state:dumped`: the last save failed, and the state was saved to the emergency directory.
+    StateDumped {
+        /// The file that has it.
+        file: PathBuf,
+    },
     /// Something in the directory is not as the engine left it.
     Found(Problem),
 }
@@ -67,6 +73,7 @@ impl Event {
             Event::AutosaveTriggered { .. } => "autosave:triggered",
             Event::ShutdownSave { .. } => "shutdown:save",
             Event::StateRestored { .. } => "state:restored",
+            Event::StateDumped { .. } => "state:dumped",
             Event::Found(_) => "problem:found",
         }
     }

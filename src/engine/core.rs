@@ -7,10 +7,7 @@
 
 use std::borrow::Borrow;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-
-use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::base::{Clock, Entropy, Error, Event, Lsn, Problem, Result, StoreId};
 use crate::engine::checkpoint::{Checkpointer, Reason};
@@ -21,6 +18,7 @@ use crate::engine::options::{Durability, Options};
 use crate::engine::outputs::Outputs;
 use crate::engine::queue::{Queue, Taken, Transaction};
 use crate::engine::recovery::Recovery;
+use crate::engine::sync::{AtomicBool, Condvar, Mutex, RwLock};
 use crate::files::backups::Backups;
 use crate::files::names::WAL;
 use crate::fs::replace::remove_if_any;
@@ -175,11 +173,9 @@ impl Core {
         let last_lsn = match writer.write(self, &records, sync) {
             Ok(last_lsn) => last_lsn,
             Err(error) => {
+                let is_written = writer.log.as_ref().is_none_or(|log| log.poison().is_some());
                 drop(writer);
-                for transaction in group {
-                    transaction.promise.fail(error.clone());
-                }
-                self.failed(&error);
+                self.refuse(group, &error, is_written);
                 return;
             }
         };
@@ -188,6 +184,23 @@ impl Core {
         self.wish(&mut writer);
         drop(writer);
         Promise::fulfil_all(answers);
+    }
+
+    /// Answers a group that failed. If there was no room for it and nothing of it is written, its
+    /// deletions are tried again without the others: they may use what is kept back for them.
+    fn refuse(&self, group: Vec<Transaction>, error: &Error, is_written: bool) {
+        let may_fit = matches!(error, Error::DiskFull { .. }) && !is_written;
+        let (deletions, others): (Vec<_>, Vec<_>) =
+            group.into_iter().partition(|transaction| may_fit && transaction.makes_room());
+        let (refused, again) =
+            if others.is_empty() { (deletions, Vec::new()) } else { (others, deletions) };
+        for transaction in refused {
+            transaction.promise.fail(error.clone());
+        }
+        self.failed(error);
+        if !again.is_empty() {
+            self.commit(again);
+        }
     }
 
     /// Applies a group that is written, from `lsn` on; says what to answer to whom.

@@ -62,7 +62,9 @@ impl Store {
         self.run(Op::append_log(id, entry, self.document_bytes_max())?)
     }
 
-    /// Deletes a task; `false` if there was none when it was called.
+    /// Deletes a task; `false` if there was none when it was called. On a full disk deletes, and
+    /// transactions of nothing else, still go through from a reserve: 8 one after the other at least
+    /// with default segments, many more together; then they are `DiskFull` like other writes.
     pub fn delete_task(&self, id: &str) -> Result<bool> {
         self.delete(Collection::Task, id)
     }

@@ -11,12 +11,11 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex as StdMutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
-
 use crate::base::{Error, Lsn, Result};
+use crate::engine::sync::{Mutex, like_std};
 use crate::state::{Doc, Op};
 use crate::wal::Record;
 
@@ -27,12 +26,12 @@ pub(crate) type Drive = Arc<dyn Fn() + Send + Sync>;
 /// wakes all waiters with one call to the kernel.
 #[derive(Default)]
 pub(crate) struct Batch {
-    filling: StdMutex<()>,
-    filled: Condvar,
+    filling: like_std::Mutex<()>,
+    filled: like_std::Condvar,
 }
 
 impl Batch {
-    fn lock(&self) -> MutexGuard<'_, ()> {
+    fn lock(&self) -> like_std::MutexGuard<'_, ()> {
         // It guards no data that a panic could leave half-changed.
         self.filling.lock().unwrap_or_else(PoisonError::into_inner)
     }

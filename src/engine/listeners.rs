@@ -4,9 +4,8 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
-
 use crate::base::Event;
+use crate::engine::sync::RwLock;
 
 pub(crate) type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
 

@@ -251,13 +251,11 @@ impl Core {
         let mut done = 0;
         loop {
             let due = dirty.take().unwrap_or_default().into_iter();
-            let changes = mirror.plan(fs, due, &table, lsn, BATCH_BYTES)?;
+            let mut changes = mirror.plan(fs, due, &table, lsn, BATCH_BYTES)?;
             if changes.is_empty() {
                 return Ok(done);
             }
-            let records: Vec<Op> = changes.iter().map(own_record).collect();
-            self.log_own(&records)?;
-            let mut failure = None;
+            let mut failure = self.record(&mut changes)?;
             for change in &changes {
                 self.prepare_wanted();
                 match mirror.apply(fs, change) {
@@ -270,6 +268,21 @@ impl Core {
                 return Err(error);
             }
         }
+    }
+
+    /// Logs the changes that are about to be made. Where there is no room for their records, those that
+    /// make room, the removals, are recorded and left, and the failure is given.
+    fn record(&self, changes: &mut Vec<Change>) -> Result<Option<Error>> {
+        let records: Vec<Op> = changes.iter().map(own_record).collect();
+        let Err(error) = self.log_own(&records) else { return Ok(None) };
+        let removals = changes.iter().take_while(|change| change.write.is_none()).count();
+        let no_room = matches!(error, Error::DiskFull { .. });
+        if !no_room || removals == 0 || removals == changes.len() {
+            return Err(error);
+        }
+        changes.truncate(removals);
+        self.log_own(records.get(..removals).unwrap_or_default()).map_err(|_| error.clone())?;
+        Ok(Some(error))
     }
 
     /// Keeps what a cut of the log would forget of the mirror.

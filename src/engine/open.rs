@@ -4,10 +4,7 @@
 //! start group is durable, nothing of the old log was changed, and everything before it only adds.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-
-use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::base::{Error, Event, Lsn, Problem, ProblemKind, Result, StoreId, Timestamp};
 use crate::engine::checkpoint::{Checkpointer, Reason};
@@ -18,6 +15,7 @@ use crate::engine::options::Options;
 use crate::engine::outputs::{Known, Outputs};
 use crate::engine::queue::Queue;
 use crate::engine::recovery::{Intake, Plan, Recovery, Rung, plan};
+use crate::engine::sync::{AtomicBool, Condvar, Mutex, RwLock};
 use crate::engine::threads::autosave;
 use crate::files::backups::Backups;
 use crate::files::mirror::Mirror;
@@ -79,6 +77,11 @@ fn act(
     make_directories(fs, &mut plan.recovery)?;
     prepare_intake(around, &mut plan)?;
     keep_aside(fs, &plan)?;
+    // An opening that was cut off may have left a log that is not on the medium yet. Before anything
+    // durable speaks of it, it must be.
+    if matches!(plan.owner, Some(Owner { stage: Stage::Opening { .. }, .. })) {
+        fs.sync_all().map_err(|source| Error::io("flush", fs.display(""), source))?;
+    }
     let former = plan.owner.and_then(|owner| match owner.stage {
         // It never came to a segment of its own.
         Stage::Opening { former } if plan.scan.size_bytes == 0 => former,

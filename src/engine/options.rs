@@ -1,6 +1,7 @@
 //! What a user can set when opening a store: each with its default, its limits, and what it means for
 //! durability.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::{Error, Result};
@@ -66,6 +67,10 @@ pub struct Options {
     pub document_bytes_max: usize,
     /// Largest transaction of a caller. Default and maximum 256 MiB.
     pub transaction_bytes_max: usize,
+    /// Where the state is saved, as [`crate::Store::dump`] does it, if the last save of a shutdown (or of
+    /// dropping the last handle) fails; listeners are told of it as `state:dumped`. Best on another disk.
+    /// Default: nowhere. Nothing that is durable depends on it: it is for what a failing disk may lose.
+    pub emergency_dir: Option<PathBuf>,
     /// Sizes of the log's segments.
     pub log: LogOptions,
 }
@@ -90,6 +95,7 @@ impl Default for Options {
             witness_after: Duration::from_secs(1),
             document_bytes_max: 16 << 20,
             transaction_bytes_max: 256 << 20,
+            emergency_dir: None,
             log: LogOptions::default(),
         }
     }

@@ -10,15 +10,15 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
-use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 
 use crate::base::{DocumentId, Error, Event, Lsn, Problem, ProblemKind, Result};
 use crate::engine::core::Core;
 use crate::engine::options::Durability;
 use crate::engine::store::Store;
+use crate::engine::sync::{AtomicBool, Mutex, RwLock, RwLockWriteGuard};
 use crate::files::names::{OutputKind, OutputNames, output_part, parse_output_part};
 use crate::files::outputs::{Logged, Output, Version, files};
 use crate::fs::Fs;
@@ -125,7 +125,7 @@ impl Outputs {
     }
 
     /// Keeps calls out while the store recovers in place.
-    pub(crate) fn close(&self) -> parking_lot::RwLockWriteGuard<'_, ()> {
+    pub(crate) fn close(&self) -> RwLockWriteGuard<'_, ()> {
         self.gate.write()
     }
 

@@ -7,11 +7,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::base::{Error, Lsn, Result};
 use crate::engine::handle::{Batch, Promise};
 use crate::engine::options::Durability;
+use crate::engine::sync::{Condvar, Mutex};
 use crate::state::Op;
 use crate::wal::Record;
 
@@ -25,6 +24,11 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
+    /// Whether it has deletions only.
+    pub(crate) fn makes_room(&self) -> bool {
+        self.records.iter().all(|record| Op::makes_room(record.kind))
+    }
+
     /// Bytes it takes in the log, without padding.
     fn log_bytes(&self) -> usize {
         let entry = crate::wal::format::ENTRY_BYTES;
@@ -91,7 +95,11 @@ impl Queue {
                 break;
             }
             match full {
-                Some(make_room) => parking_lot::MutexGuard::unlocked(&mut state, make_room),
+                Some(make_room) => {
+                    drop(state);
+                    make_room();
+                    state = self.state.lock();
+                }
                 None => self.room.wait(&mut state),
             }
         }

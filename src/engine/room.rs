@@ -10,6 +10,7 @@ use std::io::ErrorKind;
 
 use crate::base::{Error, Lsn, Result, Timestamp};
 use crate::engine::core::Core;
+use crate::state::Op;
 use crate::wal::{Log, Record};
 
 impl Core {
@@ -23,7 +24,8 @@ impl Core {
         }
     }
 
-    /// Appends a group to the log. One for which no segment could be prepared was not written at all.
+    /// Appends a group to the log. One for which no segment could be prepared was not written at all,
+    /// unless it makes room itself: such a group may use what the segments keep back for it.
     pub(crate) fn append<R: Borrow<Record>>(
         &self,
         log: &mut Log,
@@ -33,6 +35,12 @@ impl Core {
         loop {
             match log.append(records, wall) {
                 Err(error) if log.poison().is_none() && self.make_room(&error) => {}
+                Err(error @ Error::DiskFull { .. })
+                    if log.poison().is_none()
+                        && records.iter().all(|record| Op::makes_room(record.borrow().kind)) =>
+                {
+                    return log.append_to_reserve(records, wall)?.ok_or(error);
+                }
                 outcome => return outcome,
             }
         }

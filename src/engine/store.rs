@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use crate::base::{Clock, Entropy, Error, Event, OsEntropy, Result, SystemClock};
 use crate::engine::checkpoint::{Checkpoint, Reason};
 use crate::engine::core::{Core, Surroundings};
@@ -17,6 +15,7 @@ use crate::engine::open::recover;
 use crate::engine::options::Options;
 use crate::engine::recovery::Recovery;
 use crate::engine::status::{CommitStats, Status};
+use crate::engine::sync::{Mutex, thread};
 use crate::engine::threads::{Threads, autosave};
 use crate::engine::view::{View, open_view};
 use crate::files::owner::{self, OwnerFile};
@@ -196,7 +195,7 @@ fn lock(around: &Surroundings, wait: Duration) -> Result<Box<dyn Lock>> {
         match fs.lock(LockMode::Exclusive) {
             Ok(Some(lock)) => return Ok(lock),
             Ok(None) if around.threads && around.clock.monotonic() < give_up => {
-                std::thread::sleep(Duration::from_millis(5));
+                thread::sleep(Duration::from_millis(5));
             }
             Ok(None) => return Err(Error::Locked { dir: fs.display(""), pid: owner_pid(fs) }),
             Err(source) => return Err(Error::io("lock", fs.display(""), source)),
@@ -342,7 +341,11 @@ impl Inner {
         if let Err(error) = &closed {
             core.listeners.emit(&Event::SaveError { error: error.clone() });
         }
-        saved.and(closed)
+        let ended = saved.and(closed);
+        if ended.is_err() {
+            core.dump_in_emergency();
+        }
+        ended
     }
 }
 

@@ -7,13 +7,13 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::base::{Error, Event, Result};
 use crate::engine::checkpoint::Reason;
 use crate::engine::core::Core;
 use crate::engine::queue::Taken;
+use crate::engine::sync::thread::{self, JoinHandle};
 use crate::files::names::WAL;
 use crate::wal::Log;
 

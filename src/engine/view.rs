@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::base::{Clock, DocumentId, Error, Lsn, ProblemKind, Result};
-use crate::engine::recovery::{Plan, Recovery, hints, plan};
+use crate::engine::recovery::{Intake, Plan, Recovery, hints, plan};
 use crate::engine::store::Builder;
 use crate::files::names::WAL;
 use crate::files::owner::{self, OwnerFile};
@@ -119,6 +119,9 @@ pub(crate) fn writer_is_alive(fs: &dyn Fs) -> Result<bool> {
 
 /// Recovers in memory. Beside a writer, what looks wrong is looked at again, since it may only be
 /// half-way; what stays is told. Says whether a writer was alive.
+///
+/// A snapshot that looks put back may be the one from before a checkpoint that fell between two reads; if
+/// it stays, a person did it, and it is the writer's to take in: until then snapshot and log are the state.
 pub(crate) fn read_plan(fs: &dyn Fs) -> Result<(Plan, bool)> {
     for _ in 1..ATTEMPTS_MAX {
         if !writer_is_alive(fs)? {
@@ -129,7 +132,8 @@ pub(crate) fn read_plan(fs: &dyn Fs) -> Result<(Plan, bool)> {
                 let problems = &mut plan.recovery.problems;
                 problems.retain(|problem| problem.kind != ProblemKind::Torn);
                 plan.recovery.torn_bytes = 0;
-                if problems.iter().all(|problem| problem.kind.is_harmless()) {
+                let is_put_back = matches!(plan.intake, Some(Intake::Restore { .. }));
+                if !is_put_back && problems.iter().all(|problem| problem.kind.is_harmless()) {
                     return Ok((plan, true));
                 }
             }
@@ -137,7 +141,9 @@ pub(crate) fn read_plan(fs: &dyn Fs) -> Result<(Plan, bool)> {
         }
         thread::sleep(ATTEMPT_PAUSE);
     }
-    Ok((plan(fs)?, true))
+    let mut plan = plan(fs)?;
+    plan.intake.take_if(|intake| matches!(intake, Intake::Restore { .. }));
+    Ok((plan, true))
 }
 
 impl Builder {

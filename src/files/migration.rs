@@ -45,16 +45,16 @@ pub fn keep_original(fs: &dyn Fs) -> Result<Option<String>> {
     Ok(Some(PRE_MIGRATION_BACKUP.to_owned()))
 }
 
-/// Whether `state.json` is kept, byte by byte, as the copy before a migration.
-pub(crate) fn is_kept(fs: &dyn Fs) -> Result<bool> {
+/// Whether the file at `path` is kept, byte by byte, as the copy before a migration.
+pub(crate) fn is_kept(fs: &dyn Fs, path: &str) -> Result<bool> {
     let Sight::File(_, kept) = look(fs, PRE_MIGRATION_BACKUP)? else { return Ok(false) };
-    Ok(matches!(look(fs, STATE)?, Sight::File(_, hash) if hash == kept))
+    Ok(matches!(look(fs, path)?, Sight::File(_, hash) if hash == kept))
 }
 
 /// Whether an opening has begun to migrate.
 pub(crate) fn has_begun(fs: &dyn Fs) -> Result<bool> {
     let log = read_file_if_any(fs, MIGRATION_LOG, LOG_BYTES_MAX).ok().flatten();
-    Ok(log.is_some_and(|log| is_begun(&log)) || is_kept(fs)?)
+    Ok(log.is_some_and(|log| is_begun(&log)) || is_kept(fs, STATE)?)
 }
 
 /// Writes what a migration found and is about to do. Durable when it returns. What lies in its place

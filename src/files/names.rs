@@ -49,6 +49,11 @@ pub const OWNER_PART: &str = "wal/owner.part";
 /// A mirror file being written: always the engine's own.
 pub const MIRROR_PART: &str = "wal/mirror.part";
 
+/// The state being saved to a directory that is no store's; `token` is nobody else's.
+pub fn dump_part(token: u64) -> String {
+    format!("state.dump.{token:016x}.part")
+}
+
 /// Where each document lies in `state.json`, and what the engine knows of the mirror's files.
 pub const STATE_INDEX: &str = "wal/state.index";
 /// The same being written: always the engine's own.

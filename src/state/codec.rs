@@ -131,6 +131,11 @@ pub(super) fn is_about_document(kind: u8) -> bool {
     matches!(kind, PUT | PATCH | APPEND_LOG | DELETE)
 }
 
+/// Whether records of this kind make room on the disk.
+pub(super) fn makes_room(kind: u8) -> bool {
+    matches!(kind, DELETE | REMOVED | SAVED)
+}
+
 /// The mutation that a record holds, or why these bytes are none.
 pub(super) fn decode(kind: u8, payload: &[u8]) -> Result<Op, String> {
     Ok(match kind {

@@ -205,6 +205,12 @@ impl Op {
         codec::is_about_document(kind)
     }
 
+    /// Whether a record of this kind makes room on the disk: a deletion, or what must be logged before a
+    /// file goes and the log is cut.
+    pub fn makes_room(kind: u8) -> bool {
+        codec::makes_room(kind)
+    }
+
     /// The document concerned, if it is about one.
     pub fn target(&self) -> Option<(Collection, &DocumentId)> {
         match self {

@@ -41,9 +41,9 @@ impl SegmentNumber {
         format!("{:020}.wal", self.0)
     }
 
-    /// Whether a segment can have this number.
+    /// Whether a segment can have this number: 0 stands for none.
     pub(crate) fn is_usable(self) -> bool {
-        self.0 < NUMBER_MAX
+        (1..NUMBER_MAX).contains(&self.0)
     }
 
     /// The name under which the segment is prepared.

@@ -23,6 +23,10 @@ use crate::wal::segment::{PreparedSegment, prepare_segment};
 
 /// Every group of records leaves room behind it for a witness and a seal or close.
 const RESERVED_BYTES: u64 = 2 * BLOCK_BYTES;
+/// Of each segment so much, at most, is kept back for records that make room elsewhere.
+const DELETES_BYTES_MAX: u64 = 256 << 10;
+/// The part of a segment that is, below that.
+const DELETES_PART: u64 = 8;
 /// A buffer that a big group made larger is given back.
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
 /// A reader may see the first group of a segment just before its flush, with LSNs above the ceiling
@@ -126,7 +130,7 @@ impl Log {
         let (first_lsn, tail) = scan.read_tail(&*fs, dir)?;
         let number = scan.next_number;
         let tail: Vec<&Record> = tail.iter().collect();
-        let need = SEGMENT_HEADER_BYTES + padded(group_length(&tail)) + RESERVED_BYTES;
+        let need = segment_for(padded(group_length(&tail)));
         let segment = prepare_segment(&*fs, dir, number, options.segment_bytes_min.max(need))?;
         let PreparedSegment { size_bytes, file, .. } = segment;
         let mut log = Log {
@@ -232,12 +236,29 @@ impl Log {
             return Ok(self.last_lsn);
         }
         let need = padded(group_length(records));
-        if self.fits(need + RESERVED_BYTES) {
+        if self.fits(need + RESERVED_BYTES + kept_back(self.active.size_bytes)) {
             self.write_group(&self.draft(GroupKind::Data, records, now), None)?;
         } else {
             self.rotate(records, need, now)?;
         }
         Ok(self.last_lsn)
+    }
+
+    /// Writes `records` as [`Log::append`] does, but into the part of the active segment that every
+    /// other group leaves free: for records that make room elsewhere, once there was none for another
+    /// segment. `None` if that part is used up; nothing was written then.
+    pub fn append_to_reserve<R: Borrow<Record>>(
+        &mut self,
+        records: &[R],
+        now: Timestamp,
+    ) -> Result<Option<Lsn>> {
+        self.check()?;
+        let records: &[&Record] = &records.iter().map(Borrow::borrow).collect::<Vec<_>>();
+        if !self.fits(padded(group_length(records)) + RESERVED_BYTES) {
+            return Ok(None);
+        }
+        self.write_group(&self.draft(GroupKind::Data, records, now), None)?;
+        Ok(Some(self.last_lsn))
     }
 
     /// Flushes what was written; gives the durable LSN.
@@ -339,4 +360,16 @@ impl Log {
             now,
         }
     }
+}
+
+/// What of a segment of this size is kept back for records that make room elsewhere.
+fn kept_back(size_bytes: u64) -> u64 {
+    let part = (size_bytes / DELETES_PART).min(DELETES_BYTES_MAX);
+    part - part % BLOCK_BYTES
+}
+
+/// The size of a segment in which a group of so many bytes leaves free what every group must.
+fn segment_for(group_bytes: u64) -> u64 {
+    let used = SEGMENT_HEADER_BYTES + group_bytes + RESERVED_BYTES;
+    used + (used / (DELETES_PART - 1)).min(DELETES_BYTES_MAX)
 }

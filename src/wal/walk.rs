@@ -4,11 +4,13 @@
 //! durable, and what is not intact there is corrupt. Elsewhere it is a torn end, and nothing behind it
 //! stands, intact or not.
 
+mod leftovers;
+
 use crate::base::Lsn;
 use crate::wal::chain::{Directory, Link, incarnation_of};
 use crate::wal::format::{GroupKind, NUMBER_MAX, SEGMENT_HEADER_BYTES, SegmentNumber};
 use crate::wal::reader::{Gap, GroupRef, Piece, SegmentIndex};
-use crate::wal::scan::{Finding, Hints, Join, Leftover, Older, Scan, Standing, Verdict};
+use crate::wal::scan::{Finding, Hints, Join, Older, Scan, Standing, Verdict};
 
 /// Where there is no log, or its end is in doubt, new LSNs keep this far away from any that may have
 /// been given out.
@@ -23,6 +25,9 @@ struct Walk {
     closed: bool,
     /// Whether durable bytes at the very end are gone, and with them what LSNs were given out.
     doubtful: bool,
+    /// Whether the last incarnation is known to have stopped cleanly: the log was flushed to its last
+    /// byte, and nothing of it can be torn.
+    is_stopped: bool,
     standing: Vec<Standing>,
     findings: Vec<Finding>,
 }
@@ -31,6 +36,7 @@ struct Walk {
 pub(crate) fn walk(directory: &Directory, hints: &Hints) -> Scan {
     let (chain, chain_findings) = directory.chain(hints);
     let first_base = chain.first().map_or(hints.base, |link| link.header.previous_lsn);
+    let newest = directory.segments.values().map(incarnation_of).max().unwrap_or(0);
     let mut walk = Walk {
         vouched: directory.vouched(&chain, hints),
         expected: Lsn::ZERO,
@@ -38,6 +44,7 @@ pub(crate) fn walk(directory: &Directory, hints: &Hints) -> Scan {
         chain_crc: None,
         closed: false,
         doubtful: !directory.misnamed.is_empty(),
+        is_stopped: hints.clean.is_some_and(|(incarnation, _)| newest <= incarnation),
         standing: Vec::new(),
         findings: directory.findings.iter().cloned().chain(chain_findings).collect(),
     };
@@ -122,15 +129,22 @@ impl Walk {
     fn header(&mut self, link: &Link<'_>) {
         let index = link.index;
         let is_head = link.end.is_none();
+        let header = (0, SEGMENT_HEADER_BYTES.min(index.size_bytes));
         if let Err(why) = index.header {
             // Nobody knows how high its LSNs may have gone.
             self.doubtful |= is_head;
-            self.found(Verdict::Corrupt, link, (0, 0), format!("{why}; its groups are used"));
+            self.found(Verdict::Corrupt, link, header, format!("{why}; its groups are used"));
         } else if !index.header_intact {
-            // The one flush that makes the header durable may not have succeeded.
-            let flushed = !is_head || index.groups().nth(1).is_some();
-            let verdict = if flushed { Verdict::Corrupt } else { Verdict::Torn };
-            self.found(verdict, link, (0, 0), "the segment header is damaged; one copy will do");
+            // The one flush that makes header and first group durable may not have succeeded; then no
+            // byte of the log is lost by it.
+            let is_behind_flush = |group: &GroupRef| {
+                let is_vouched = group.has_records() && group.last_lsn <= self.vouched;
+                group.offset > SEGMENT_HEADER_BYTES || is_vouched
+            };
+            let flushed = self.is_stopped || !is_head || index.groups().any(is_behind_flush);
+            let (verdict, place) =
+                if flushed { (Verdict::Corrupt, header) } else { (Verdict::Torn, (0, 0)) };
+            self.found(verdict, link, place, "the segment header is damaged; one copy will do");
         }
         if !index.is_whole() {
             let why = "the file has not the length that the segment was made with";
@@ -212,23 +226,38 @@ impl Walk {
         } else if self.closed && !zero {
             self.found(Verdict::Corrupt, link, place, format!("behind a clean stop: {why}"));
         } else if !zero {
-            self.found(Verdict::Torn, link, place, why);
+            self.found(self.torn(), link, place, why);
         }
+    }
+
+    /// What an end that nothing vouches for is.
+    fn torn(&self) -> Verdict {
+        if self.is_stopped { Verdict::Corrupt } else { Verdict::Torn }
     }
 
     /// What can only be said of the log as a whole.
     fn end(&mut self, chain: &[Link<'_>], hints: &Hints) {
         let head = chain.last();
         let head_incarnation = head.map_or(0, |link| link.header.identity.incarnation);
-        if hints.begun.is_some_and(|begun| head_incarnation < begun) {
-            self.doubtful = true;
+        // After a clean stop the whole log may be deleted, but not its end alone.
+        let stopped = hints.clean.filter(|_| head.is_some()).map(|(incarnation, _)| incarnation);
+        let lacks = if hints.begun.or(stopped).is_some_and(|begun| head_incarnation < begun) {
+            // A clean stop tells what LSNs were given out.
+            self.doubtful |= stopped.is_none();
+            Some("the segments of the last opening are missing")
+        } else if self.is_stopped && stopped.is_some() && !self.closed && self.findings.is_empty() {
+            Some("the mark of the clean stop is missing")
+        } else {
+            None
+        };
+        if let Some(why) = lacks {
             self.findings.push(Finding {
                 verdict: Verdict::Corrupt,
                 file: head.map_or_else(String::new, |link| link.index.number.file_name()),
                 offset: 0,
                 length: 0,
                 missing: None,
-                why: "the segments of the last opening are missing".to_owned(),
+                why: why.to_owned(),
             });
         }
         if self.last_lsn < self.vouched {
@@ -255,7 +284,7 @@ fn finish(
     mut walk: Walk,
     first_base: Lsn,
 ) -> Scan {
-    let leftovers = leftovers(directory, chain, hints, &mut walk);
+    let leftovers = leftovers::leftovers(directory, chain, hints, &mut walk);
     let last_lsn = walk.last_lsn.max(walk.vouched).max(first_base);
     let known = directory.segments.values().filter(|index| index.identity.is_some());
     let above = known.map(|index| index.number.0 + 1).max().unwrap_or(1);
@@ -334,67 +363,4 @@ fn needed(chain: &[Link<'_>], last_lsn: Lsn) -> Vec<Older> {
         last_lsn,
     };
     chain.iter().zip(ends).map(older).collect()
-}
-
-/// The segment files that are not in the chain, and what is to be said of them.
-fn leftovers(
-    directory: &Directory,
-    chain: &[Link<'_>],
-    hints: &Hints,
-    walk: &mut Walk,
-) -> Vec<Leftover> {
-    let misnamed = directory.misnamed.iter().map(|number| number.file_name());
-    let mut leftovers: Vec<Leftover> =
-        misnamed.map(|file| Leftover { file, is_worthless: false }).collect();
-    let number_of = |link: Option<&Link<'_>>| link.map_or(SegmentNumber(0), |l| l.index.number);
-    let (oldest, head) = (number_of(chain.first()), number_of(chain.last()));
-    for index in directory.segments.values() {
-        if chain.iter().any(|link| link.index.number == index.number) {
-            continue;
-        }
-        let file = index.number.file_name();
-        let is_cut = index.number < oldest && index.header.is_ok() && ends_at(index, hints.base);
-        let is_restated = index.number < head
-            && is_undamaged(index)
-            && ends_at(index, walk.last_lsn)
-            && (index.header.is_ok_and(|header| header.begins_incarnation)
-                || chain.iter().any(|link| passes_over(link, index)));
-        let is_worthless = index.is_whole() && (index.zero || is_cut || is_restated);
-        if !is_worthless {
-            let (verdict, why) = if !index.is_whole() {
-                (Verdict::Corrupt, "the segment was cut short")
-            } else if index.number > head && directory.counts(index) {
-                (Verdict::Corrupt, "the segment does not follow the one that it names")
-            } else {
-                (Verdict::Torn, "a segment whose beginning was never completed")
-            };
-            walk.doubtful |= verdict == Verdict::Corrupt && index.number > head;
-            let (file, why, length) = (file.clone(), why.to_owned(), index.size_bytes);
-            walk.findings.push(Finding { verdict, file, offset: 0, length, missing: None, why });
-        }
-        leftovers.push(Leftover { file, is_worthless });
-    }
-    leftovers
-}
-
-/// Whether a segment has no records above `lsn`.
-fn ends_at(index: &SegmentIndex, lsn: Lsn) -> bool {
-    index.groups().all(|group| !group.has_records() || group.last_lsn <= lsn)
-}
-
-/// Whether a segment is undamaged. One that begins an incarnation and is out of the chain is left of
-/// an opening that did not come to its end; a later one restated what it has.
-fn is_undamaged(index: &SegmentIndex) -> bool {
-    let is_sound = |piece: &Piece| !matches!(piece, Piece::Gap(gap) if !gap.zero);
-    index.header.is_ok() && index.pieces.iter().all(is_sound)
-}
-
-/// Whether `link` begins an incarnation that joined below a segment, which a crash had left without
-/// anything to vouch for it, and restated all its records.
-fn passes_over(link: &Link<'_>, index: &SegmentIndex) -> bool {
-    let header = &link.header;
-    header.begins_incarnation
-        && header.previous < index.number
-        && index.number < header.number
-        && ends_at(index, header.restated_lsn)
 }

@@ -286,7 +286,7 @@ fn a_reader_beside_a_busy_writer_sees_a_prefix_with_all_that_was_acknowledged_be
             };
             let found = round("t0");
             assert_eq!(found, round("t1"), "half a transaction");
-            assert!(found >= before, "{found} of {before} acknowledged");
+            assert!(found >= before, "{found} of {before} acknowledged: {:?}", view.recovery());
             assert!(found <= after, "{found} of {after} submitted");
             for other in (1..=found.min(50)).map(|back| found - found.min(50) + back) {
                 assert!(round(&format!("t{}", 1000 + other % 50)) <= found);
@@ -296,6 +296,40 @@ fn a_reader_beside_a_busy_writer_sees_a_prefix_with_all_that_was_acknowledged_be
         done.store(true, SeqCst);
         writer.join().unwrap();
     });
+}
+
+#[test]
+fn a_reader_sees_what_was_acknowledged_though_the_writer_saves_between_any_two_of_its_calls() {
+    let mut saved = 0;
+    for nth in 1_u64.. {
+        let disk = SimFs::new();
+        let store = crate::support::open(&disk, 1).unwrap();
+        for round in 1..=3 {
+            store.save_task_json(&task(0, round)).unwrap();
+            store.checkpoint().unwrap();
+        }
+        store.save_task_json(&task(0, 4)).unwrap();
+        let writer = store.clone();
+        let (watched, switch) = Watched::while_on(&disk, move |_, call| {
+            if call == nth {
+                writer.save_task_json(&task(0, 5)).unwrap();
+                writer.checkpoint().unwrap();
+            }
+        });
+        switch.set(true);
+        let reader = Store::builder("sim").fs(Arc::new(watched));
+        let view = reader.open_read_only().unwrap();
+        let found = view.task("t0").unwrap().unwrap().extra["round"].as_u64().unwrap();
+        assert!(found >= 4, "saved at call {nth}: {found}, {:?}", view.recovery());
+        let problems = &view.recovery().problems;
+        assert!(problems.is_empty(), "saved at call {nth}: {problems:?}");
+        if switch.calls() < nth {
+            break;
+        }
+        saved += 1;
+    }
+    println!("a checkpoint at each of {saved} calls of a reader");
+    assert!(saved >= 5, "only {saved} calls");
 }
 
 #[test]

@@ -102,6 +102,20 @@ fn on_a_disk_that_keeps_no_order_nothing_acknowledged_is_lost_either() {
 }
 
 #[test]
+fn three_crashes_in_a_row_of_a_first_opening_are_no_damage() {
+    within_patience(|| {
+        for rules in [Rules::Ordered, Rules::Unordered] {
+            let nested_stride = if is_exhaustive() { 1 } else { 5 };
+            let explorer =
+                Explorer { rules, depth: 3, nested_every: 1, nested_stride, ..Explorer::default() };
+            let report = explorer.explore(Life::new(Vec::new())).unwrap_or_else(|v| panic!("{v}"));
+            println!("{rules:?}: {report}");
+            assert!(report.nested > 500, "{report}");
+        }
+    });
+}
+
+#[test]
 fn a_lost_write_would_be_noticed() {
     let mut oracle = Oracle::new();
     oracle.submit(&[put("a", 10, 1)]);

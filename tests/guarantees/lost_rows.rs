@@ -133,6 +133,27 @@ fn a_damaged_store_without_a_snapshot_is_no_earlier_directory() {
 }
 
 #[test]
+fn where_only_the_mirror_and_cut_segments_are_left_it_is_served_and_stays() {
+    for bytes_left in [0, 1, 5000] {
+        let (disk, state) = stopped(1, "a", 3);
+        for gone in [".walden", "state.json", "state.backup.", "wal/state.index"] {
+            remove(&disk, gone);
+        }
+        for name in disk.names().iter().filter(|name| name.ends_with(".wal")) {
+            let bytes = disk.read_now(name).unwrap();
+            disk.write_now(name, &bytes[..bytes_left]).unwrap();
+        }
+        for seed in 2..4 {
+            let store = open(&disk, seed).unwrap();
+            let recovery = store.recovery();
+            assert_eq!(documents(&store.view()), state, "{bytes_left} bytes: {recovery:#?}");
+            save(&store, "b", 1);
+            store.delete_task("b").unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_foreign_segment_does_not_take_the_store_over() {
     for gone in [".walden", "nothing else"] {
         for whole in [true, false] {

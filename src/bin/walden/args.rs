@@ -52,6 +52,12 @@ says what was acknowledged; it is killed with SIGKILL at a random instant, and t
 what is left. What it finds is held against the record of what was acknowledged, every JSON file is \
 parsed, and the directory is verified.
 
+With --sim random lives of a store are led on simulated disks, without touching this one. Before each \
+call that changes something it is asked what a kill and several power cuts would leave: lost and torn \
+sectors, lost and reordered names. Each is recovered, compared with what was acknowledged, and written \
+to; some recoveries are stopped in turn. A violation is shrunk, and told with the command that shows it \
+again (--steps, --crash).
+
 It ends at the first violation with exit code 5, and leaves the directory; else it removes it. A run \
 in which too little happened fails.";
 
@@ -125,7 +131,16 @@ pub(crate) struct Torture {
     #[arg(long, group = "way", value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) kill: Option<u32>,
-    /// Stop after so many seconds in any case
+    /// Explore every crash of random lives on simulated disks
+    #[arg(long, group = "way")]
+    pub(crate) sim: bool,
+    /// With --sim: only this crash of the life of the seed
+    #[arg(long, requires = "sim", value_name = "PATH")]
+    pub(crate) crash: Option<String>,
+    /// With --crash: only these steps of the life
+    #[arg(long, requires = "crash", value_name = "N,N", value_delimiter = ',')]
+    pub(crate) steps: Option<Vec<usize>>,
+    /// Stop after so many seconds in any case; with --sim 60, if it is not said
     #[arg(long, value_name = "S")]
     pub(crate) seconds: Option<u64>,
     /// What is written and when it breaks are drawn from this; what a machine makes of it differs

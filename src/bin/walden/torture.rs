@@ -7,15 +7,16 @@ mod judge;
 mod kill;
 mod liar;
 mod report;
+mod sim;
 pub(crate) mod worker;
 
 use crate::args::{Format, Torture};
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 
 /// Runs the way that was chosen.
 pub(crate) fn torture(format: Format, wanted: &Torture) -> Outcome {
     match wanted.kill {
         Some(kills) => kill::torture(format, kills, wanted),
-        None => Err(Failure::Usage("say how to torture the store".to_owned())),
+        None => sim::torture(format, wanted),
     }
 }

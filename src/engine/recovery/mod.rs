@@ -157,7 +157,7 @@ impl Plan {
         let index = index.filter(|index| store.is_none_or(|store| index.head.store == store));
         let durable = index.as_ref().map_or(Lsn::ZERO, |index| index.head.lsn);
         let behind = Behind { lsn: base_lsn, rung, state_is_a_backup, durable };
-        let tail = Tail::read(fs, owner.as_ref(), store, behind)?;
+        let (owner, tail) = Tail::read_current(fs, owner, store, behind, &mut problems)?;
         problems.extend(tail.problems());
         let Tail { scan, gap, clean, is_gone, .. } = tail;
         let index = index.filter(|index| Some(index.head.store) == store.or(scan.store));

@@ -3,10 +3,10 @@
 use crate::base::{Lsn, Problem, ProblemKind, Result, StoreId};
 use crate::engine::recovery::doubt::Hole;
 use crate::engine::recovery::{Rung, hints, problem_of};
-use crate::files::names::WAL;
+use crate::files::names::{OWNER, WAL};
 use crate::files::owner::{Owner, Stage};
 use crate::fs::Fs;
-use crate::wal::{self, Hints, Scan};
+use crate::wal::{self, Hints, Scan, Verdict};
 
 /// The log as it was found.
 pub(super) struct Tail {
@@ -33,8 +33,27 @@ pub(super) struct Behind {
 }
 
 impl Tail {
+    /// Scans the log behind a base. An owner file of an opening before the log's last one is not
+    /// believed: it is written before its opening's first segment is.
+    pub(super) fn read_current(
+        fs: &dyn Fs,
+        owner: Option<Owner>,
+        store: Option<StoreId>,
+        base: Behind,
+        problems: &mut Vec<Problem>,
+    ) -> Result<(Option<Owner>, Tail)> {
+        let tail = Tail::read(fs, owner.as_ref(), store, base)?;
+        if owner.is_none_or(|owner| owner.incarnation >= tail.scan.incarnation_max) {
+            return Ok((owner, tail));
+        }
+        let detail =
+            "it is of an earlier opening than the log; the store is taken as not shut down";
+        problems.push(Problem::new(ProblemKind::Stale, OWNER, 0, detail));
+        Ok((None, Tail::read(fs, None, store, base)?))
+    }
+
     /// Scans the log behind a base.
-    pub(super) fn read(
+    fn read(
         fs: &dyn Fs,
         owner: Option<&Owner>,
         store: Option<StoreId>,
@@ -50,7 +69,9 @@ impl Tail {
             _ => None,
         };
         let is_gone = scan.size_bytes == 0;
-        let is_lost = is_gone && clean.is_none() && had_log(owner, store);
+        // A segment that was emptied tells of a log, too.
+        let is_damaged = scan.verdict() == Verdict::Corrupt;
+        let is_lost = is_gone && clean.is_none() && (had_log(owner, store) || is_damaged);
         let tail = |scan, gap| Tail { scan, gap, clean, is_gone, is_lost };
         match clean {
             Some(clean) if is_gone && base.rung == Rung::Snapshot && !base.state_is_a_backup => {

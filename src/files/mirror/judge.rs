@@ -281,6 +281,9 @@ impl Judge<'_> {
                 ids.find(|id| mirror.names(collection).file_name(id) == name).cloned()
             });
         let renditions = id.map(|id| self.renditions(collection, &id)).unwrap_or_default();
+        if renditions.iter().any(|text| is_laid_out_otherwise(&bytes, text)) {
+            return Some(Contents::Earlier(found));
+        }
         self.engines_own(file, &bytes, &renditions)
     }
 }

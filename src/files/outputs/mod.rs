@@ -155,7 +155,12 @@ impl Output {
             problem = Some(Problem::new(ProblemKind::Edited, &*self.file, 0, detail));
         }
         write_temporary(fs, &names::output_part(&self.file, generation), bytes, true)?;
-        sync_dir(fs, WAL)?;
+        if let Err(error) = sync_dir(fs, WAL) {
+            if let Err(error) = self.discard(fs, generation) {
+                tracing::debug!(%error, "contents that were not logged stay until the next opening");
+            }
+            return Err(error);
+        }
         Ok(problem)
     }
 

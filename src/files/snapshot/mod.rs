@@ -35,7 +35,7 @@ use crate::state::Doc;
 pub use index::{Index, Loaded, load};
 pub use parse::{Defect, Parsed, parse, peek, read};
 pub use proof::prove;
-pub use save::{Saved, leftovers, save, save_as_backup};
+pub use save::{Saved, leftovers, save, save_as_backup, save_elsewhere};
 
 /// The version of the format that is written.
 pub const VERSION: &str = "2.0.0";

@@ -118,7 +118,7 @@ fn give_second_name(
         return Ok(Former::NoFile);
     }
     let strange = if last == Some(&found) { None } else { not_ours(fs, store)? };
-    if matches!(strange, Some((ProblemKind::Stale, _))) && migration::is_kept(fs)? {
+    if matches!(strange, Some((ProblemKind::Stale, _))) && migration::is_kept(fs, STATE)? {
         return Ok(Former::Original(found));
     }
     let Some((kind, why)) = strange else {
@@ -225,6 +225,37 @@ pub fn save_as_backup(fs: &dyn Fs, bytes: &[u8], now: Timestamp) -> Result<Strin
     Ok(name)
 }
 
+/// Saves `bytes` (from [`super::render`]), durably, to a directory that is no store's, under the name of
+/// a backup made `now` that nothing there has; says which. `part` is nobody else's name, for the time
+/// of writing.
+pub fn save_elsewhere(fs: &dyn Fs, bytes: &[u8], now: Timestamp, part: &str) -> Result<String> {
+    write_temporary(fs, part, bytes, true)?;
+    let placed = name_elsewhere(fs, part, now);
+    if placed.is_err()
+        && let Err(error) = remove_if_any(fs, part)
+    {
+        tracing::warn!(%error, "a half-made file stays");
+    }
+    let name = placed?;
+    sync_dir(fs, "")?;
+    Ok(name)
+}
+
+fn name_elsewhere(fs: &dyn Fs, part: &str, now: Timestamp) -> Result<String> {
+    for _ in 0..ATTEMPTS_MAX {
+        let name = backups::next_name(&backups::list(fs)?, now);
+        match fs.rename_new(part, &name) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            renamed => {
+                renamed.map_err(|error| Error::io("rename", fs.display(part), error))?;
+                return Ok(name);
+            }
+        }
+    }
+    let why = "somebody else keeps taking the names of backups there";
+    Err(Error::Conflict { what: fs.display(""), why: why.to_owned() })
+}
+
 fn publish_as_backup(fs: &dyn Fs, now: Timestamp, mut problems: Vec<Problem>) -> Result<Saved> {
     let name = backups::next_name(&backups::list(fs)?, now);
     rename_new(fs, STATE_SWAP, &name)?;
@@ -268,7 +299,10 @@ pub fn leftovers(
             }
             Ok(let_go(fs, store, STATE_SWAP, true)?.into_iter().collect())
         }
-        Some(_) => Ok(let_go(fs, store, STATE_SWAP, false)?.into_iter().collect()),
+        Some(_) => {
+            let is_original = migration::is_kept(fs, STATE_SWAP)?;
+            Ok(let_go(fs, store, STATE_SWAP, is_original)?.into_iter().collect())
+        }
         None => Ok(Vec::new()),
     }
 }

@@ -22,6 +22,7 @@ pub use path::{Crash, CrashPath, Outcome, Stop};
 pub use report::{Known, Report, Violation};
 pub use world::World;
 
+use crate::base::Error;
 use crate::fs::sim::Rules;
 use crate::testing::Shared;
 use search::Search;
@@ -162,14 +163,14 @@ impl Explorer {
     ///
     /// # Errors
     /// `Invalid` if one of them cannot be read.
-    pub fn from_env() -> crate::Result<Explorer> {
+    pub fn from_env() -> crate::base::Result<Explorer> {
         let mut explorer = Explorer::default();
         if let Ok(path) = std::env::var("WALDEN_CRASH") {
             explorer.only = Some(path.parse()?);
         }
         if let Ok(count) = std::env::var("WALDEN_SIM_SEEDS") {
             explorer.random = count.parse().map_err(|_| {
-                crate::Error::invalid(format!("WALDEN_SIM_SEEDS={count}"), "it must be a number")
+                Error::invalid(format!("WALDEN_SIM_SEEDS={count}"), "it must be a number")
             })?;
         }
         Ok(explorer)

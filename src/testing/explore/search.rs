@@ -130,8 +130,8 @@ impl<P: Program> Search<P> {
     ) -> (World, Result<(), String>) {
         let (search, at) = (self.clone(), level.clone());
         let watched = Watched::new(disk, move |disk| search.crash(&at, disk));
-        let crashes = level.path.0.len();
-        let world = World::new(disk.clone(), Arc::new(watched), level.path.seed(), crashes);
+        let rules = self.explorer.rules;
+        let world = World::new(disk.clone(), Arc::new(watched), rules, &level.path);
         let ended = guarded(|| run(&world));
         if ended.is_ok() {
             self.crash(level, disk);
@@ -207,7 +207,7 @@ impl<P: Program> Search<P> {
             self.at_each_call(&level, left, recover).1
         } else {
             let fs = Arc::new(left.clone());
-            let world = World::new(left.clone(), fs, path.seed(), path.0.len());
+            let world = World::new(left.clone(), fs, self.explorer.rules, &path);
             guarded(|| self.program.recover(&world, stop, &promise))
         };
         if let Err(why) = ended {

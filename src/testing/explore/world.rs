@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::engine::Builder;
 use crate::fs::Fs;
-use crate::fs::sim::SimFs;
-use crate::testing::{SteppedClock, builder, mix};
+use crate::fs::sim::{Rules, SimFs};
+use crate::testing::{CrashPath, SteppedClock, builder, mix};
 
 /// Between a crash and what comes after it, more time passes than any run takes.
 const REST: Duration = Duration::from_secs(86_400);
@@ -19,14 +19,15 @@ pub struct World {
     fs: Arc<dyn Fs>,
     clock: Arc<SteppedClock>,
     seed: u64,
+    rules: Rules,
     openings: AtomicU64,
 }
 
 impl World {
-    pub(super) fn new(disk: SimFs, fs: Arc<dyn Fs>, seed: u64, crashes: usize) -> World {
+    pub(super) fn new(disk: SimFs, fs: Arc<dyn Fs>, rules: Rules, path: &CrashPath) -> World {
         let clock = Arc::new(SteppedClock::default());
-        clock.advance(REST.saturating_mul(u32::try_from(crashes).unwrap_or(u32::MAX)));
-        World { disk, fs, clock, seed, openings: AtomicU64::new(0) }
+        clock.advance(REST.saturating_mul(u32::try_from(path.0.len()).unwrap_or(u32::MAX)));
+        World { disk, fs, clock, seed: path.seed(), rules, openings: AtomicU64::new(0) }
     }
 
     /// The disk, for what a person does to it, and to look at files. What is done by it is no call of
@@ -43,6 +44,11 @@ impl World {
     /// The clock, to let time pass.
     pub fn clock(&self) -> &Arc<SteppedClock> {
         &self.clock
+    }
+
+    /// In what order unflushed changes reach this world's disk.
+    pub fn rules(&self) -> Rules {
+        self.rules
     }
 
     /// A number that differs from crash to crash, to choose what a recovery goes on with.

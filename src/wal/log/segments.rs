@@ -5,7 +5,7 @@
 
 use std::io::ErrorKind;
 
-use super::{Active, CEILING_SLACK, Log, RESERVED_BYTES};
+use super::{Active, CEILING_SLACK, Log, segment_for};
 use crate::base::{Error, Lsn, Result, Timestamp};
 use crate::fs::replace::remove_if_any;
 use crate::fs::{self, join};
@@ -125,7 +125,7 @@ impl Log {
     pub(super) fn rotate(&mut self, records: &[&Record], need: u64, now: Timestamp) -> Result<()> {
         self.sync()?;
         let last = self.chain;
-        let need = SEGMENT_HEADER_BYTES + need + RESERVED_BYTES;
+        let need = segment_for(need);
         let segment = match self.prepared.take() {
             Some(prepared) if prepared.size_bytes >= need => prepared,
             small => {

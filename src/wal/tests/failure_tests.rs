@@ -7,7 +7,7 @@ use super::crash_tests::{check, continuation, workload};
 use super::oracle::{DIR, Oracle, SMALL, STORE, disk};
 use crate::base::{Error, Lsn, Timestamp};
 use crate::fs::sim::{CallKind, CrashMode, Fault};
-use crate::wal::{Hints, Identity, Log, Origin, Record, scan};
+use crate::wal::{Hints, Identity, Log, LogOptions, Origin, Record, scan};
 
 const FAULTS: [Fault; 4] = [
     Fault::Error(ErrorKind::Other),
@@ -57,9 +57,14 @@ fn a_failed_call_is_an_error_and_what_was_acknowledged_stands_after_it() {
 }
 
 fn log_on(fs: &crate::fs::sim::SimFs) -> Log {
+    log_with(fs, SMALL)
+}
+
+fn log_with(fs: &crate::fs::sim::SimFs, options: LogOptions) -> Log {
     let found = scan(fs, DIR, &Hints::default()).unwrap();
     let identity = Identity { store: STORE, incarnation: 1, nonce: 1 };
-    Log::begin(std::sync::Arc::new(fs.clone()), DIR, &found, identity, SMALL, Timestamp(0)).unwrap()
+    Log::begin(std::sync::Arc::new(fs.clone()), DIR, &found, identity, options, Timestamp(0))
+        .unwrap()
 }
 
 fn record(bytes: usize) -> [Record; 1] {
@@ -102,4 +107,28 @@ fn after_a_failed_write_or_flush_every_call_is_refused_and_none_reaches_the_disk
         assert!(matches!(log.close(Timestamp(0)), Err(Error::Poisoned { .. })));
         assert_eq!(fs.calls(), calls, "a poisoned log must not touch the disk");
     }
+}
+
+#[test]
+fn what_is_kept_back_of_a_segment_takes_only_what_may_have_it_and_stands_after_a_power_cut() {
+    let fs = disk();
+    let options = LogOptions { segment_bytes_min: 128 << 10, segment_bytes_max: 128 << 10 };
+    let mut log = log_with(&fs, options);
+    let mut written = 0;
+    fs.set_free_bytes(0);
+    while log.append(&record(8), Timestamp(0)).is_ok() {
+        written += 1;
+    }
+    assert!(written > 0 && log.poison().is_none());
+    let mut kept_back = 0;
+    while log.append_to_reserve(&record(8), Timestamp(0)).unwrap().is_some() {
+        kept_back += 1;
+    }
+    assert_eq!(kept_back, 4, "an eighth of the segment, in blocks; {written} others");
+    log.sync().unwrap();
+    let full = log.append_to_reserve(&record(8), Timestamp(0)).unwrap();
+    assert_eq!(full, None, "the room behind every group stays for a witness and an end");
+    assert!(log.witness(Timestamp(0)).unwrap());
+    let found = scan(&fs.crash_with(CrashMode::Nothing), DIR, &Hints::default()).unwrap();
+    assert_eq!(found.join.lsn, Lsn(written + kept_back));
 }

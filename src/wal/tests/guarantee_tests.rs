@@ -373,7 +373,7 @@ fn opening_again_and_again_restates_the_tail_once() {
 fn names_that_lie_in_the_way_do_not_hinder_an_opening() {
     let (fs, mut oracle, log) = groups(1);
     oracle.close(log).unwrap();
-    for name in [u64::MAX, 1 << 61, 2] {
+    for name in [0, u64::MAX, 1 << 61, 2] {
         fs.write_now(&wal_file(name), b"not a segment").unwrap();
     }
     fs.write_now("wal/00000000000000000003.tmp", b"half").unwrap();
