@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::source::{REACHED, SWITCH, make_tree, root};
-use crate::{Bug, By};
+use crate::{Bug, By, list};
 
 const TIME_MAX: Duration = Duration::from_secs(300);
 const AT_ONCE: usize = 2;
@@ -28,7 +28,9 @@ struct Programs {
 /// How a run of tests ended.
 #[derive(Debug)]
 enum Ended {
-    Passed { tests: usize },
+    Passed {
+        tests: usize,
+    },
     /// The names of the tests that failed.
     Failed(Vec<String>),
     Hung,
@@ -39,7 +41,7 @@ enum Ended {
 /// Runs the tests of each bug; panics if one of them lets its bug pass.
 pub(crate) fn all(bugs: &[Bug]) {
     let begun = Instant::now();
-    let programs = build(bugs);
+    let programs = build();
     println!("built in {:.0} s", begun.elapsed().as_secs_f64());
     let commands: BTreeSet<By> = bugs.iter().map(|bug| bug.by).collect();
     let commands: Vec<By> = commands.into_iter().collect();
@@ -70,7 +72,10 @@ pub(crate) fn all(bugs: &[Bug]) {
         let text = verdict.as_ref().unwrap_or_else(|why| why);
         println!("{number:3}/{} {:45} {seconds:6.1} s  {text}", bugs.len(), bug.name);
         if let Err(why) = verdict {
-            missed.lock().unwrap().push(format!("{} ({}): {why}; {:?}", bug.name, bug.what, bug.by));
+            missed
+                .lock()
+                .unwrap()
+                .push(format!("{} ({}): {why}; {:?}", bug.name, bug.what, bug.by));
         }
     });
     let missed = missed.into_inner().unwrap();
@@ -93,10 +98,11 @@ fn side_by_side<T: Sync>(items: &[T], each: impl Fn(&T) + Sync) {
     });
 }
 
-fn build(bugs: &[Bug]) -> Programs {
+/// Builds all bugs, whichever are to be run: so nothing is built anew for another choice.
+fn build() -> Programs {
     let place = root().join("target/planted");
     let tree = place.join("tree");
-    make_tree(&tree, bugs);
+    make_tree(&tree, &list::all());
     let built = Command::new(env!("CARGO"))
         .args(["test", "--no-run", "--no-default-features", "--features", "testing", "--lib"])
         .args(["--test", "guarantees", "--message-format=json"])
@@ -134,13 +140,17 @@ impl Programs {
             By::Lib(filter) => (&self.lib, filter),
             By::Guarantees(filter) => (&self.guarantees, filter),
         };
-        let of = bug.map_or_else(|| format!("{by:?}").replace(['"', ' ', '(', ')', ':'], "_"), Into::into);
+        let of = bug
+            .map_or_else(|| format!("{by:?}").replace(['"', ' ', '(', ')', ':'], "_"), Into::into);
         let marks = self.tree.with_file_name("marks");
         fs::create_dir_all(&marks).unwrap();
         let (mark, told) = (marks.join(format!("{of}.reached")), marks.join(format!("{of}.out")));
         let _ = fs::remove_file(&mark);
         let mut command = Command::new(program);
-        command.args(filter.split_whitespace()).env_remove("WALDEN_PLANTED").current_dir(&self.tree);
+        command
+            .args(filter.split_whitespace())
+            .env_remove("WALDEN_PLANTED")
+            .current_dir(&self.tree);
         if let Some(bug) = bug {
             command.env(SWITCH, bug).env(REACHED, &mark);
         }

@@ -122,7 +122,8 @@ fn with_switches(bugs: &[&Bug]) -> String {
         for (place, bug) in members {
             let (before, behind) = (&text[all.start..place.start], &text[place.end..all.end]);
             let new = bug.new;
-            switch += &format!("if crate::planted(\"{}\") {{ {before}{new}{behind} }} else ", bug.name);
+            switch +=
+                &format!("if crate::planted(\"{}\") {{ {before}{new}{behind} }} else ", bug.name);
         }
         switch += &format!("{{ {old} }}");
         let switch = if is_expression { format!("({switch})") } else { switch };

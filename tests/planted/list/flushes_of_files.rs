@@ -7,7 +7,7 @@ const MIRROR: By = By::Lib("mirror::tests");
 const OUTPUTS: By = By::Guarantees("outputs");
 const REPAIR: By = By::Guarantees("repair::");
 
-pub(super) const BUGS: [Bug; 38] = [
+pub(super) const BUGS: [Bug; 39] = [
     bug(
         "mirror-names-not-flushed-before-a-cut",
         "engine/mirror.rs",
@@ -99,6 +99,15 @@ pub(super) const BUGS: [Bug; 38] = [
         "",
         "a snapshot that cannot have its place has no durable name as a backup",
         SAVE,
+    ),
+    bug(
+        "emergency-copy-name-not-flushed",
+        "files/snapshot/save.rs",
+        "let name = placed?;
+    «sync_dir(fs, \"\")?;»",
+        "",
+        "a dump of the state to the emergency directory has no durable name",
+        By::Guarantees("faults:: limits:: operations::"),
     ),
     bug(
         "leftover-snapshot-name-not-flushed",
@@ -219,8 +228,8 @@ pub(super) const BUGS: [Bug; 38] = [
     bug(
         "output-part-name-not-flushed",
         "files/outputs/mod.rs",
-        "sync_dir(fs, WAL)?;",
-        "",
+        "sync_dir(fs, WAL)",
+        "Ok::<(), Error>(())",
         "new contents of an output are logged before they have a durable name",
         OUTPUTS,
     ),
