@@ -135,6 +135,7 @@ fn with_switches(bugs: &[&Bug]) -> String {
 fn switch_function() -> String {
     format!(
         "
+#[inline(never)]
 pub(crate) fn planted(name: &str) -> bool {{
     static ON: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
     static REACHED: std::sync::Once = std::sync::Once::new();

@@ -171,6 +171,16 @@ fn a_seal_is_durable_once_the_next_segment_is_asked_for_or_the_log_is_closed() {
 }
 
 #[test]
+fn what_is_cut_has_a_durable_name_in_quarantine_before_the_log_begins() {
+    let (fs, oracle, _) = groups(2);
+    rot(&fs, 1, START + 2 * BLOCK);
+    let scan = look(&fs, &oracle.hints());
+    let kept = wal::set_aside(&fs, DIR, &scan, QUARANTINE).unwrap().kept;
+    let left = fs.crash_with(CrashMode::Nothing);
+    assert!(!kept.is_empty() && kept.iter().all(|name| left.read_now(name).is_some()));
+}
+
+#[test]
 fn a_lost_header_costs_no_record() {
     let (fs, oracle, _) = groups(3);
     zero(&fs, 1, 0, 512);
