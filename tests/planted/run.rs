@@ -172,18 +172,34 @@ fn wait(mut command: Command, told: &Path) -> Ended {
                 child.wait().unwrap();
                 return Ended::Hung;
             }
-            None => thread::sleep(Duration::from_millis(20)),
+            // One that failed is enough; the others may take long, or hang.
+            None if !failed_in(told).is_empty() => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                return Ended::Failed(failed_in(told));
+            }
+            None => thread::sleep(Duration::from_millis(50)),
         }
     };
-    let text = String::from_utf8_lossy(&fs::read(told).unwrap()).into_owned();
-    let with_end = |end: &str| -> Vec<String> {
-        let lines = text.lines().filter_map(|line| line.strip_prefix("test "));
-        lines.filter_map(|line| Some(line.strip_suffix(end)?.to_owned())).collect()
-    };
-    let failed = with_end(" ... FAILED");
+    let failed = failed_in(told);
     match status.code() {
-        Some(0) => Ended::Passed { tests: with_end(" ... ok").len() },
+        Some(0) => Ended::Passed { tests: tests_that(" ... ok", told).len() },
         Some(101) if !failed.is_empty() => Ended::Failed(failed),
+        // The tests' own watchdog ends them so.
+        _ if fs::read_to_string(told).is_ok_and(|text| text.contains("a test hangs")) => {
+            Ended::Hung
+        }
         _ => Ended::Broken(format!("{status}; see {}", told.display())),
     }
+}
+
+fn failed_in(told: &Path) -> Vec<String> {
+    tests_that(" ... FAILED", told)
+}
+
+/// The tests whose lines end so.
+fn tests_that(end: &str, told: &Path) -> Vec<String> {
+    let text = String::from_utf8_lossy(&fs::read(told).unwrap()).into_owned();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("test "));
+    lines.filter_map(|line| Some(line.strip_suffix(end)?.to_owned())).collect()
 }

@@ -7,7 +7,7 @@ const MIRROR: By = By::Lib("mirror::tests");
 const OUTPUTS: By = By::Guarantees("outputs");
 const REPAIR: By = By::Guarantees("repair::");
 
-pub(super) const BUGS: [Bug; 39] = [
+pub(super) const BUGS: [Bug; 37] = [
     bug(
         "mirror-names-not-flushed-before-a-cut",
         "engine/mirror.rs",
@@ -24,15 +24,6 @@ pub(super) const BUGS: [Bug; 39] = [
             «sync_dir(fs, \"\")?;»",
         "",
         "backups that were removed may come back",
-        By::Lib("backups::"),
-    ),
-    bug(
-        "freed-backup-name-not-flushed",
-        "files/backups/kept.rs",
-        "«sync_dir(fs, \"\")?;»
-                return Ok(true);",
-        "",
-        "a backup that was removed to make room may come back",
         By::Lib("backups::"),
     ),
     bug(
@@ -107,15 +98,6 @@ pub(super) const BUGS: [Bug; 39] = [
     «sync_dir(fs, \"\")?;»",
         "",
         "a dump of the state to the emergency directory has no durable name",
-        By::Guarantees("faults:: limits:: operations::"),
-    ),
-    bug(
-        "leftover-snapshot-name-not-flushed",
-        "files/snapshot/save.rs",
-        "rename_new(fs, STATE_SWAP, &name)?;
-                «sync_dir(fs, \"\")?;»",
-        "",
-        "what a crash left of a save is put in its place, but not durably",
         SAVE,
     ),
     bug(
@@ -165,7 +147,7 @@ pub(super) const BUGS: [Bug; 39] = [
         "file.sync_data().map_err(|error| wrap(\"flush\", error))?;",
         "",
         "a file that an editor holds open is moved to conflicts/, its contents not durable",
-        SAVE,
+        By::Lib("conflicts::"),
     ),
     bug(
         "held-name-not-flushed",
@@ -181,7 +163,7 @@ pub(super) const BUGS: [Bug; 39] = [
         "sync_dir(fs, path.split_once('/').map_or(\"\", |(dir, _)| dir))?;",
         "",
         "a damaged file that was set aside may come back to its place",
-        REPAIR,
+        By::Lib("conflicts::"),
     ),
     bug(
         "moved-name-not-flushed",
@@ -190,7 +172,7 @@ pub(super) const BUGS: [Bug; 39] = [
                 «sync_dir(fs, shelf.dir)?;»",
         "",
         "what is no file is moved aside, but not durably",
-        REPAIR,
+        By::Lib("conflicts::"),
     ),
     bug(
         "kept-name-not-flushed",
@@ -207,7 +189,7 @@ pub(super) const BUGS: [Bug; 39] = [
         "file.sync_data().map_err(|error| Error::io(\"flush\", fs.display(target), error))?;",
         "",
         "contents that are in conflicts/ already are relied on there, though not durable",
-        By::Lib("mirror::tests snapshot::save snapshot::former conflicts::"),
+        By::Lib("conflicts::"),
     ),
     bug(
         "output-found-not-flushed",
@@ -264,7 +246,7 @@ pub(super) const BUGS: [Bug; 39] = [
         "fs.sync_all()",
         "Ok(())",
         "after a shutdown many files of the mirror are not durable",
-        MIRROR,
+        By::Guarantees("mirror::after_a_shutdown"),
     ),
     bug(
         "few-mirror-files-not-flushed",
@@ -280,7 +262,7 @@ pub(super) const BUGS: [Bug; 39] = [
         "let flushed = «file.sync_data()»;",
         "Ok(())",
         "a copy left by an earlier attempt at a migration is relied on, though not durable",
-        By::Guarantees("migrate::"),
+        By::Lib("migration::tests"),
     ),
     bug(
         "kept-original-name-not-flushed",
@@ -289,7 +271,7 @@ pub(super) const BUGS: [Bug; 39] = [
             return Ok(Some(",
         "",
         "the same, though its name is not durable",
-        By::Guarantees("migrate::"),
+        By::Lib("migration::tests"),
     ),
     bug(
         "original-name-not-flushed",
@@ -298,7 +280,7 @@ pub(super) const BUGS: [Bug; 39] = [
     Ok(Some(",
         "",
         "a migration begins before the copy of the original has a durable name",
-        By::Guarantees("migrate::"),
+        By::Lib("migration::tests"),
     ),
     bug(
         "replaced-name-not-flushed",

@@ -5,7 +5,7 @@ use super::{Bug, By, bug};
 const LOG: By = By::Lib("wal::tests");
 const CRASH: By = By::Guarantees("crash::a_crash_at_any_call_of crash::on_a_disk");
 
-pub(super) const BUGS: [Bug; 31] = [
+pub(super) const BUGS: [Bug; 26] = [
     bug(
         "log-not-flushed",
         "wal/log.rs",
@@ -141,31 +141,7 @@ pub(super) const BUGS: [Bug; 31] = [
         "fs.sync_dir(quarantine)",
         "Ok(())",
         "what is cut from the log has no durable name in quarantine/",
-        CRASH,
-    ),
-    bug(
-        "made-directories-not-flushed",
-        "engine/open.rs",
-        "fs.sync_dir(\"\").map_err(|source| Error::io(\"flush\", fs.display(\"\"), source))?;",
-        "",
-        "wal/, tasks/ and sessions/ have no durable names",
-        CRASH,
-    ),
-    bug(
-        "log-of-an-opening-cut-off-not-flushed",
-        "engine/open.rs",
-        "fs.sync_all().map_err(|source| Error::io(\"flush\", fs.display(\"\"), source))?;",
-        "",
-        "an opening relies on what one before left in the cache only",
-        CRASH,
-    ),
-    bug(
-        "quarantine-name-not-flushed",
-        "engine/open.rs",
-        "fs.create_dir(QUARANTINE).and_then(|_| fs.sync_dir(\"\"))",
-        "fs.create_dir(QUARANTINE).map(drop)",
-        "quarantine/ has no durable name",
-        CRASH,
+        LOG,
     ),
     bug(
         "restore-before-the-state-is-durable",
@@ -174,14 +150,6 @@ pub(super) const BUGS: [Bug; 31] = [
         "writer.log()?.last_lsn()",
         "the backup made before a restore holds what is not durable",
         By::Guarantees("restore::"),
-    ),
-    bug(
-        "recovered-outputs-not-flushed",
-        "engine/outputs.rs",
-        "known.flush(fs, &mut problems)",
-        "Ok::<(), Error>(())",
-        "what recovery wrote to outputs is not flushed",
-        By::Guarantees("outputs"),
     ),
     bug(
         "outputs-contents-not-flushed",
@@ -197,14 +165,6 @@ pub(super) const BUGS: [Bug; 31] = [
         "fs.sync_dir(&dir)",
         "Ok(())",
         "the log is cut before the names of outputs are durable",
-        By::Guarantees("outputs"),
-    ),
-    bug(
-        "outputs-kept-open-not-flushed",
-        "engine/outputs.rs",
-        "tell(&mut told, «output.flush(fs)»)",
-        "Ok(None)",
-        "with many outputs in use, none is flushed and let go of",
         By::Guarantees("outputs"),
     ),
     bug(
@@ -230,7 +190,7 @@ pub(super) const BUGS: [Bug; 31] = [
         "Some(_) => «writer.sync().map(|_| ())»",
         "Ok(())",
         "buffered writes are not flushed when they are a second old",
-        By::Guarantees("operations::"),
+        By::Guarantees("limits::a_buffered_write"),
     ),
     bug(
         "log-cut-before-outputs-are-durable",
@@ -270,6 +230,6 @@ pub(super) const BUGS: [Bug; 31] = [
         "_ => «mirror.sync_dirs(&*self.around.fs)?»,",
         "()",
         "after a checkpoint the names in the mirror are not durable",
-        By::Guarantees("mirror:: checkpoint::"),
+        By::Guarantees("checkpoint::the_names_that"),
     ),
 ];
