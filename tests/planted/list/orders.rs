@@ -6,7 +6,7 @@ const LOG: By = By::Lib("wal::tests");
 const CRASH: By = By::Guarantees("crash::a_crash_at_any_call_of crash::on_a_disk");
 const FAULTS: By = By::Guarantees("faults::");
 
-pub(super) const BUGS: [Bug; 31] = [
+pub(super) const BUGS: [Bug; 27] = [
     bug(
         "durable-means-written",
         "wal/log.rs",
@@ -109,14 +109,6 @@ pub(super) const BUGS: [Bug; 31] = [
         By::Guarantees("complete::a_crash recovery::"),
     ),
     bug(
-        "mirror-forgotten-by-a-cut",
-        "engine/checkpoint.rs",
-        "self.remember_mirror(&mut checkpointer.mirror)?;",
-        "",
-        "a cut forgets what mirror files that lag behind hold",
-        By::Guarantees("checkpoint::a_mirror_that_lags checkpoint::a_crash"),
-    ),
-    bug(
         "saved-not-logged",
         "engine/checkpoint.rs",
         "if saved.file == STATE {
@@ -134,28 +126,12 @@ pub(super) const BUGS: [Bug; 31] = [
         By::Guarantees("faults:: mirror:: checkpoint::"),
     ),
     bug(
-        "wrote-logged-after-the-file-changes",
-        "engine/mirror.rs",
-        "let mut failure = «self.record(&mut changes)?»;",
-        "{ for change in &changes { let _ = mirror.apply(fs, change); } self.record(&mut changes)? }",
-        "what the mirror is to hold is logged after its files change",
-        CRASH,
-    ),
-    bug(
         "wrote-not-logged",
         "engine/mirror.rs",
         "let mut failure = «self.record(&mut changes)?»;",
         "None",
         "what the mirror is to hold is not logged",
         CRASH,
-    ),
-    bug(
-        "torn-bytes-not-kept",
-        "engine/open.rs",
-        "keep_aside(fs, &plan)?;",
-        "",
-        "an incarnation begins without what it cuts in quarantine/",
-        By::Guarantees("corruption:: recovery::"),
     ),
     bug(
         "opening-not-announced",
@@ -188,14 +164,6 @@ pub(super) const BUGS: [Bug; 31] = [
         "true",
         ".walden says that the stop was clean though a shutdown failed",
         By::Guarantees("faults::"),
-    ),
-    bug(
-        "incarnation-used-again",
-        "engine/open.rs",
-        "plan.scan.incarnation_max.max(incarnation_seen) + 1",
-        "plan.scan.incarnation_max + 1",
-        "an opening whose segments are lost is taken for another one",
-        By::Guarantees("lost"),
     ),
     bug(
         "reopen-keeps-the-table",
