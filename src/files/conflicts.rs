@@ -297,7 +297,35 @@ fn holds(fs: &dyn Fs, target: &str, hash: ContentHash) -> Result<bool> {
 mod tests {
     use super::*;
     use crate::fs::Kind;
-    use crate::fs::sim::SimFs;
+    use crate::fs::sim::{CrashMode, SimFs};
+
+    fn left(disk: &SimFs) -> SimFs {
+        disk.if_crashed(CrashMode::Nothing)
+    }
+
+    #[test]
+    fn what_is_kept_or_moved_survives_a_power_cut_there_and_nowhere_else() {
+        let disk = SimFs::new();
+        let file = disk.open("a", Mode::CreateNew).unwrap();
+        crate::fs::write_all_at(&*file, b"an editor's", 0).unwrap();
+        disk.sync_dir("").unwrap();
+        let kept = keep_open(&disk, "a", "a").unwrap();
+        assert_eq!(left(&disk).read_now(&kept).unwrap(), b"an editor's");
+        disk.plant_now("b", Kind::Other).unwrap();
+        let moved = put_aside(&disk, "b", "b").unwrap();
+        assert!(left(&disk).stat(&moved).unwrap().is_some());
+        disk.write_now("c", b"damaged").unwrap();
+        let kept = set_aside(&disk, "c").unwrap().unwrap();
+        assert_eq!(left(&disk).read_now("c"), None);
+        // What a crash left there may not be durable yet.
+        let disk = SimFs::new();
+        ensure_dir(&disk, QUARANTINE).unwrap();
+        let file = disk.open(&kept, Mode::CreateNew).unwrap();
+        crate::fs::write_all_at(&*file, b"damaged", 0).unwrap();
+        disk.write_now("c", b"damaged").unwrap();
+        assert_eq!(set_aside(&disk, "c").unwrap().unwrap(), kept);
+        assert_eq!(left(&disk).read_now(&kept).unwrap(), b"damaged");
+    }
 
     #[test]
     fn what_is_no_file_is_moved_also_where_an_empty_file_has_its_name() {

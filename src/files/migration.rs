@@ -92,3 +92,26 @@ pub fn complete_log(fs: &dyn Fs, now: Timestamp) -> Result<()> {
     text.extend_from_slice(format!("{now} {COMPLETED}").as_bytes());
     replace(fs, MIGRATION_LOG, STATE_PART, &text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::sim::{CrashMode, SimFs};
+    use crate::fs::{Mode, write_all_at};
+
+    #[test]
+    fn the_original_is_durable_before_a_migration_also_where_a_crash_left_its_copy() {
+        for is_left in [false, true] {
+            let disk = SimFs::new();
+            disk.create_dir("wal").unwrap();
+            disk.write_now(STATE, b"{}").unwrap();
+            if is_left {
+                let copy = disk.open(PRE_MIGRATION_BACKUP, Mode::CreateNew).unwrap();
+                write_all_at(&*copy, b"{}", 0).unwrap();
+            }
+            assert!(keep_original(&disk).unwrap().is_some());
+            let cut = disk.if_crashed(CrashMode::Nothing);
+            assert_eq!(cut.read_now(PRE_MIGRATION_BACKUP).as_deref(), Some(&b"{}"[..]));
+        }
+    }
+}

@@ -25,6 +25,15 @@ fn a_checkpoint_shows_nothing_that_a_power_cut_could_still_take() {
 }
 
 #[test]
+fn the_names_that_a_checkpoint_made_in_the_mirror_are_durable() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    store.save_task_json(r#"{"id": "a"}"#).unwrap();
+    store.checkpoint().unwrap();
+    assert!(disk.if_crashed(CrashMode::Nothing).read_now("tasks/a.json").is_some());
+}
+
+#[test]
 fn a_checkpoint_without_a_change_writes_nothing_and_rotates_no_backup_away() {
     let disk = SimFs::new();
     let store = open(&disk, 1).unwrap();

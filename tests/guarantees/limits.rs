@@ -1,9 +1,12 @@
 //! Bad input and limits (G9): refused with a typed error that says where, and nothing changed.
 
-use walden::fs::sim::SimFs;
-use walden::{Error, Options, Store};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::support::{at, open, small};
+use walden::fs::sim::{CrashMode, SimFs};
+use walden::{Durability, Error, Options, Store};
+
+use crate::support::{TestClock, at, builder, documents, open, small};
 
 #[test]
 fn what_is_no_acceptable_document_is_refused_and_nothing_is_changed() {
@@ -136,4 +139,19 @@ fn a_directory_without_permission_is_a_typed_error() {
     }
     assert!(matches!(Store::open(&path), Err(Error::Io { .. })));
     assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
+}
+
+#[test]
+fn a_buffered_write_is_durable_a_second_later() {
+    let disk = SimFs::new();
+    let clock = Arc::new(TestClock::default());
+    let rare = Options { mirror_interval: Duration::from_secs(3600), ..Options::default() };
+    let store = builder(Arc::new(disk.clone()), clock.clone(), 1).options(rare).open().unwrap();
+    let commit = store.submit(Durability::Buffered, |tx| tx.save_task_json(r#"{"id": "a"}"#));
+    commit.unwrap().wait().unwrap();
+    let left = || documents(&open(&disk.if_crashed(CrashMode::Nothing), 2).unwrap().view()).len();
+    assert_eq!(left(), 0, "nothing has flushed it yet");
+    clock.advance(Duration::from_secs(1));
+    store.step();
+    assert_eq!(left(), 1);
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
+use walden::fs::sim::{CallKind, CrashMode, Fault, Rules, SimFs};
 use walden::wal::LogOptions;
 use walden::{Clock, Durability, Event, Options, Store};
 
@@ -124,6 +124,16 @@ fn after_a_shutdown_nothing_lags_and_files_and_names_are_durable() {
     assert!((0..20).all(|task| shows(&cut, task, 1)));
     let store = open(&cut, 2).unwrap();
     assert!(store.recovery().clean);
+    // Where nothing but a flush makes contents durable, also of more files than are flushed one by one.
+    for tasks in [20, 100] {
+        let disk = SimFs::new();
+        disk.set_rules(Rules::Unordered);
+        let store = open(&disk, 1).unwrap();
+        (0..tasks).for_each(|task| save(&store, task, 1));
+        store.shutdown().unwrap();
+        let cut = disk.if_crashed(CrashMode::Nothing);
+        assert!((0..tasks).all(|task| shows(&cut, task, 1)));
+    }
     let status = store.status().unwrap();
     assert_eq!((status.mirror_behind, status.mirror_lag_ms), (Some(0), Some(0)));
     let dir = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
-use walden::{Error, Event, Store};
+use walden::{Durability, Error, Event, Store};
 
 use crate::support::{Documents, documents, files, open};
 use crate::watched::Watched;
@@ -396,4 +396,17 @@ fn an_error_at_any_call_of_a_restore_leaves_it_to_the_next_opening() {
     }
     println!("restore: {failed} openings failed");
     assert!(failed > 20);
+}
+
+#[test]
+fn a_restore_flushes_what_is_buffered_before_it_saves_the_state_before() {
+    let disk = SimFs::new();
+    let (store, ..) = changed(&disk);
+    let commit = store.submit(Durability::Buffered, |tx| tx.save_task_json(r#"{"id": "b"}"#));
+    commit.unwrap().wait().unwrap();
+    let before = disk.trace().len();
+    store.restore(&newest_backup(&disk)).unwrap();
+    let calls = disk.trace().split_off(before);
+    let place = |start: &str| calls.iter().position(|call| call.starts_with(start)).unwrap();
+    assert!(place("sync wal/0") < place("write wal/state.part"), "{calls:?}");
 }

@@ -382,3 +382,17 @@ fn a_leftover_that_is_older_than_the_last_snapshot_never_takes_its_place() {
         assert!(is_there(&disk, 4), "it is kept");
     }
 }
+
+#[test]
+fn a_snapshot_saved_to_another_place_has_a_durable_name_there() {
+    let disk = disk();
+    disk.plant_now(STATE, Kind::Other).unwrap();
+    let published = save_lsn(&disk, 1, None).file;
+    let elsewhere = save_elsewhere(&disk, &bytes(2), Timestamp(2), "part").unwrap();
+    let left = disk.crash_with(CrashMode::Nothing);
+    assert_eq!(lsn_of(&left, &elsewhere), Some(Lsn(2)));
+    let disk = self::disk();
+    disk.plant_now(STATE, Kind::Other).unwrap();
+    assert_eq!(save_lsn(&disk, 1, None).file, published);
+    assert_eq!(lsn_of(&disk.crash_with(CrashMode::Nothing), &published), Some(Lsn(1)));
+}

@@ -154,6 +154,33 @@ fn the_newest_segment_cannot_vanish_unseen() {
 }
 
 #[test]
+fn a_seal_is_durable_once_the_next_segment_is_asked_for_or_the_log_is_closed() {
+    let endings: [fn(Log); 2] =
+        [|mut log| log.install(None).unwrap(), |log| log.close(Timestamp(0)).unwrap()];
+    for ending in endings {
+        let mut oracle = Oracle::default();
+        let fs = disk();
+        let mut log = oracle.begin(&fs).unwrap();
+        oracle.append(&mut log, &[8]).unwrap();
+        oracle.append(&mut log, &[8]).unwrap();
+        ending(log);
+        let left = fs.crash_with(CrashMode::Nothing);
+        left.remove_now(&wal_file(2)).unwrap();
+        assert_eq!(look(&left, &Hints::default()).verdict(), Verdict::Corrupt, "a seal names it");
+    }
+}
+
+#[test]
+fn what_is_cut_has_a_durable_name_in_quarantine_before_the_log_begins() {
+    let (fs, oracle, _) = groups(2);
+    rot(&fs, 1, START + 2 * BLOCK);
+    let scan = look(&fs, &oracle.hints());
+    let kept = wal::set_aside(&fs, DIR, &scan, QUARANTINE).unwrap().kept;
+    let left = fs.crash_with(CrashMode::Nothing);
+    assert!(!kept.is_empty() && kept.iter().all(|name| left.read_now(name).is_some()));
+}
+
+#[test]
 fn a_lost_header_costs_no_record() {
     let (fs, oracle, _) = groups(3);
     zero(&fs, 1, 0, 512);
