@@ -109,7 +109,7 @@ impl Program for Life {
         let disk = world.disk();
         let calls = disk.calls();
         let before = promise.get();
-        count(&self.met.edited, !before.edits.is_empty());
+        count(&self.met.edited, before.is_edited);
         self.files_are_whole(world, &before)?;
         let store = world.builder().open()?;
         self.compare(&store, world, stop, promise)?;
@@ -143,7 +143,7 @@ impl Life {
                     .map_err(|why| format!("{name} is of no state that was: {why}"))?;
             }
             let is_conflict = name.starts_with("conflicts/") && is_strict(world);
-            if is_conflict && oracle.edits.is_empty() {
+            if is_conflict && !oracle.is_edited {
                 return Err(format!("nobody edited anything: {name}").into());
             }
         }
@@ -172,7 +172,7 @@ impl Life {
             match problem.kind {
                 _ if !is_strict(world) && is_of_mirror(&problem.file) => true,
                 ProblemKind::Torn | ProblemKind::Stale => true,
-                ProblemKind::Edited => !oracle.edits.is_empty(),
+                ProblemKind::Edited => oracle.is_edited,
                 // Not every task of the earlier directory has a file.
                 ProblemKind::Missing => self.is_migrated && oracle.submitted() == 0,
                 _ => false,

@@ -33,8 +33,10 @@ pub struct Oracle {
     pub acked: usize,
     /// The states up to here survive a power cut.
     pub durable: usize,
-    /// What a person wrote: file, and contents.
+    /// What a person wrote and did not undo: file, and contents.
     pub edits: Vec<(String, Vec<u8>)>,
+    /// Whether a person ever wrote anything.
+    pub is_edited: bool,
 }
 
 impl Oracle {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::{Error, Result};
+use crate::base::{Clock, Error, Result};
 use crate::engine::{Durability, Store, Tx};
 use crate::fs::Fs;
 use crate::fs::sim::SimFs;
@@ -205,11 +205,14 @@ impl Run {
     }
 
     fn edit(&mut self, file: &str, in_place: bool) {
-        if !self.edits || self.disk.read_now(file).is_none() {
-            return;
-        }
-        let count = self.oracle.look(|oracle| oracle.edits.len());
-        let text = format!("{{\"id\": \"mine\", \"edit\": {count}}}");
+        let Some(before) = self.disk.read_now(file).filter(|_| self.edits) else { return };
+        // An edit that is still in its place is undone by the person, not by the store.
+        self.oracle.change(|oracle| {
+            oracle.is_edited = true;
+            oracle.edits.retain(|(edited, text)| edited != file || *text != before);
+        });
+        let time = self.clock.monotonic().as_nanos();
+        let text = format!("{{\"id\": \"mine\", \"edit\": {time}}}");
         if in_place {
             self.disk.write_now(file, text.as_bytes()).expect("a person's save");
         } else {
