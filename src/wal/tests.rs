@@ -9,3 +9,4 @@ mod guarantee_tests;
 mod listing_tests;
 mod lost_header_tests;
 mod oracle;
+mod repair_tests;

@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 
 use super::oracle::{DIR, Oracle, ROOMY, disk, rot, wal_file, zero};
 use crate::base::{Error, Lsn, Timestamp};
-use crate::fs::Kind;
 use crate::fs::sim::{CallKind, Fault, SimFs};
+use crate::fs::{Fs, Kind};
 use crate::wal::{
     self, Hints, Log, LogStats, Origin, PieceListing, Record, SegmentNumber, SegmentState, Verdict,
     Worth, prepare_segment,
@@ -223,4 +223,110 @@ fn a_large_segment_that_lost_its_header_is_read_from_its_beginning_again() {
     let found = wal::scan(&fs, DIR, &hints).unwrap();
     assert_eq!(super::oracle::read(&fs, &found, Lsn::ZERO).unwrap().len(), 10);
     assert_eq!(found.findings.len(), 1, "{:?}", found.findings);
+}
+
+#[test]
+fn a_cut_removes_what_is_needed_for_nothing_above_it_and_says_how_much() {
+    let (fs, mut oracle) = (disk(), Oracle::default());
+    let mut log = oracle.begin(&fs).unwrap();
+    assert!(!log.can_remove_below(Lsn(9)), "the active segment stays");
+    for _ in 0..4 {
+        oracle.append(&mut log, &[12_000]).unwrap();
+    }
+    let (numbers, before) = (fs.names().len(), log.size_bytes());
+    let last = log.last_lsn();
+    assert!(log.can_remove_below(Lsn(1)) && log.can_remove_below(last), "segment 1 holds LSN 1");
+    let first = log.remove_below(Lsn(1)).unwrap();
+    assert_eq!(before - log.size_bytes(), first);
+    fs.set_traced(true);
+    let calls = usize::try_from(fs.calls()).unwrap();
+    assert!(!log.can_remove_below(Lsn(1)), "again nothing");
+    assert_eq!(log.remove_below(Lsn(1)).unwrap(), 0);
+    assert_eq!(fs.calls(), calls as u64, "where nothing goes, nothing is flushed");
+    let rest = log.remove_below(last).unwrap();
+    assert_eq!(before - log.size_bytes(), first + rest);
+    assert!(first > 0 && rest > first && fs.names().len() < numbers - 1);
+    let cut = fs.crash_with(crate::fs::sim::CrashMode::Nothing);
+    assert_eq!(cut.names(), fs.names(), "removed names do not come back");
+}
+
+#[test]
+fn a_record_tells_whether_it_continues_and_whether_it_may_be_skipped() {
+    let flags = |flags| wal::RecordView { lsn: Lsn(1), kind: 1, flags, origin: 1, payload: &[] };
+    let told = |view: wal::RecordView<'_>| (view.continues(), view.may_be_skipped());
+    assert_eq!(told(flags(0)), (false, true));
+    assert_eq!(told(flags(1)), (false, false));
+    assert_eq!(told(flags(2)), (true, true));
+    assert_eq!(told(flags(3)), (true, false));
+}
+
+#[test]
+fn a_number_that_is_taken_is_passed_over_and_a_hundred_of_them_are_an_error() {
+    for (taken, is_made) in [(99, true), (100, false)] {
+        let (fs, mut oracle) = (disk(), Oracle::default());
+        let mut log = oracle.begin(&fs).unwrap();
+        for number in 2..2 + taken {
+            fs.write_now(&wal_file(number), b"mine").unwrap();
+        }
+        let made = log.append(&[Record::new(1, Origin::Api, vec![0; 12_000])], Timestamp(0));
+        assert_eq!(made.is_ok(), is_made, "{made:?}");
+        let other = disk();
+        let mut log = Oracle::default().begin(&other).unwrap();
+        other.fail_when(CallKind::Create, 1, Fault::Error(ErrorKind::PermissionDenied));
+        log.append(&[Record::new(1, Origin::Api, vec![0; 12_000])], Timestamp(0)).unwrap_err();
+        assert_eq!(other.names().len(), 1, "only a taken name is tried again");
+    }
+}
+
+#[test]
+fn a_prepared_segment_is_used_if_it_is_large_enough_and_otherwise_removed() {
+    for (bytes, is_used) in [(8, true), (200_000, false)] {
+        let (fs, mut oracle, mut log) = roomy();
+        let number = loop {
+            match log.begin_preparing() {
+                Some((number, size_bytes)) => {
+                    log.install(Some(prepare_segment(&fs, DIR, number, size_bytes).unwrap()))
+                        .unwrap();
+                    break number;
+                }
+                None => oracle.append(&mut log, &[8]).unwrap(),
+            }
+        };
+        assert_eq!(number, SegmentNumber(2));
+        while log.stats().rotations == 0 {
+            oracle.append(&mut log, &[bytes]).unwrap();
+        }
+        let names = |fs: &SimFs| fs.names().iter().filter(|name| name.starts_with(DIR)).count();
+        assert_eq!(names(&fs), 2, "{:?}", fs.names());
+        assert_eq!(fs.stat(&wal_file(2)).unwrap().is_some(), is_used, "{bytes}");
+        // One that comes when the log has gone on without it is removed; a later one is kept.
+        if !is_used {
+            let late = prepare_segment(&fs, DIR, SegmentNumber(2), ROOM).unwrap();
+            log.install(Some(late)).unwrap();
+            assert_eq!(names(&fs), 2, "{:?}", fs.names());
+        }
+        let flushes = log.stats().flushes;
+        log.install(None).unwrap();
+        let sealed = if is_used { 1 } else { 0 };
+        assert_eq!(
+            log.stats().flushes,
+            flushes + sealed,
+            "the seal is flushed by the next install"
+        );
+        log.install(None).unwrap();
+        assert_eq!(log.stats().flushes, flushes + sealed, "and once");
+        oracle.close(log).unwrap();
+        assert_eq!(names(&fs), 2, "{:?}", fs.names());
+    }
+}
+
+#[test]
+fn a_segment_is_made_with_its_size_to_the_byte() {
+    let fs = disk();
+    for (number, size_bytes) in [(1, 3 << 19), (2, 1 << 20), (3, 12_288)] {
+        prepare_segment(&fs, DIR, SegmentNumber(number), size_bytes).unwrap();
+        let made = fs.read_now(&wal_file(number)).unwrap();
+        assert_eq!(made.len() as u64, size_bytes);
+        assert!(made.iter().all(|byte| *byte == 0));
+    }
 }
