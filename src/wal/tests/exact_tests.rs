@@ -307,7 +307,7 @@ fn a_prepared_segment_is_used_if_it_is_large_enough_and_otherwise_removed() {
         }
         let flushes = log.stats().flushes;
         log.install(None).unwrap();
-        let sealed = if is_used { 1 } else { 0 };
+        let sealed = u64::from(is_used);
         assert_eq!(
             log.stats().flushes,
             flushes + sealed,
