@@ -375,3 +375,19 @@ fn segment_for(group_bytes: u64) -> u64 {
     let used = SEGMENT_HEADER_BYTES + group_bytes + RESERVED_BYTES;
     used + (used / (DELETES_PART - 1)).min(DELETES_BYTES_MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_made_for_a_group_leaves_free_what_every_group_must_and_no_block_more() {
+        for group in (1..3000).map(|blocks| blocks * BLOCK_BYTES) {
+            let used = SEGMENT_HEADER_BYTES + group + RESERVED_BYTES;
+            let is_enough = |size_bytes| used + kept_back(size_bytes) <= size_bytes;
+            let made = padded(segment_for(group));
+            assert!(is_enough(made), "{group} bytes");
+            assert!(!is_enough(made - 2 * BLOCK_BYTES), "{group} bytes in {made}");
+        }
+    }
+}

@@ -3,7 +3,10 @@
 mod bytes_tests;
 mod corruption_tests;
 mod crash_tests;
+mod exact_tests;
 mod failure_tests;
 mod guarantee_tests;
 mod listing_tests;
+mod lost_header_tests;
 mod oracle;
+mod repair_tests;
