@@ -28,11 +28,11 @@ pub(super) fn leftovers(
         }
         let file = index.number.file_name();
         let is_cut = index.number < oldest && index.header.is_ok() && ends_at(index, hints.base);
-        let is_restated = index.number < head
+        let is_unfinished = index.number < head
             && is_undamaged(index)
             && ends_at(index, walk.last_lsn)
-            && (index.header.is_ok_and(|header| header.begins_incarnation)
-                || chain.iter().any(|link| passes_over(link, index)));
+            && index.header.is_ok_and(|header| header.begins_incarnation);
+        let is_restated = is_unfinished || chain.iter().any(|link| passes_over(link, index));
         let is_worthless = index.is_whole() && (index.zero || is_cut || is_restated);
         if !is_worthless {
             let (verdict, why) = if !index.is_whole() {
@@ -76,10 +76,12 @@ fn is_undamaged(index: &SegmentIndex) -> bool {
 }
 
 /// Whether `link` begins an incarnation that joined below a segment, which a crash had left without
-/// anything to vouch for it, and restated all its records.
+/// anything to vouch for it, and restated all its records. What else is in the segment, a torn end, did
+/// not stand then, and was set aside before that incarnation began.
 fn passes_over(link: &Link<'_>, index: &SegmentIndex) -> bool {
     let header = &link.header;
-    header.begins_incarnation
+    index.header.is_ok()
+        && header.begins_incarnation
         && header.previous < index.number
         && index.number < header.number
         && ends_at(index, header.restated_lsn)
