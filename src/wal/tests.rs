@@ -4,6 +4,7 @@ mod bytes_tests;
 mod corruption_tests;
 mod crash_tests;
 mod failure_tests;
+mod forgery_tests;
 mod guarantee_tests;
 mod listing_tests;
 mod oracle;
