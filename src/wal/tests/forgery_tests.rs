@@ -159,6 +159,17 @@ fn a_group_is_known_to_be_durable_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_segment_under_another_ones_name_is_told_and_adds_nothing() {
+    let (fs, _, _) = groups(1);
+    fs.write_now(&wal_file(9), &fs.read_now(&wal_file(1)).unwrap()).unwrap();
+    let found = look(&fs, &Hints::default());
+    let told: Vec<_> =
+        found.findings.iter().map(|finding| (finding.verdict, &finding.file)).collect();
+    assert_eq!(told, [(Verdict::Corrupt, &SegmentNumber(9).file_name())]);
+    assert_eq!(lsns(&fs, &found), [1, 2]);
+}
+
+#[test]
 fn the_newest_segment_of_another_store_is_left_alone_and_adds_nothing() {
     let other = disk();
     for incarnation in 1..=3 {
