@@ -5,6 +5,7 @@ mod corruption_tests;
 mod crash_tests;
 mod exact_tests;
 mod failure_tests;
+mod forgery_tests;
 mod guarantee_tests;
 mod listing_tests;
 mod lost_header_tests;

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
+use walden::fs::Kind;
+use walden::fs::sim::{CallKind, CrashMode, Fault, Rules, SimFs};
 use walden::{Durability, Event, Options, ProblemKind};
 
 use crate::support::{at, builder, documents, files, open, small};
@@ -14,10 +15,21 @@ use crate::workload::snapshot_documents;
 #[test]
 fn a_checkpoint_shows_nothing_that_a_power_cut_could_still_take() {
     let disk = SimFs::new();
-    let store = open(&disk, 1).unwrap();
+    let (watched, switch) = Watched::while_on(&disk, |disk, call| {
+        if disk.read_now("state.json").is_some() {
+            // What the snapshot shows, the log must have without it.
+            let cut = disk.if_crashed(CrashMode::Nothing);
+            let _ = cut.remove_now("state.json");
+            assert_eq!(documents(&open(&cut, 2).unwrap().view()).len(), 1, "call {call}");
+        }
+    });
+    let store = builder(Arc::new(watched), Arc::default(), 1).options(small()).open().unwrap();
     let commit = store.submit(Durability::Buffered, |tx| tx.save_task_json(r#"{"id": "a"}"#));
     commit.unwrap().wait().unwrap();
+    switch.set(true);
     store.checkpoint().unwrap();
+    switch.set(false);
+    assert!(switch.calls() > 10, "{} places", switch.calls());
     let cut = disk.if_crashed(CrashMode::Nothing);
     let shown = snapshot_documents(&disk.read_now("state.json").unwrap());
     assert_eq!(documents(&open(&cut, 2).unwrap().view()), shown);
@@ -27,7 +39,10 @@ fn a_checkpoint_shows_nothing_that_a_power_cut_could_still_take() {
 #[test]
 fn the_names_that_a_checkpoint_made_in_the_mirror_are_durable() {
     let disk = SimFs::new();
+    disk.set_rules(Rules::Unordered);
     let store = open(&disk, 1).unwrap();
+    // The files get their names out of `wal/`, whose flush for the index would do as well.
+    disk.plant_now("wal/state.index", Kind::Directory).unwrap();
     store.save_task_json(r#"{"id": "a"}"#).unwrap();
     store.checkpoint().unwrap();
     assert!(disk.if_crashed(CrashMode::Nothing).read_now("tasks/a.json").is_some());
@@ -122,8 +137,15 @@ fn a_mirror_that_lags_behind_a_cut_log_is_still_known_as_the_engines_own() {
         let lagged = saved.load(SeqCst) - saved_since_shown;
         lagged_most = lagged_most.max(lagged);
         if lagged >= 3 && shown.is_some() {
-            let killed = open(&disk.if_killed(), 2).unwrap();
-            assert_eq!(killed.recovery().problems, [], "after round {round}");
+            // The index knows it too, and the store does without one.
+            for keeps_index in [true, false] {
+                let left = disk.if_killed();
+                if !keeps_index {
+                    left.remove_now("wal/state.index").unwrap();
+                }
+                let killed = open(&left, 2).unwrap();
+                assert_eq!(killed.recovery().problems, [], "after round {round}, {keeps_index}");
+            }
         }
     }
     assert!(lagged_most >= 3, "the log was not cut below what a file shows: {lagged_most}");

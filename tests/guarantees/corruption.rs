@@ -76,3 +76,18 @@ fn a_segment_of_another_store_is_reported_left_alone_and_its_number_not_taken() 
         }
     }
 }
+
+#[test]
+fn what_an_opening_cuts_from_the_log_is_kept_in_quarantine_byte_by_byte() {
+    let disk = store_with(1, 5);
+    let segment = newest_segment(&disk);
+    let end = disk.read_now(&segment).unwrap().iter().rposition(|byte| *byte != 0).unwrap();
+    disk.corrupt(&segment, end as u64, 1 << 7).unwrap();
+    let bytes = disk.read_now(&segment).unwrap();
+    let store = open(&disk, 2).unwrap();
+    assert!(store.recovery().problems.iter().any(|problem| problem.file == segment));
+    let names = disk.names();
+    let kept: Vec<_> = names.iter().filter(|name| name.starts_with("quarantine/")).collect();
+    let [kept] = kept[..] else { panic!("{kept:?}") };
+    assert_eq!(disk.read_now(kept).unwrap(), bytes[end / 4096 * 4096..=end]);
+}

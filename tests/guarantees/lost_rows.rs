@@ -54,6 +54,22 @@ fn a_log_deleted_after_a_clean_stop_is_no_hole_at_any_later_opening() {
 }
 
 #[test]
+fn no_opening_has_the_number_of_one_before_though_the_log_is_gone() {
+    let (disk, _) = stopped(1, "a", 3);
+    let newest = |disk: &SimFs| {
+        let segments = at(disk, 20).list_log().unwrap();
+        segments.iter().filter_map(|segment| segment.incarnation).max().unwrap()
+    };
+    let mut last = newest(&disk);
+    for seed in 2..5 {
+        remove(&disk, "wal/");
+        open(&disk, seed).unwrap().shutdown().unwrap();
+        assert!(newest(&disk) > last, "{} after {last}", newest(&disk));
+        last = newest(&disk);
+    }
+}
+
+#[test]
 fn a_hole_that_changed_nothing_is_told_once() {
     let disk = SimFs::new();
     let store = open(&disk, 1).unwrap();

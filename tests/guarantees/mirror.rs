@@ -230,6 +230,35 @@ fn a_crash_at_any_call_of_a_pass_or_of_a_cut_between_passes_is_no_persons_edit()
 }
 
 #[test]
+fn a_kill_in_a_pass_that_a_newer_change_overtook_is_no_persons_edit() {
+    let disk = SimFs::new();
+    let writer: Arc<Mutex<Option<Store>>> = Arc::default();
+    let (others, tried) = (writer.clone(), Arc::new(AtomicU64::new(0)));
+    let (count, seen) = (tried.clone(), AtomicU64::new(0));
+    let watched = Watched::new(&disk, move |disk| {
+        let calls = disk.trace();
+        let seen = usize::try_from(seen.swap(calls.len() as u64, SeqCst)).unwrap();
+        let is_shown = calls[seen..].iter().any(|call| call.starts_with("exchange wal/swap."));
+        // Not again for the calls of this change.
+        let Some(store) = is_shown.then(|| others.lock().unwrap().take()).flatten() else { return };
+        let tried = count.fetch_add(1, SeqCst);
+        save(&store, 0, 1000 + usize::try_from(tried).unwrap());
+        *others.lock().unwrap() = Some(store);
+        finds_no_edit(&disk.if_killed(), tried);
+    });
+    let clock = Arc::new(TestClock::default());
+    let store = builder(Arc::new(watched), clock.clone(), 1).options(small()).open().unwrap();
+    *writer.lock().unwrap() = Some(store.clone());
+    for round in 0..5 {
+        save(&store, 0, round);
+        clock.advance(300 * MS);
+        store.step();
+    }
+    writer.lock().unwrap().take();
+    assert!(tried.load(SeqCst) >= 4, "the file was exchanged so often: {tried:?}");
+}
+
+#[test]
 fn what_passes_wrote_is_durable_before_the_log_that_knows_it_is_cut() {
     let disk = SimFs::new();
     let clock = Arc::new(TestClock::default());

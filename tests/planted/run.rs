@@ -1,9 +1,9 @@
-//! Builds the copy once, proves that it passes with nothing switched on, and runs each bug's tests.
+//! Builds the copy, once for each kind of test program that is needed, proves that it passes with nothing switched on, and runs each bug's tests.
 //!
 //! A test program runs at most [`TIME_MAX`]; one that is still running then hangs, which counts as
 //! caught and is told as such. Two run at a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,11 +18,10 @@ use crate::{Bug, By, list};
 const TIME_MAX: Duration = Duration::from_secs(300);
 const AT_ONCE: usize = 2;
 
-/// The built test programs.
+/// The built test programs, by their names.
 struct Programs {
     tree: PathBuf,
-    lib: PathBuf,
-    guarantees: PathBuf,
+    paths: BTreeMap<&'static str, PathBuf>,
 }
 
 /// How a run of tests ended.
@@ -41,7 +40,7 @@ enum Ended {
 /// Runs the tests of each bug; panics if one of them lets its bug pass.
 pub(crate) fn all(bugs: &[Bug]) {
     let begun = Instant::now();
-    let programs = build();
+    let programs = build(bugs);
     println!("built in {:.0} s", begun.elapsed().as_secs_f64());
     let commands: BTreeSet<By> = bugs.iter().map(|bug| bug.by).collect();
     let commands: Vec<By> = commands.into_iter().collect();
@@ -99,19 +98,44 @@ fn side_by_side<T: Sync>(items: &[T], each: impl Fn(&T) + Sync) {
 }
 
 /// Builds all bugs, whichever are to be run: so nothing is built anew for another choice.
-fn build() -> Programs {
+fn build(bugs: &[Bug]) -> Programs {
     let place = root().join("target/planted");
     let tree = place.join("tree");
     make_tree(&tree, &list::all());
-    let built = Command::new(env!("CARGO"))
-        .args(["test", "--no-run", "--no-default-features", "--features", "testing", "--lib"])
-        .args(["--test", "guarantees", "--message-format=json"])
-        .env("CARGO_TARGET_DIR", place.join("build"))
+    let is_scheduled = |bug: &Bug| matches!(bug.by, By::Schedules(_));
+    let mut paths = BTreeMap::new();
+    if !bugs.iter().all(is_scheduled) {
+        let args = ["--lib", "--test", "guarantees"];
+        compile(&tree, &place.join("build"), "", &args, &["walden", "guarantees"], &mut paths);
+    }
+    if bugs.iter().any(is_scheduled) {
+        let (dir, flags) = (place.join("schedules"), "--cfg walden_shuttle");
+        compile(&tree, &dir, flags, &["--test", "schedules"], &["schedules"], &mut paths);
+    }
+    Programs { tree, paths }
+}
+
+/// Compiles the test programs of these names, and notes where they are.
+fn compile(
+    tree: &Path,
+    dir: &Path,
+    flags: &str,
+    args: &[&str],
+    names: &[&'static str],
+    paths: &mut BTreeMap<&'static str, PathBuf>,
+) {
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .args(["test", "--no-run", "--no-default-features", "--features", "testing"])
+        .args(args)
+        .arg("--message-format=json")
+        .env("CARGO_TARGET_DIR", dir)
         .env("CARGO_INCREMENTAL", "1")
-        .current_dir(&tree)
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
+        .current_dir(tree);
+    if !flags.is_empty() {
+        command.env("RUSTFLAGS", flags);
+    }
+    let built = command.stderr(Stdio::inherit()).output().unwrap();
     let messages = String::from_utf8_lossy(&built.stdout);
     let messages = || {
         let lines = messages.lines();
@@ -122,23 +146,24 @@ fn build() -> Programs {
         .filter_map(|message| Some(message["message"]["rendered"].as_str()?.to_owned()))
         .collect();
     assert!(built.status.success(), "a bug does not compile:\n{}", errors.join("\n"));
-    let program = |name: &str| {
+    for name in names {
         let mut found = messages().filter(|message| {
-            message["target"]["name"] == name && message["profile"]["test"] == true
+            message["target"]["name"] == *name && message["profile"]["test"] == true
         });
         let program = found.find_map(|message| Some(message["executable"].as_str()?.to_owned()));
-        PathBuf::from(program.unwrap_or_else(|| panic!("no test program {name}")))
-    };
-    Programs { tree, lib: program("walden"), guarantees: program("guarantees") }
+        let program = program.unwrap_or_else(|| panic!("no test program {name}"));
+        paths.insert(name, PathBuf::from(program));
+    }
 }
 
 impl Programs {
     /// Runs some tests, with a bug switched on or none; says how it ended, and whether the bug's code
     /// was reached.
     fn run(&self, by: By, bug: Option<&str>) -> (Ended, bool) {
-        let (program, filter) = match by {
-            By::Lib(filter) => (&self.lib, filter),
-            By::Guarantees(filter) => (&self.guarantees, filter),
+        let program = match by {
+            By::Lib(_) => "walden",
+            By::Guarantees(_) => "guarantees",
+            By::Schedules(_) => "schedules",
         };
         let of = bug
             .map_or_else(|| format!("{by:?}").replace(['"', ' ', '(', ')', ':'], "_"), Into::into);
@@ -146,9 +171,9 @@ impl Programs {
         fs::create_dir_all(&marks).unwrap();
         let (mark, told) = (marks.join(format!("{of}.reached")), marks.join(format!("{of}.out")));
         let _ = fs::remove_file(&mark);
-        let mut command = Command::new(program);
+        let mut command = Command::new(&self.paths[program]);
         command
-            .args(filter.split_whitespace())
+            .args(by.filter().split_whitespace())
             .env_remove("WALDEN_PLANTED")
             .current_dir(&self.tree);
         if let Some(bug) = bug {

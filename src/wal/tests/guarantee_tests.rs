@@ -10,8 +10,8 @@ use crate::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 use crate::wal::format::{HeaderBlock, SegmentHeader};
 use crate::wal::{self, Hints, Identity, Log, Scan, Verdict};
 
-const BLOCK: u64 = 4096;
-const START: u64 = 8192;
+pub(super) const BLOCK: u64 = 4096;
+pub(super) const START: u64 = 8192;
 
 fn roomy() -> (SimFs, Oracle) {
     let mut oracle = Oracle::default();
@@ -20,7 +20,7 @@ fn roomy() -> (SimFs, Oracle) {
 }
 
 /// A log of one segment with a group at each block behind the start, each of two records, synced.
-fn groups(count: usize) -> (SimFs, Oracle, Log) {
+pub(super) fn groups(count: usize) -> (SimFs, Oracle, Log) {
     let (fs, mut oracle) = roomy();
     let mut log = oracle.begin(&fs).unwrap();
     for _ in 0..count {
@@ -30,15 +30,15 @@ fn groups(count: usize) -> (SimFs, Oracle, Log) {
     (fs, oracle, log)
 }
 
-fn look(fs: &SimFs, hints: &Hints) -> Scan {
+pub(super) fn look(fs: &SimFs, hints: &Hints) -> Scan {
     wal::scan(fs, DIR, hints).unwrap()
 }
 
-fn lsns(fs: &SimFs, scan: &Scan) -> Vec<u64> {
+pub(super) fn lsns(fs: &SimFs, scan: &Scan) -> Vec<u64> {
     read(fs, scan, Lsn::ZERO).unwrap().into_iter().map(|(lsn, _)| lsn.0).collect()
 }
 
-fn missing(scan: &Scan) -> Vec<(u64, u64)> {
+pub(super) fn missing(scan: &Scan) -> Vec<(u64, u64)> {
     let missing = scan.findings.iter().filter_map(|finding| finding.missing);
     missing.map(|(first, last)| (first.0, last.0)).collect()
 }
@@ -379,10 +379,16 @@ fn a_segment_of_a_copy_that_went_another_way_is_not_taken_for_the_newest() {
     let mut log = other.begin(&copy).unwrap();
     other.append(&mut log, &[70]).unwrap();
     log.witness(Timestamp(0)).unwrap();
-    other.begin(&copy).unwrap();
+    let mut log = other.begin(&copy).unwrap();
+    other.append(&mut log, &[8]).unwrap();
+    log.witness(Timestamp(0)).unwrap();
+    let own = fs.kill();
+    let fs = own.if_killed();
     fs.write_now(&wal_file(3), &copy.read_now(&wal_file(3)).unwrap()).unwrap();
-    let before = lsns(&fs, &look(&fs, &oracle.hints()));
-    assert_eq!(before.len(), 3, "what was acknowledged here stands");
+    let here: Vec<u64> = oracle.scan(&own).unwrap().1.iter().map(|(lsn, _)| lsn.0).collect();
+    assert_eq!(here.len(), 3);
+    let found = lsns(&fs, &look(&fs, &oracle.hints()));
+    assert_eq!(found, here, "what was acknowledged here stands, and nothing else");
     assert_eq!(look(&fs, &oracle.hints()).verdict(), Verdict::Corrupt);
 }
 

@@ -7,7 +7,7 @@ const MIRROR: By = By::Lib("mirror::tests");
 const OUTPUTS: By = By::Guarantees("outputs");
 const LADDER: By = By::Guarantees("ladder:: lost");
 
-pub(super) const BUGS: [Bug; 33] = [
+pub(super) const BUGS: [Bug; 34] = [
     bug(
         "snapshot-digest-not-proved",
         "files/snapshot/proof.rs",
@@ -175,6 +175,14 @@ pub(super) const BUGS: [Bug; 33] = [
         "is_torn.then_some(Contents::Torn(found))",
         "None",
         "what a crash tore is taken for a person's",
+        MIRROR,
+    ),
+    bug(
+        "torn-sector-taken-for-an-edit",
+        "files/mirror/judge.rs",
+        "let end = «sector.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)»;",
+        "sector.len()",
+        "a sector that ends early in a file that a crash tore is taken for a person's",
         MIRROR,
     ),
     bug(

@@ -5,7 +5,6 @@ use super::{Bug, By, bug};
 const SAVE: By = By::Lib("snapshot::save snapshot::former");
 const MIRROR: By = By::Lib("mirror::tests");
 const OUTPUTS: By = By::Guarantees("outputs");
-const REPAIR: By = By::Guarantees("repair::");
 
 pub(super) const BUGS: [Bug; 37] = [
     bug(

@@ -5,7 +5,7 @@ use super::{Bug, By, bug};
 const LOG: By = By::Lib("wal::tests");
 const CRASH: By = By::Guarantees("crash::a_crash_at_any_call_of crash::on_a_disk");
 
-pub(super) const BUGS: [Bug; 26] = [
+pub(super) const BUGS: [Bug; 27] = [
     bug(
         "log-not-flushed",
         "wal/log.rs",
@@ -166,6 +166,14 @@ pub(super) const BUGS: [Bug; 26] = [
         "Ok(())",
         "the log is cut before the names of outputs are durable",
         By::Guarantees("outputs"),
+    ),
+    bug(
+        "log-of-an-opening-cut-off-not-flushed",
+        "engine/open.rs",
+        "fs.sync_all().map_err(|source| Error::io(\"flush\", fs.display(\"\"), source))?;",
+        "",
+        "what an opening that was cut off left is relied on though it may not be on the medium",
+        By::Guarantees("crash::three_crashes"),
     ),
     bug(
         "commit-not-flushed",

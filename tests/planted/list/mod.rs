@@ -5,6 +5,7 @@ mod checks_of_log;
 mod flushes_of_files;
 mod flushes_of_log;
 mod orders;
+mod schedules;
 
 use crate::{Bug, By};
 
@@ -16,6 +17,7 @@ pub(crate) fn all() -> Vec<Bug> {
         &orders::BUGS[..],
         &checks_of_log::BUGS[..],
         &checks_of_files::BUGS[..],
+        &schedules::BUGS[..],
     ]
     .concat()
 }

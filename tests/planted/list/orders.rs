@@ -6,7 +6,7 @@ const LOG: By = By::Lib("wal::tests");
 const CRASH: By = By::Guarantees("crash::a_crash_at_any_call_of crash::on_a_disk");
 const FAULTS: By = By::Guarantees("faults::");
 
-pub(super) const BUGS: [Bug; 27] = [
+pub(super) const BUGS: [Bug; 35] = [
     bug(
         "durable-means-written",
         "wal/log.rs",
@@ -136,7 +136,7 @@ pub(super) const BUGS: [Bug; 27] = [
     bug(
         "opening-not-announced",
         "engine/open.rs",
-        "write_owner(fs, &identity, Stage::Opening { former })?;",
+        "room.with(|| write_owner(fs, &identity, Stage::Opening { former }))?;",
         "",
         "a segment is made before .walden knows of its incarnation",
         CRASH,
@@ -144,8 +144,8 @@ pub(super) const BUGS: [Bug; 27] = [
     bug(
         "open-before-the-log-begins",
         "engine/open.rs",
-        "let log = «Log::begin(around.fs.clone(), WAL, &plan.scan, identity, options.log, now)?»;",
-        "{ write_owner(fs, &identity, Stage::Open)?; Log::begin(around.fs.clone(), WAL, &plan.scan, identity, options.log, now)? }",
+        "let log = «room.with(begin)?»;",
+        "{ write_owner(fs, &identity, Stage::Open)?; room.with(begin)? }",
         ".walden says that an incarnation is open before it has begun",
         CRASH,
     ),
@@ -205,6 +205,87 @@ pub(super) const BUGS: [Bug; 27] = [
         "{ let mut table = self.table.write(); for of in &group { let _ = table.apply(&of.changes); } } drop(writer);",
         "what failed is visible: applied without being durable",
         FAULTS,
+    ),
+    bug(
+        "full-disk-in-a-commit-says-nothing-was-written",
+        "wal/log.rs",
+        "let error = «Error::Io { action, path, source: Arc::new(source) }»;",
+        "Error::io(action, path, source)",
+        "a write that failed half-way for want of room is told as if nothing had been written",
+        By::Lib("failure_tests"),
+    ),
+    bug(
+        "mirror-forgotten-by-a-cut",
+        "engine/checkpoint.rs",
+        "self.remember_mirror(&mut checkpointer.mirror)?;",
+        "",
+        "the log is cut though it alone knows what the mirror holds",
+        By::Guarantees("mirror::what_passes checkpoint::a_mirror_that_lags"),
+    ),
+    bug(
+        "lagging-files-not-remembered",
+        "engine/mirror.rs",
+        "self.log_own(&records).map(drop)",
+        "{ drop(records); Ok(()) }",
+        "after a cut of the log, what a file that lags behind holds passes for a person's",
+        By::Guarantees("checkpoint::a_mirror_that_lags"),
+    ),
+    bug(
+        "wrote-logged-after-the-file-changes",
+        "engine/mirror.rs",
+        "let mut failure = self.record(&mut changes)?;
+            for change in &changes {
+                self.prepare_wanted();
+                match mirror.apply(fs, change) {
+                    Ok(found) => problems.extend(found),
+                    Err(error) => failure = failure.or(Some(error)),
+                }
+            }
+            done += changes.len();
+            if let Some(error) = failure {
+                return Err(error);
+            }",
+        "for change in &changes {
+                problems.extend(mirror.apply(fs, change)?);
+            }
+            if let Some(error) = self.record(&mut changes)? {
+                return Err(error);
+            }
+            done += changes.len();",
+        "mirror files are changed before their records are durable",
+        By::Guarantees("mirror::a_kill_in_a_pass"),
+    ),
+    bug(
+        "torn-bytes-not-kept-by-an-opening",
+        "engine/open.rs",
+        "let is_kept = «keep_aside(fs, plan)?»;",
+        "true",
+        "what an opening cuts from the log is lost",
+        By::Guarantees("corruption::what_an_opening_cuts"),
+    ),
+    bug(
+        "incarnation-used-again",
+        "engine/open.rs",
+        "let incarnation = «plan.scan.incarnation_max.max(incarnation_seen)» + 1;",
+        "plan.scan.incarnation_max",
+        "without its log a store forgets how often it was opened",
+        By::Guarantees("lost_rows::no_opening_has"),
+    ),
+    bug(
+        "passed-over-segments-stay",
+        "engine/open.rs",
+        "if is_kept { wal::clear_passed_over(fs, WAL, &plan.scan) } else { Ok(()) }",
+        "Ok(())",
+        "a torn segment that an opening passed over is found by every later one",
+        By::Guarantees("crash::a_torn_segment"),
+    ),
+    bug(
+        "half-a-checkpoint-read",
+        "engine/view.rs",
+        "for _ in «1..ATTEMPTS_MAX» {",
+        "1..1",
+        "a reader takes what a writer has half done for damage, or for a restore",
+        By::Guarantees("concurrency::a_reader"),
     ),
     bug(
         "deltas-applied-after-a-hole",
