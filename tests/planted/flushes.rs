@@ -86,7 +86,7 @@ fn every_flush_in_the_sources_has_a_bug_that_leaves_it_out() {
                 continue;
             }
             match excepted.iter().position(|(of, text)| of == file && line.trim() == *text) {
-                Some(named) => drop(excepted.swap_remove(named)),
+                Some(reason) => drop(excepted.swap_remove(reason)),
                 None => naked.push(format!("src/{file}: {}", line.trim())),
             }
         }

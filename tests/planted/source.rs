@@ -11,6 +11,9 @@ use std::{fs, io};
 
 use crate::Bug;
 
+/// Edits that overlap: all that they cover, and each with its place.
+type Cluster<'a> = (Range<usize>, Vec<(Range<usize>, &'a Bug)>);
+
 /// The environment variable that switches a bug on, and the one that names the file to be made when
 /// its code is reached.
 pub(crate) const SWITCH: &str = "WALDEN_PLANTED_BUG";
@@ -56,7 +59,9 @@ pub(crate) fn make_tree(tree: &Path, bugs: &[Bug]) {
         }
     }
     let mut by_file: BTreeMap<&str, Vec<&Bug>> = BTreeMap::new();
-    bugs.iter().for_each(|bug| by_file.entry(bug.file).or_default().push(bug));
+    for bug in bugs {
+        by_file.entry(bug.file).or_default().push(bug);
+    }
     for (file, bugs) in by_file {
         files.insert(format!("src/{file}"), with_switches(&bugs).into_bytes());
     }
@@ -105,7 +110,7 @@ fn with_switches(bugs: &[&Bug]) -> String {
         text = whole;
     }
     places.sort_by_key(|(place, _)| (place.start, std::cmp::Reverse(place.end)));
-    let mut clusters: Vec<(Range<usize>, Vec<(Range<usize>, &Bug)>)> = Vec::new();
+    let mut clusters: Vec<Cluster<'_>> = Vec::new();
     for (place, bug) in places {
         match clusters.last_mut() {
             Some((all, members)) if place.start < all.end => {
@@ -122,10 +127,18 @@ fn with_switches(bugs: &[&Bug]) -> String {
         for (place, bug) in members {
             let (before, behind) = (&text[all.start..place.start], &text[place.end..all.end]);
             let new = bug.new;
-            switch +=
-                &format!("if crate::planted(\"{}\") {{ {before}{new}{behind} }} else ", bug.name);
+            let name = bug.name;
+            switch.extend([
+                "if crate::planted(\"",
+                name,
+                "\") { ",
+                before,
+                new,
+                behind,
+                " } else ",
+            ]);
         }
-        switch += &format!("{{ {old} }}");
+        switch.extend(["{ ", old, " }"]);
         let switch = if is_expression { format!("({switch})") } else { switch };
         text.replace_range(all, &switch);
     }
