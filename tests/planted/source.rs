@@ -56,7 +56,9 @@ pub(crate) fn make_tree(tree: &Path, bugs: &[Bug]) {
         }
     }
     let mut by_file: BTreeMap<&str, Vec<&Bug>> = BTreeMap::new();
-    bugs.iter().for_each(|bug| by_file.entry(bug.file).or_default().push(bug));
+    for bug in bugs {
+        by_file.entry(bug.file).or_default().push(bug);
+    }
     for (file, bugs) in by_file {
         files.insert(format!("src/{file}"), with_switches(&bugs).into_bytes());
     }
@@ -95,9 +97,12 @@ fn read_all(dir: &Path, name: &str, files: &mut BTreeMap<String, Vec<u8>>) -> io
     Ok(())
 }
 
+/// A bug, and the bytes of its file that it replaces.
+type Placed<'a> = (Range<usize>, &'a Bug);
+
 /// The text of a file in which each of its bugs can be switched on.
 fn with_switches(bugs: &[&Bug]) -> String {
-    let mut places: Vec<(Range<usize>, &Bug)> = Vec::new();
+    let mut places: Vec<Placed<'_>> = Vec::new();
     let mut text = String::new();
     for bug in bugs {
         let (place, whole) = span(bug).unwrap_or_else(|why| panic!("{why}"));
@@ -105,7 +110,7 @@ fn with_switches(bugs: &[&Bug]) -> String {
         text = whole;
     }
     places.sort_by_key(|(place, _)| (place.start, std::cmp::Reverse(place.end)));
-    let mut clusters: Vec<(Range<usize>, Vec<(Range<usize>, &Bug)>)> = Vec::new();
+    let mut clusters: Vec<(Range<usize>, Vec<Placed<'_>>)> = Vec::new();
     for (place, bug) in places {
         match clusters.last_mut() {
             Some((all, members)) if place.start < all.end => {
@@ -118,14 +123,11 @@ fn with_switches(bugs: &[&Bug]) -> String {
     for (all, members) in clusters.into_iter().rev() {
         let old = &text[all.clone()];
         let is_expression = !old.ends_with([';', '}']);
-        let mut switch = String::new();
-        for (place, bug) in members {
+        let branches = members.into_iter().map(|(place, Bug { name, new, .. })| {
             let (before, behind) = (&text[all.start..place.start], &text[place.end..all.end]);
-            let new = bug.new;
-            switch +=
-                &format!("if crate::planted(\"{}\") {{ {before}{new}{behind} }} else ", bug.name);
-        }
-        switch += &format!("{{ {old} }}");
+            format!("if crate::planted(\"{name}\") {{ {before}{new}{behind} }} else ")
+        });
+        let switch = format!("{}{{ {old} }}", branches.collect::<String>());
         let switch = if is_expression { format!("({switch})") } else { switch };
         text.replace_range(all, &switch);
     }
