@@ -100,6 +100,9 @@ fn read_all(dir: &Path, name: &str, files: &mut BTreeMap<String, Vec<u8>>) -> io
 /// A bug, and the bytes of its file that it replaces.
 type Placed<'a> = (Range<usize>, &'a Bug);
 
+/// Bugs whose places overlap, and all that they cover.
+type Cluster<'a> = (Range<usize>, Vec<Placed<'a>>);
+
 /// The text of a file in which each of its bugs can be switched on.
 fn with_switches(bugs: &[&Bug]) -> String {
     let mut places: Vec<Placed<'_>> = Vec::new();
@@ -110,7 +113,7 @@ fn with_switches(bugs: &[&Bug]) -> String {
         text = whole;
     }
     places.sort_by_key(|(place, _)| (place.start, std::cmp::Reverse(place.end)));
-    let mut clusters: Vec<(Range<usize>, Vec<Placed<'_>>)> = Vec::new();
+    let mut clusters: Vec<Cluster<'_>> = Vec::new();
     for (place, bug) in places {
         match clusters.last_mut() {
             Some((all, members)) if place.start < all.end => {
