@@ -1,12 +1,15 @@
 //! Session logs and reports beside others (G6, G9, G11): people who rotate, cut, continue and edit
 //! them, planted files, many threads, and the log's limits.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use walden::fs::Kind;
 use walden::fs::sim::{CrashMode, SimFs};
 use walden::{Error, Options, ProblemKind, Store};
 
-use crate::support::{PATIENCE, at, files, open, small, within};
+use crate::support::{PATIENCE, at, builder, files, open, small, within};
+use crate::watched::Watched;
 
 pub(crate) const A: &str = "logs/session_a.log";
 pub(crate) const R: &str = "reports/report_r.json";
@@ -123,6 +126,23 @@ fn what_somebody_appended_or_cut_is_where_the_log_goes_on() {
     store.append_session_log("a", "five\n").unwrap();
     survives(&disk, &store, A, "five\n");
     assert_eq!(in_conflicts(&disk), [""; 0]);
+}
+
+#[test]
+fn what_somebody_appends_while_a_record_is_logged_is_not_overwritten() {
+    let disk = SimFs::new();
+    let (watched, switch) = Watched::while_on(&disk, |disk, call| {
+        if call == 1 {
+            let text = [disk.read_now(A).unwrap(), b"theirs\n".to_vec()].concat();
+            disk.write_now(A, &text).unwrap();
+        }
+    });
+    let store = builder(Arc::new(watched), Arc::default(), 1).options(small()).open().unwrap();
+    store.append_session_log("a", "one\n").unwrap();
+    switch.set(true);
+    store.append_session_log("a", "two\n").unwrap();
+    switch.set(false);
+    survives(&disk, &store, A, "one\ntheirs\ntwo\n");
 }
 
 #[test]

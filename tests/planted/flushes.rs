@@ -75,7 +75,7 @@ fn every_flush_in_the_sources_has_a_bug_that_leaves_it_out() {
     let mut files = Vec::new();
     sources(&source::root().join("src"), &mut files);
     let (mut calls, mut naked) = (0, Vec::new());
-    let mut excepted = EXCEPTIONS.map(|(file, line, _)| (file, line)).to_vec();
+    let mut exempt = EXCEPTIONS.map(|(file, line, _)| (file, line)).to_vec();
     for file in files.iter().filter(|file| is_engine(file)) {
         for (at, line) in flushes(&source::text_of(file)) {
             calls += 1;
@@ -85,8 +85,8 @@ fn every_flush_in_the_sources_has_a_bug_that_leaves_it_out() {
             if spans.iter().any(is_covered) {
                 continue;
             }
-            match excepted.iter().position(|(of, text)| of == file && line.trim() == *text) {
-                Some(reason) => drop(excepted.swap_remove(reason)),
+            match exempt.iter().position(|(of, text)| of == file && line.trim() == *text) {
+                Some(found) => drop(exempt.swap_remove(found)),
                 None => naked.push(format!("src/{file}: {}", line.trim())),
             }
         }
@@ -94,7 +94,7 @@ fn every_flush_in_the_sources_has_a_bug_that_leaves_it_out() {
     println!("{calls} flushes in {} files, {} of them exceptions", files.len(), EXCEPTIONS.len());
     assert!(calls > 60, "only {calls} flushes found");
     assert!(naked.is_empty(), "flushes that no bug leaves out:\n{}", naked.join("\n"));
-    assert!(excepted.is_empty(), "no such flush any more: {excepted:?}");
+    assert!(exempt.is_empty(), "no such flush any more: {exempt:?}");
 }
 
 #[test]

@@ -13,7 +13,6 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
-    clippy::print_stderr,
     reason = "a test that meets the unexpected is to fail, and says what it exercised"
 )]
 

@@ -11,9 +11,6 @@ use std::{fs, io};
 
 use crate::Bug;
 
-/// Edits that overlap: all that they cover, and each with its place.
-type Cluster<'a> = (Range<usize>, Vec<(Range<usize>, &'a Bug)>);
-
 /// The environment variable that switches a bug on, and the one that names the file to be made when
 /// its code is reached.
 pub(crate) const SWITCH: &str = "WALDEN_PLANTED_BUG";
@@ -100,9 +97,15 @@ fn read_all(dir: &Path, name: &str, files: &mut BTreeMap<String, Vec<u8>>) -> io
     Ok(())
 }
 
+/// A bug, and the bytes of its file that it replaces.
+type Placed<'a> = (Range<usize>, &'a Bug);
+
+/// Bugs whose places overlap, and all that they cover.
+type Cluster<'a> = (Range<usize>, Vec<Placed<'a>>);
+
 /// The text of a file in which each of its bugs can be switched on.
 fn with_switches(bugs: &[&Bug]) -> String {
-    let mut places: Vec<(Range<usize>, &Bug)> = Vec::new();
+    let mut places: Vec<Placed<'_>> = Vec::new();
     let mut text = String::new();
     for bug in bugs {
         let (place, whole) = span(bug).unwrap_or_else(|why| panic!("{why}"));
@@ -123,22 +126,11 @@ fn with_switches(bugs: &[&Bug]) -> String {
     for (all, members) in clusters.into_iter().rev() {
         let old = &text[all.clone()];
         let is_expression = !old.ends_with([';', '}']);
-        let mut switch = String::new();
-        for (place, bug) in members {
+        let branches = members.into_iter().map(|(place, Bug { name, new, .. })| {
             let (before, behind) = (&text[all.start..place.start], &text[place.end..all.end]);
-            let new = bug.new;
-            let name = bug.name;
-            switch.extend([
-                "if crate::planted(\"",
-                name,
-                "\") { ",
-                before,
-                new,
-                behind,
-                " } else ",
-            ]);
-        }
-        switch.extend(["{ ", old, " }"]);
+            format!("if crate::planted(\"{name}\") {{ {before}{new}{behind} }} else ")
+        });
+        let switch = format!("{}{{ {old} }}", branches.collect::<String>());
         let switch = if is_expression { format!("({switch})") } else { switch };
         text.replace_range(all, &switch);
     }

@@ -114,6 +114,23 @@ fn a_backup_that_somebody_wrote_into_is_moved_to_conflicts_and_not_relied_on() {
 }
 
 #[test]
+fn a_surplus_backup_that_somebody_wrote_into_is_moved_to_conflicts_and_not_removed() {
+    let made = [(1, damaged(1)), (2, damaged(2)), (3, bytes(STORE, 3)), (4, bytes(STORE, 4))];
+    let removals: [fn(&mut Backups, &SimFs, &mut Vec<Problem>) -> usize; 2] = [
+        |kept, disk, told| kept.prune(disk, &TWO, Lsn(9), told).unwrap().len(),
+        |kept, disk, told| usize::from(kept.free_one(disk, Lsn(9), told).unwrap()),
+    ];
+    for (remove, left) in removals.into_iter().zip([vec![3, 4], vec![4]]) {
+        let (disk, mut told) = (disk(&made), Vec::new());
+        let removed = remove(&mut Backups::new(STORE), &disk, &mut told);
+        assert_eq!((removed, told.len(), times(&disk)), (2 - left.len(), 2, left));
+        let mut kept = conflicts(&disk);
+        kept.sort_by_key(|kept| *kept != damaged(1));
+        assert_eq!(kept, [damaged(1), damaged(2)]);
+    }
+}
+
+#[test]
 fn a_backup_that_is_being_written_is_left_until_nobody_writes_any_more() {
     let disk = disk(&[(1, bytes(STORE, 1)), (2, bytes(STORE, 2)[..200].to_vec())]);
     let mut kept = Backups::new(STORE);

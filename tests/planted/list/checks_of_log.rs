@@ -61,7 +61,7 @@ pub(super) const BUGS: [Bug; 37] = [
         "if «header.number == number» =>",
         "true",
         "a segment may bear another one's name",
-        SCAN,
+        By::Lib("forgery_tests::a_segment_under"),
     ),
     bug(
         "segment-length-not-compared",

@@ -187,7 +187,7 @@ pub(super) const BUGS: [Bug; 35] = [
         "transaction.promise.fail(error.clone());",
         "std::mem::forget(transaction.promise);",
         "okaywal: who waits for a failed commit hangs",
-        By::Guarantees("concurrency::a_failing_disk"),
+        By::Schedules("failures::a_failed_flush"),
     ),
     bug(
         "queued-after-a-failure-not-answered",
@@ -195,7 +195,7 @@ pub(super) const BUGS: [Bug; 35] = [
         "transaction.promise.fail(poisoned.clone());",
         "std::mem::forget(transaction.promise);",
         "okaywal: who is queued behind a failed commit hangs",
-        By::Guarantees("concurrency::a_failing_disk"),
+        By::Schedules("failures::a_failed_flush"),
     ),
     bug(
         "failed-commit-applied",
