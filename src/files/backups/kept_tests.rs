@@ -113,10 +113,13 @@ fn a_backup_that_somebody_wrote_into_is_moved_to_conflicts_and_not_relied_on() {
     assert_eq!(previous(&mut kept, &disk, 9), (Some(2), 0), "it is told once");
 }
 
+/// Takes backups away, and says how many.
+type Removal = fn(&mut Backups, &SimFs, &mut Vec<Problem>) -> usize;
+
 #[test]
 fn a_surplus_backup_that_somebody_wrote_into_is_moved_to_conflicts_and_not_removed() {
     let made = [(1, damaged(1)), (2, damaged(2)), (3, bytes(STORE, 3)), (4, bytes(STORE, 4))];
-    let removals: [fn(&mut Backups, &SimFs, &mut Vec<Problem>) -> usize; 2] = [
+    let removals: [Removal; 2] = [
         |kept, disk, told| kept.prune(disk, &TWO, Lsn(9), told).unwrap().len(),
         |kept, disk, told| usize::from(kept.free_one(disk, Lsn(9), told).unwrap()),
     ];

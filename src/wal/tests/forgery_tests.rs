@@ -32,9 +32,6 @@ fn forge(fs: &SimFs, offset: u64, change: impl FnOnce(&mut [u8])) {
     fs.write_now(&wal_file(1), &bytes).unwrap();
 }
 
-/// Changes the bytes of a segment.
-type Forge = fn(&mut [u8]);
-
 #[test]
 fn a_flipped_bit_of_a_groups_header_table_or_records_makes_it_no_group() {
     let (fs, _, _) = groups(2);
@@ -90,10 +87,13 @@ fn a_flipped_bit_of_a_segments_header_is_read_from_the_other_copy_and_told() {
     }
 }
 
+/// What is wrong with a group, and how to make it so.
+type Forgery = (&'static str, fn(&mut [u8]));
+
 #[test]
 fn a_group_that_contradicts_itself_or_its_segment_is_none_whatever_its_checksum_says() {
     let offset = START + BLOCK;
-    let forgeries: [(&str, Forge); 6] = [
+    let forgeries: [Forgery; 6] = [
         ("one byte more than its records", |group| group[8] += 1),
         ("more records than its bytes", |group| group[64] += 1),
         ("longer than its file", |group| group[8..16].fill(0xff)),
