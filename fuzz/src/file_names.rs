@@ -104,7 +104,6 @@ fn alone(id: &DocumentId) {
         valid(&name);
         assert!(names::is_document_file(&name), "{name:?}");
         assert!(!names::is_editor_file(&name), "{name:?}");
-        assert_eq!(names::parse_backup(&name), None, "{name:?}");
         let file = format!("tasks/{name}");
         let swap = names::swap(&file);
         let inside = swap.strip_prefix("wal/").expect("temporary files lie in wal/");
