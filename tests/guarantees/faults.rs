@@ -13,24 +13,6 @@ use crate::oracle::Oracle;
 use crate::support::{PATIENCE, at, documents, open, within};
 use crate::workload::{Run, Step, put, reference};
 
-const KINDS: [CallKind; 15] = [
-    CallKind::Open,
-    CallKind::Create,
-    CallKind::CreateDir,
-    CallKind::Read,
-    CallKind::Write,
-    CallKind::Sync,
-    CallKind::WriteBack,
-    CallKind::SyncDir,
-    CallKind::SyncAll,
-    CallKind::Rename,
-    CallKind::Link,
-    CallKind::Remove,
-    CallKind::List,
-    CallKind::Stat,
-    CallKind::Lease,
-];
-
 /// What a run of the grid met.
 #[derive(Debug, Default)]
 struct Met {
@@ -207,13 +189,13 @@ fn grid(fault: Fault, kinds: &[CallKind], places: u64) -> Met {
 
 #[test]
 fn an_io_error_at_any_call_loses_nothing_acknowledged_and_is_healed_by_reopening() {
-    let met = within(PATIENCE, || grid(Fault::Errno(5), &KINDS, 12));
+    let met = within(PATIENCE, || grid(Fault::Errno(5), &CallKind::ALL, 12));
     assert!(met.faults > 60 && met.failures > 40 && met.poisoned > 2 && met.healed > 20, "{met:?}");
 }
 
 #[test]
 fn a_disk_that_keeps_failing_loses_nothing_acknowledged() {
-    let met = within(PATIENCE, || grid(Fault::Sticky(ErrorKind::Other), &KINDS, 6));
+    let met = within(PATIENCE, || grid(Fault::Sticky(ErrorKind::Other), &CallKind::ALL, 6));
     assert!(met.faults > 60 && met.failures > 40 && met.poisoned > 2 && met.healed > 20, "{met:?}");
 }
 
@@ -264,4 +246,32 @@ fn no_space_for_a_segment_only_refuses_and_heals_by_itself() -> Result<()> {
     ids.sort();
     assert_eq!(ids, saved);
     Ok(())
+}
+
+/// Before a durable `.walden` speaks of what an opening left that was cut off, all of it is flushed.
+/// The opener waits for that flush.
+#[test]
+fn a_flush_of_everything_that_fails_refuses_the_opening_and_the_next_one_heals() {
+    let whole = SimFs::new();
+    drop(open(&whole, 1).unwrap());
+    let mut refused = 0;
+    for call in 1..whole.calls() {
+        let disk = SimFs::new();
+        disk.fail_at(call, Fault::Crash);
+        assert!(open(&disk, 1).is_err() || disk.has_stopped());
+        let left = disk.kill();
+        left.fail_when(CallKind::SyncAll, 1, Fault::Errno(5));
+        let opened = open(&left, 2);
+        // The shutdown of a dropped store flushes everything too.
+        if left.faults_fired() == 0 {
+            left.clear_faults();
+            continue;
+        }
+        refused += 1;
+        assert!(matches!(opened, Err(Error::Io { .. })), "at {call}: {opened:?}");
+        let store = open(&left, 3).unwrap();
+        assert!(store.view().is_empty(), "at {call}");
+        store.shutdown().unwrap();
+    }
+    assert!(refused > 3, "{refused} openings were refused");
 }
