@@ -92,12 +92,7 @@ impl Walk {
             self.missing(Verdict::Corrupt, link, (0, 0), missing, why);
         }
         self.last_lsn = header.previous_lsn;
-        // Only where a header had to be guessed can the segment before reach above it.
-        let is_void = |standing: &mut Standing| match standing {
-            Standing::Group { group, .. } => group.last_lsn > header.previous_lsn,
-            Standing::Hole { .. } => false,
-        };
-        while self.standing.pop_if(is_void).is_some() {}
+        self.void_above(header.previous_lsn);
         self.expected =
             if header.restates() { header.previous_lsn.next() } else { header.next_lsn };
         self.chain_crc = link.index.header.is_ok().then_some(header.chain);
@@ -122,6 +117,23 @@ impl Walk {
         }
         if let Some(gap) = gap {
             self.judge_end(link, (gap.offset, gap.end), gap.why, gap.zero);
+        }
+    }
+
+    /// What stood above the LSN at which a segment joins does not stand. There is such a thing only
+    /// where a header had to be guessed, or lies. Invariant: LSNs rise along `standing`.
+    fn void_above(&mut self, joins_at: Lsn) {
+        let last = |standing: &Standing| match standing {
+            Standing::Group { group, .. } => group.last_lsn,
+            Standing::Hole { last } => *last,
+        };
+        let mut cuts_hole = false;
+        while let Some(void) = self.standing.pop_if(|standing| last(standing) > joins_at) {
+            cuts_hole |= matches!(void, Standing::Hole { .. });
+        }
+        // Of a hole that began below it, that much is left.
+        if cuts_hole && self.standing.last().is_some_and(|standing| last(standing) < joins_at) {
+            self.standing.push(Standing::Hole { last: joins_at });
         }
     }
 
