@@ -255,10 +255,11 @@ impl Directory {
         let before = self.nearest(index.number, identity.incarnation).unwrap_or_default();
         let is_first = first.offset == SEGMENT_HEADER_BYTES;
         let restates = is_first && first.has_records() && first.header.kind == GroupKind::Start;
-        let previous_lsn = if is_first && first.has_records() {
-            Lsn(first.header.first_lsn.0.saturating_sub(1))
-        } else {
-            before.lsn
+        let below_first = Lsn(first.header.first_lsn.0.saturating_sub(1));
+        let previous_lsn = match (is_first, first.has_records()) {
+            (true, true) => below_first,
+            (true, false) => before.lsn.min(below_first),
+            (false, _) => before.lsn,
         };
         let restated_lsn = if restates { first.last_lsn } else { previous_lsn };
         let next_lsn = match second {
