@@ -28,6 +28,7 @@ const REMOVED: u8 = 6;
 const SAVED: u8 = 7;
 const WRITE_OUTPUT: u8 = 8;
 const APPEND_OUTPUT: u8 = 9;
+const EDITED: u8 = 10;
 
 /// Put and patch: a document concerned, and JSON text.
 #[derive(Encode, BorrowDecode)]
@@ -72,6 +73,15 @@ struct RemovedRecord<'a> {
 }
 
 #[derive(Encode, BorrowDecode)]
+struct EditedRecord<'a> {
+    file: &'a str,
+    hash: u128,
+    length: u64,
+    modified_ns: i64,
+    is_whole: bool,
+}
+
+#[derive(Encode, BorrowDecode)]
 struct SavedRecord {
     lsn: u64,
 }
@@ -112,6 +122,11 @@ pub(super) fn encode(op: &Op) -> (u8, Vec<u8>, Option<Arc<str>>) {
             (WROTE, bytes(WroteRecord { file, hash: hash.0, length: *length, lsn: lsn.0 }))
         }
         Op::Removed { file, lsn } => (REMOVED, bytes(RemovedRecord { file, lsn: lsn.0 })),
+        Op::Edited { file, hash, length, modified_ns, is_whole } => {
+            let (hash, length, is_whole) = (hash.0, *length, *is_whole);
+            let modified_ns = *modified_ns;
+            (EDITED, bytes(EditedRecord { file, hash, length, modified_ns, is_whole }))
+        }
         Op::Saved { lsn } => (SAVED, bytes(SavedRecord { lsn: lsn.0 })),
         Op::WriteOutput { file, generation, bytes: contents } => {
             let generation = *generation;
@@ -164,6 +179,11 @@ pub(super) fn decode(kind: u8, payload: &[u8]) -> Result<Op, String> {
         REMOVED => {
             let RemovedRecord { file, lsn } = record(payload)?;
             Op::Removed { file: file.to_owned(), lsn: Lsn(lsn) }
+        }
+        EDITED => {
+            let EditedRecord { file, hash, length, modified_ns, is_whole } = record(payload)?;
+            let (file, hash) = (file.to_owned(), ContentHash(hash));
+            Op::Edited { file, hash, length, modified_ns, is_whole }
         }
         SAVED => {
             let SavedRecord { lsn } = record(payload)?;
@@ -266,6 +286,17 @@ mod tests {
                 Op::Removed { file: "tasks/a".into(), lsn: Lsn(4) },
                 6,
                 b"\x07\0\0\0\0\0\0\0tasks/a\x04\0\0\0\0\0\0\0",
+            ),
+            (
+                Op::Edited {
+                    file: "tasks/a".into(),
+                    hash: ContentHash(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
+                    length: 258,
+                    modified_ns: -2,
+                    is_whole: true,
+                },
+                10,
+                b"\x07\0\0\0\0\0\0\0tasks/a\x10\x0f\x0e\x0d\x0c\x0b\x0a\x09\x08\x07\x06\x05\x04\x03\x02\x01\x02\x01\0\0\0\0\0\0\xfe\xff\xff\xff\xff\xff\xff\xff\x01",
             ),
             (Op::Saved { lsn: Lsn(5) }, 7, b"\x05\0\0\0\0\0\0\0"),
             (

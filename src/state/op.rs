@@ -96,6 +96,21 @@ pub enum Op {
         /// Its document was gone as of this LSN.
         lsn: Lsn,
     },
+    /// A person had changed or removed this file; the mutation behind it in the same transaction takes
+    /// that in.
+    Edited {
+        /// The file, relative to the store's directory.
+        file: String,
+        /// The hash of its bytes; of nothing, if it was removed.
+        hash: ContentHash,
+        /// How many bytes; 0 if it was removed.
+        length: u64,
+        /// When it was last changed, by its own account, in nanoseconds since the Unix epoch; 0 if nothing
+        /// says.
+        modified_ns: i64,
+        /// Whether the file shows its document as it is after this transaction.
+        is_whole: bool,
+    },
     /// `state.json` is durable and holds the snapshot of this LSN.
     Saved {
         /// The snapshot's LSN.
@@ -220,6 +235,7 @@ impl Op {
             Op::AppendLog { id, .. } => Some((Collection::Task, id)),
             Op::Wrote { .. }
             | Op::Removed { .. }
+            | Op::Edited { .. }
             | Op::Saved { .. }
             | Op::WriteOutput { .. }
             | Op::AppendOutput { .. } => None,

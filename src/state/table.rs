@@ -275,6 +275,7 @@ impl Table {
             Op::Delete { .. }
             | Op::Wrote { .. }
             | Op::Removed { .. }
+            | Op::Edited { .. }
             | Op::Saved { .. }
             | Op::WriteOutput { .. }
             | Op::AppendOutput { .. } => return Ok(None),

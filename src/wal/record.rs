@@ -20,6 +20,8 @@ pub enum Origin {
     Restore = 3,
     /// The taking over of an earlier implementation's directory.
     Migration = 4,
+    /// A person who edited the files.
+    Edit = 5,
 }
 
 /// One mutation to be logged. Its checksum is computed here, so on the caller's thread.

@@ -190,6 +190,7 @@ fn apply(store: &Store, op: &Op) -> Result<Lsn> {
         // Traces have no such operations: these are the engine's own.
         Op::Wrote { .. }
         | Op::Removed { .. }
+        | Op::Edited { .. }
         | Op::Saved { .. }
         | Op::WriteOutput { .. }
         | Op::AppendOutput { .. } => Ok(()),
