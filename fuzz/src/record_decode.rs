@@ -36,6 +36,8 @@ fn layout(kind: u8) -> Option<&'static str> {
         7 => "8",
         8 => "t8b",
         9 => "t88b",
+        // A boolean is like a collection: 0 or 1.
+        10 => "t988c",
         _ => return None,
     })
 }

@@ -47,7 +47,7 @@ fn valid_log() -> Segments {
     let fs = SimFs::new();
     for incarnation in 1..4 {
         let scan = wal::scan(&fs, "", &Hints::default()).unwrap();
-        let mut log = begin(&fs, &scan, incarnation, STORE).unwrap();
+        let mut log = begin(&fs, &scan, incarnation, incarnation, STORE).unwrap();
         // The first one goes on in another segment.
         for size in [8, 100, if incarnation == 1 { 9000 } else { 500 }] {
             let records = [record(size).continued(), record(size)];
@@ -68,8 +68,14 @@ fn record(size: usize) -> Record {
     Record::new(1, Origin::Api, vec![0x5a; size])
 }
 
-fn begin(fs: &SimFs, scan: &Scan, incarnation: u64, store: StoreId) -> walden::Result<Log> {
-    let identity = Identity { store, incarnation, nonce: incarnation };
+fn begin(
+    fs: &SimFs,
+    scan: &Scan,
+    incarnation: u64,
+    nonce: u64,
+    store: StoreId,
+) -> walden::Result<Log> {
+    let identity = Identity { store, incarnation, nonce };
     Log::begin(Arc::new(fs.clone()), "", scan, identity, OPTIONS, Timestamp(0))
 }
 
@@ -170,7 +176,9 @@ fn check(fs: &SimFs, hints: &Hints) {
     assert_eq!((scan.last_lsn, scan.vouched), (again.last_lsn, again.vouched));
     let before = read(fs, &scan);
     let store = scan.store.unwrap_or(STORE);
-    let Ok(mut log) = begin(fs, &scan, scan.incarnation_max + 1, store) else { return };
+    // Nobody else draws this nonce, so what the input has of later incarnations is not of this one.
+    let begun = begin(fs, &scan, scan.incarnation_max + 1, u64::MAX, store);
+    let Ok(mut log) = begun else { return };
     let last = log.append(&[record(20)], Timestamp(0)).unwrap();
     log.sync().unwrap();
     assert!(before.iter().all(|(lsn, _)| *lsn < last), "an LSN is never given out twice");
