@@ -38,6 +38,7 @@ fn layout(kind: u8) -> Option<&'static str> {
         9 => "t88b",
         // A boolean is like a collection: 0 or 1.
         10 => "t988c",
+        11 => "",
         _ => return None,
     })
 }

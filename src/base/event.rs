@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::base::{Error, Lsn};
+use crate::base::{DocumentId, Error, Lsn};
 
 /// What happened; handed to the listeners of a store, in order, on the thread that did it.
 #[derive(Clone, Debug)]
@@ -59,6 +59,34 @@ pub enum Event {
         /// The file that has it.
         file: PathBuf,
     },
+    /// `edit:taken-in`: what a person did to a file is in force.
+    Edited {
+        /// The file, relative to the store's directory.
+        file: String,
+        /// Where the document belongs: `tasks` or `sessions`.
+        dir: &'static str,
+        /// Which document.
+        id: DocumentId,
+        /// The LSN of the document's change.
+        lsn: Lsn,
+        /// Whether the file was removed, and the document with it.
+        is_deletion: bool,
+    },
+    /// `edit:conflict`: a person and a program changed the same; the edit is in force.
+    Conflict {
+        /// The file, relative to the store's directory.
+        file: String,
+        /// Where the document belongs: `tasks` or `sessions`.
+        dir: &'static str,
+        /// Which document.
+        id: DocumentId,
+        /// The LSN of the document's change.
+        lsn: Lsn,
+        /// JSON pointers of what both had changed; none if a program had deleted the document.
+        fields: Vec<String>,
+        /// Where the program's version is kept.
+        kept: Option<String>,
+    },
     /// Something in the directory is not as the engine left it.
     Found(Problem),
 }
@@ -74,6 +102,8 @@ impl Event {
             Event::ShutdownSave { .. } => "shutdown:save",
             Event::StateRestored { .. } => "state:restored",
             Event::StateDumped { .. } => "state:dumped",
+            Event::Edited { .. } => "edit:taken-in",
+            Event::Conflict { .. } => "edit:conflict",
             Event::Found(_) => "problem:found",
         }
     }

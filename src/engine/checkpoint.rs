@@ -19,10 +19,12 @@
 //! A crash between any two leaves the log long enough for both snapshots, and records of every file
 //! that may have been touched. A failure leaves what is still to be done for the next checkpoint.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::base::{DocumentId, Event, Lsn, Problem, Result, Timestamp};
 use crate::engine::core::Core;
+use crate::engine::edits::{Past, Told};
 use crate::engine::intake::Restored;
 use crate::engine::mirror::DirtySet;
 use crate::files::mirror::Mirror;
@@ -69,6 +71,8 @@ pub(crate) struct Checkpointer {
     pub(crate) state_stat: Option<Stat>,
     /// `state.json` as it was when it was last looked at for a restore.
     pub(crate) looked_at: Option<Stat>,
+    /// What mirror files showed until lately.
+    pub(crate) past: Past,
 }
 
 /// A consistent copy of the durable state.
@@ -100,9 +104,10 @@ impl Core {
     /// no lock held.
     pub(crate) fn checkpoint(&self, reason: Reason) -> Result<Checkpoint> {
         let begun = self.around.clock.monotonic();
-        let (mut problems, mut restored) = (Vec::new(), Vec::new());
-        let made = self.make_checkpoint(reason, &mut problems, &mut restored);
-        self.report(&problems);
+        let (mut told, mut restored) = (Told::default(), Vec::new());
+        let made = self.make_checkpoint(reason, &mut told, &mut restored);
+        let problems = told.problems.clone();
+        self.tell(told);
         for restored in &restored {
             self.tell_restored(restored);
         }
@@ -125,10 +130,12 @@ impl Core {
     fn make_checkpoint(
         &self,
         reason: Reason,
-        problems: &mut Vec<Problem>,
+        told: &mut Told,
         restored: &mut Vec<Restored>,
     ) -> Result<Checkpoint> {
         let mut checkpointer = self.checkpointer.lock();
+        self.take_in_before(&mut checkpointer, reason, told)?;
+        let problems = &mut told.problems;
         restored.extend(self.look_for_restore(&mut checkpointer)?);
         let last_lsn = checkpointer.snapshot_lsn;
         let cut = self.take_cut(Some(reason))?;
@@ -143,8 +150,7 @@ impl Core {
         };
         let mut passed = Ok(0);
         if reason != Reason::Growth {
-            let mirror = &mut checkpointer.mirror;
-            passed = self.show_durably(mirror, cut, reason, problems);
+            passed = self.show_durably(&mut checkpointer, cut, reason, problems);
         }
         let written = index.is_some();
         self.save_index(index, &checkpointer.mirror, !matches!(passed, Ok(0)));
@@ -162,6 +168,23 @@ impl Core {
         let lsn = checkpointer.snapshot_lsn.unwrap_or(lsn);
         let (problems, took) = (Vec::new(), Duration::ZERO);
         Ok(Checkpoint { lsn, documents, written, files_changed, problems, took })
+    }
+
+    /// Takes in what people did to the files before they are written: at a shutdown everything, else where
+    /// something was noticed.
+    fn take_in_before(
+        &self,
+        checkpointer: &mut Checkpointer,
+        reason: Reason,
+        told: &mut Told,
+    ) -> Result<()> {
+        let noticed = checkpointer.mirror.looks_again();
+        let files = (reason != Reason::Shutdown).then_some(&noticed);
+        if reason == Reason::Growth || files.is_some_and(BTreeSet::is_empty) {
+            return Ok(());
+        }
+        let is_patient = self.around.threads && reason != Reason::Shutdown;
+        self.take_in_edits(checkpointer, files, is_patient, told).map(drop)
     }
 
     /// Step 1, of a checkpoint or of a mirror pass alone (`None`). The changed documents are left where

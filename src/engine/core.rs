@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::base::{Clock, Entropy, Error, Event, Lsn, Problem, Result, StoreId};
 use crate::engine::checkpoint::{Checkpointer, Reason};
+use crate::engine::edits::Watch;
 use crate::engine::handle::{Promise, Spent};
 use crate::engine::listeners::Listeners;
 use crate::engine::mirror::{DirtySet, Freshness};
@@ -23,7 +24,7 @@ use crate::files::backups::Backups;
 use crate::files::names::WAL;
 use crate::fs::replace::remove_if_any;
 use crate::fs::{Fs, Lock, join};
-use crate::state::{Op, Table};
+use crate::state::{Doc, Op, Table};
 use crate::wal::{Identity, Log, Origin, PreparedSegment, Record, SegmentNumber, prepare_segment};
 
 /// What to answer to a waiter, and what to give back to it.
@@ -94,6 +95,7 @@ pub(crate) struct Core {
     pub(crate) listeners: Listeners,
     pub(crate) wishes: Mutex<Wishes>,
     pub(crate) wished: Condvar,
+    pub(crate) watch: Mutex<Watch>,
     pub(crate) lock: Mutex<Option<Box<dyn Lock>>>,
     pub(crate) shut: AtomicBool,
 }
@@ -138,9 +140,11 @@ impl Writer {
         Ok(last_lsn)
     }
 
-    pub(crate) fn note_changed(&mut self, changes: &[(Lsn, Op)]) {
-        for (collection, id) in changes.iter().filter_map(|(_, op)| op.target()) {
-            self.dirty.insert(collection, id);
+    /// Notes which documents a transaction changed, with what it `replaced`.
+    pub(crate) fn note_changed(&mut self, changes: &[(Lsn, Op)], replaced: &[Option<Arc<Doc>>]) {
+        let targets = changes.iter().filter_map(|(_, op)| op.target());
+        for ((collection, id), replaced) in targets.zip(replaced) {
+            self.dirty.insert(collection, id, replaced.as_ref());
         }
     }
 
@@ -216,7 +220,7 @@ impl Core {
             let last_lsn = changes.last().map_or(lsn, |(last_lsn, _)| *last_lsn);
             let (outcome, replaced) = match table.apply(&changes) {
                 Ok(applied) => {
-                    writer.note_changed(&changes);
+                    writer.note_changed(&changes, &applied.replaced);
                     (Ok(last_lsn), applied.replaced)
                 }
                 Err(refused) => (Err(refused.error), Vec::new()),

@@ -69,7 +69,7 @@ struct SlotState {
 pub(crate) struct Spent {
     pub(crate) records: Vec<Record>,
     pub(crate) changes: Vec<(Lsn, Op)>,
-    pub(crate) replaced: Vec<Arc<Doc>>,
+    pub(crate) replaced: Vec<Option<Arc<Doc>>>,
 }
 
 /// Where the outcome of one transaction arrives.

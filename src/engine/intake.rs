@@ -82,24 +82,47 @@ impl Core {
     }
 
     /// Logs and applies the engine's own transaction, durably, before anybody else's.
-    fn commit_own(&self, writer: &mut Writer, ops: Vec<Op>, origin: Origin) -> Result<Lsn> {
-        let last = ops.len().saturating_sub(1);
-        let records: Vec<Record> = ops
-            .iter()
-            .enumerate()
-            .map(|(index, op)| {
+    pub(crate) fn commit_own(
+        &self, writer: &mut Writer,
+        ops: Vec<Op>,
+        origin: Origin,
+    ) -> Result<Lsn> {
+        let lsns = self.commit_all(writer, vec![ops], origin)?;
+        Ok(lsns.last().copied().unwrap_or_default())
+    }
+
+    /// The same for several transactions, none of them empty, in one group; gives the last LSN of each.
+    pub(crate) fn commit_all(
+        &self,
+        writer: &mut Writer,
+        transactions: Vec<Vec<Op>>,
+        origin: Origin,
+    ) -> Result<Vec<Lsn>> {
+        let mut records: Vec<Record> = Vec::new();
+        for ops in &transactions {
+            let last = ops.len().saturating_sub(1);
+            records.extend(ops.iter().enumerate().map(|(index, op)| {
                 let (kind, payload) = op.encode();
                 let record = Record::new(kind, origin, payload);
                 if index < last { record.continued() } else { record }
-            })
-            .collect();
+            }));
+        }
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
         let last_lsn = writer.write(self, &records, true)?;
-        let first = last_lsn.0.saturating_sub(records.len() as u64).saturating_add(1);
-        let changes: Vec<(Lsn, Op)> = (first..).map(Lsn).zip(ops).collect();
-        let applied = self.table.write().apply(&changes);
-        applied.map_err(|refused| refused.error)?;
-        writer.note_changed(&changes);
-        Ok(last_lsn)
+        let mut lsn = Lsn(last_lsn.0.saturating_sub(records.len() as u64));
+        let mut lsns = Vec::with_capacity(transactions.len());
+        for ops in transactions {
+            let first = lsn.next();
+            lsn = Lsn(lsn.0.saturating_add(ops.len() as u64));
+            let changes: Vec<(Lsn, Op)> = (first.0..).map(Lsn).zip(ops).collect();
+            let applied = self.table.write().apply(&changes);
+            let applied = applied.map_err(|refused| refused.error)?;
+            writer.note_changed(&changes, &applied.replaced);
+            lsns.push(lsn);
+        }
+        Ok(lsns)
     }
 
     /// Restores, if a person put an earlier snapshot in the place of `state.json`.

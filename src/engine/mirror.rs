@@ -10,14 +10,16 @@
 //! Passes and checkpoints exclude one another by the checkpointer's lock. What is told of them is kept
 //! in [`Freshness`], a leaf.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{DocumentId, Error, Event, Problem, Result};
-use crate::engine::checkpoint::{Cut, Reason};
+use crate::engine::checkpoint::{Checkpointer, Cut, Reason};
 use crate::engine::core::{Core, Writer};
+use crate::engine::edits::Past;
 use crate::files::mirror::{Change, Mirror};
-use crate::state::{Collection, Op};
+use crate::state::{Collection, Doc, Op};
 
 /// Most bytes of mirror files that are laid out at once.
 const BATCH_BYTES: u64 = 64 << 20;
@@ -26,22 +28,40 @@ const PAUSE_FACTOR: u32 = 9;
 /// A pass that fails is tried again after a pause that doubles up to 2 to this power.
 const DOUBLINGS_MAX: u32 = 7;
 
-/// The documents that changed since a pass took them.
+/// The documents that changed since a pass took them, with what they were then.
 #[derive(Debug, Default)]
 pub(crate) struct DirtySet {
-    tasks: HashSet<DocumentId>,
-    sessions: HashSet<DocumentId>,
+    tasks: HashMap<DocumentId, Option<Arc<Doc>>>,
+    sessions: HashMap<DocumentId, Option<Arc<Doc>>>,
 }
 
+/// A document that changed, and what it was before: what its file shows, if the mirror had caught up.
+pub(crate) type Changed = (Collection, DocumentId, Option<Arc<Doc>>);
+
 impl DirtySet {
-    pub(crate) fn insert(&mut self, collection: Collection, id: &DocumentId) {
+    /// Notes that a document changes; what it was counts only the first time.
+    pub(crate) fn insert(
+        &mut self,
+        collection: Collection,
+        id: &DocumentId,
+        former: Option<&Arc<Doc>>,
+    ) {
         let ids = match collection {
             Collection::Task => &mut self.tasks,
             Collection::Session => &mut self.sessions,
         };
-        if !ids.contains(id) {
-            ids.insert(id.clone());
+        if !ids.contains_key(id) {
+            ids.insert(id.clone(), former.cloned());
         }
+    }
+
+    /// What a document was before it changed.
+    pub(crate) fn former(&self, collection: Collection, id: &DocumentId) -> Option<&Arc<Doc>> {
+        let ids = match collection {
+            Collection::Task => &self.tasks,
+            Collection::Session => &self.sessions,
+        };
+        ids.get(id)?.as_ref()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -53,19 +73,19 @@ impl DirtySet {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Collection, &DocumentId)> {
-        let tasks = self.tasks.iter().map(|id| (Collection::Task, id));
-        tasks.chain(self.sessions.iter().map(|id| (Collection::Session, id)))
+        let tasks = self.tasks.keys().map(|id| (Collection::Task, id));
+        tasks.chain(self.sessions.keys().map(|id| (Collection::Session, id)))
     }
 
-    /// Takes back what a failed checkpoint had taken.
+    /// Takes back what a failed checkpoint had taken, which was older.
     pub(crate) fn extend(&mut self, other: DirtySet) {
         self.tasks.extend(other.tasks);
         self.sessions.extend(other.sessions);
     }
 
-    pub(crate) fn into_iter(self) -> impl Iterator<Item = (Collection, DocumentId)> {
-        let tasks = self.tasks.into_iter().map(|id| (Collection::Task, id));
-        tasks.chain(self.sessions.into_iter().map(|id| (Collection::Session, id)))
+    pub(crate) fn into_iter(self) -> impl Iterator<Item = Changed> {
+        let tasks = self.tasks.into_iter().map(|(id, doc)| (Collection::Task, id, doc));
+        tasks.chain(self.sessions.into_iter().map(|(id, doc)| (Collection::Session, id, doc)))
     }
 }
 
@@ -179,7 +199,7 @@ impl Core {
     fn refresh(&self, problems: &mut Vec<Problem>) -> Result<()> {
         let mut checkpointer = self.checkpointer.lock();
         match self.take_cut(None) {
-            Ok(cut) => self.show(&mut checkpointer.mirror, cut, problems).map(drop),
+            Ok(cut) => self.show(&mut checkpointer, cut, problems).map(drop),
             Err(error) => {
                 self.pause(Duration::ZERO, true);
                 Err(error)
@@ -190,15 +210,19 @@ impl Core {
     /// Brings the mirror up to a copy of the state; gives the number of files changed.
     pub(crate) fn show(
         &self,
-        mirror: &mut Mirror,
+        checkpointer: &mut Checkpointer,
         cut: Cut,
         problems: &mut Vec<Problem>,
     ) -> Result<usize> {
+        let Checkpointer { mirror, past, .. } = checkpointer;
         let begun = self.around.clock.monotonic();
         // Should it panic, it is not tried again at once.
         self.facts.lock().mirror.not_before = begun.saturating_add(self.options.mirror_interval);
         let lsn = cut.lsn;
-        let passed = self.pass(mirror, cut, problems);
+        let passed = self.pass(mirror, past, cut, problems);
+        if !mirror.looks_again().is_empty() {
+            self.watch.lock().touched.extend(mirror.looks_again());
+        }
         self.pause(self.around.clock.monotonic().saturating_sub(begun), passed.is_err());
         let mut facts = self.facts.lock();
         facts.mirror.taken = mirror.behind();
@@ -214,15 +238,20 @@ impl Core {
     /// contents too.
     pub(crate) fn show_durably(
         &self,
-        mirror: &mut Mirror,
+        checkpointer: &mut Checkpointer,
         cut: Cut,
         reason: Reason,
         problems: &mut Vec<Problem>,
     ) -> Result<usize> {
-        let shown = self.show(mirror, cut, problems)?;
+        let shown = self.show(checkpointer, cut, problems)?;
+        let mirror = &mut checkpointer.mirror;
+        let has_changed = mirror.has_unsynced_names();
         match reason {
             Reason::Shutdown => mirror.sync(&*self.around.fs)?,
             _ => mirror.sync_dirs(&*self.around.fs)?,
+        }
+        if has_changed {
+            self.log_own(&[Op::Synced])?;
         }
         Ok(shown)
     }
@@ -244,13 +273,26 @@ impl Core {
 
     /// A file that cannot be changed stays for the next pass and does not keep the others from being
     /// changed; the first failure is returned.
-    fn pass(&self, mirror: &mut Mirror, cut: Cut, problems: &mut Vec<Problem>) -> Result<usize> {
+    fn pass(
+        &self,
+        mirror: &mut Mirror,
+        past: &mut Past,
+        cut: Cut,
+        problems: &mut Vec<Problem>,
+    ) -> Result<usize> {
         let fs = &*self.around.fs;
+        let now = self.around.clock.monotonic();
         let Cut { table, lsn, dirty, .. } = cut;
-        let mut dirty = Some(dirty);
+        let mut changed = Vec::with_capacity(dirty.len());
+        for (collection, id, former) in dirty.into_iter() {
+            if let Some(former) = former {
+                past.push(now, (collection, id.clone()), former);
+            }
+            changed.push((collection, id));
+        }
         let mut done = 0;
         loop {
-            let due = dirty.take().unwrap_or_default().into_iter();
+            let due = std::mem::take(&mut changed);
             let mut changes = mirror.plan(fs, due, &table, lsn, BATCH_BYTES)?;
             if changes.is_empty() {
                 return Ok(done);

@@ -8,6 +8,7 @@ mod checkpoint;
 mod core;
 mod documents;
 mod dump;
+mod edits;
 mod handle;
 mod intake;
 mod listeners;

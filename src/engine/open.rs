@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::base::{Error, Event, Lsn, Problem, ProblemKind, Result, StoreId, Timestamp};
 use crate::engine::checkpoint::{Checkpointer, Reason};
 use crate::engine::core::{Core, Facts, Surroundings, Wishes, Writer};
+use crate::engine::edits::{Earlier, Past, Told, Watch, earlier_versions};
 use crate::engine::listeners::Listeners;
 use crate::engine::mirror::Freshness;
 use crate::engine::options::Options;
@@ -19,7 +20,7 @@ use crate::engine::room::make_room;
 use crate::engine::sync::{AtomicBool, Condvar, Mutex, RwLock};
 use crate::engine::threads::autosave;
 use crate::files::backups::Backups;
-use crate::files::mirror::Mirror;
+use crate::files::mirror::{Edit, Mirror};
 use crate::files::names::{self, QUARANTINE, WAL};
 use crate::files::owner::{self, Owner, Stage};
 use crate::files::{conflicts, migration, snapshot};
@@ -44,6 +45,8 @@ pub(crate) struct Opened {
 pub(crate) struct Unsettled {
     needs_checkpoint: bool,
     intake: Option<Intake>,
+    /// What people did to the files, and what those showed earlier.
+    edits: (Vec<Edit>, Earlier),
     /// The LSN that the log's last `saved` record names.
     saved: Option<Lsn>,
 }
@@ -53,9 +56,12 @@ pub(crate) fn recover(around: &Surroundings, options: &Options) -> Result<Opened
     let fs = &*around.fs;
     let begun = around.clock.monotonic();
     let mut plan = plan(fs)?;
-    let (mirror, found) = plan.mirror(fs, false)?;
+    let (mut mirror, found) = plan.mirror(fs, false)?;
     plan.recovery.problems.extend(found);
+    let edits = mirror.take_edits();
+    let earlier = earlier_versions(&plan, fs, &edits)?;
     let mut opened = act(around, options, plan, mirror)?;
+    opened.unsettled.edits = (edits, earlier);
     let took = around.clock.monotonic().saturating_sub(begun);
     opened.recovery.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     Ok(opened)
@@ -103,12 +109,19 @@ fn act(
         identity,
         log,
         table,
-        checkpointer: Checkpointer { mirror, snapshot_lsn, state_stat, looked_at: None },
+        checkpointer: Checkpointer {
+            mirror,
+            snapshot_lsn,
+            state_stat,
+            looked_at: None,
+            past: Past::new(around.clock.monotonic()),
+        },
         outputs,
         facts,
         unsettled: Unsettled {
             needs_checkpoint: !has_snapshot || has_hole || intake.is_some(),
             intake,
+            edits: (Vec::new(), Earlier::new()),
             saved,
         },
         recovery,
@@ -272,6 +285,7 @@ impl Opened {
             listeners,
             wishes: Mutex::new(Wishes::default()),
             wished: Condvar::new(),
+            watch: Mutex::new(Watch::default()),
             lock: Mutex::new(Some(lock)),
             shut: AtomicBool::new(false),
             around,
@@ -319,7 +333,8 @@ impl Core {
     /// Ends an opening: takes in what is to be taken in, tells what was found, saves what no snapshot
     /// holds.
     pub(crate) fn begin_serving(&self, unsettled: Unsettled) -> Result<()> {
-        let Unsettled { needs_checkpoint, intake, saved } = unsettled;
+        let Unsettled { needs_checkpoint, intake, edits, saved } = unsettled;
+        let told = self.take_in_first(edits);
         let snapshot_lsn = self.checkpointer.lock().snapshot_lsn;
         if let Some(intake) = intake {
             self.take_in(intake)?;
@@ -329,6 +344,7 @@ impl Core {
             self.log_own(&[Op::Saved { lsn }])?;
         }
         self.loaded();
+        self.tell(told);
         if needs_checkpoint {
             autosave(self, Reason::Interval);
         }
@@ -336,6 +352,21 @@ impl Core {
             migration::complete_log(&*self.around.fs, self.around.clock.now())?;
         }
         Ok(())
+    }
+
+    /// Takes in what people did while the store was closed. What cannot be now, say because there is no
+    /// room, stays in the files, which are not touched until it can.
+    fn take_in_first(&self, (edits, earlier): (Vec<Edit>, Earlier)) -> Told {
+        let mut told = Told::default();
+        let mut checkpointer = self.checkpointer.lock();
+        let displaced =
+            checkpointer.mirror.take_displaced(&*self.around.fs, &mut told.problems);
+        let edits = edits.into_iter().chain(displaced).collect();
+        if let Err(error) = self.adopt(&mut checkpointer, edits, Some(&earlier), &mut told) {
+            tracing::error!(%error, "edits are not taken in yet");
+            told.events.push(Event::SaveError { error });
+        }
+        told
     }
 
     /// Tells what an opening found.

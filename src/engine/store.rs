@@ -303,6 +303,7 @@ impl Store {
         core.step();
         core.prepare_wanted();
         core.look();
+        core.look_for_edits();
         let checkpoint = core.wishes.lock().checkpoint.take();
         if let Some(reason) = checkpoint {
             autosave(core, reason);

@@ -82,7 +82,7 @@ fn run_maintenance(core: &Core) {
     let clock = &core.around.clock;
     let mut next = clock.monotonic().saturating_add(core.pace().1);
     loop {
-        let due = core.mirror_due().map_or(next, |due| due.min(next));
+        let due = core.mirror_due().map_or(next, |due| due.min(next)).min(core.look_due());
         let wake = due.min(clock.monotonic().saturating_add(LOOK_INTERVAL));
         let mut reason = {
             let mut wishes = core.wishes.lock();
@@ -104,6 +104,7 @@ fn run_maintenance(core: &Core) {
         let ran = catch_unwind(AssertUnwindSafe(|| {
             core.prepare_wanted();
             core.look();
+            core.look_for_edits();
             if let Some(reason) = reason {
                 autosave(core, reason);
             }

@@ -29,6 +29,7 @@ const SAVED: u8 = 7;
 const WRITE_OUTPUT: u8 = 8;
 const APPEND_OUTPUT: u8 = 9;
 const EDITED: u8 = 10;
+const SYNCED: u8 = 11;
 
 /// Put and patch: a document concerned, and JSON text.
 #[derive(Encode, BorrowDecode)]
@@ -127,6 +128,7 @@ pub(super) fn encode(op: &Op) -> (u8, Vec<u8>, Option<Arc<str>>) {
             let modified_ns = *modified_ns;
             (EDITED, bytes(EditedRecord { file, hash, length, modified_ns, is_whole }))
         }
+        Op::Synced => (SYNCED, Vec::new()),
         Op::Saved { lsn } => (SAVED, bytes(SavedRecord { lsn: lsn.0 })),
         Op::WriteOutput { file, generation, bytes: contents } => {
             let generation = *generation;
@@ -184,6 +186,10 @@ pub(super) fn decode(kind: u8, payload: &[u8]) -> Result<Op, String> {
             let EditedRecord { file, hash, length, modified_ns, is_whole } = record(payload)?;
             let (file, hash) = (file.to_owned(), ContentHash(hash));
             Op::Edited { file, hash, length, modified_ns, is_whole }
+        }
+        SYNCED => {
+            record::<()>(payload)?;
+            Op::Synced
         }
         SAVED => {
             let SavedRecord { lsn } = record(payload)?;
@@ -298,6 +304,7 @@ mod tests {
                 10,
                 b"\x07\0\0\0\0\0\0\0tasks/a\x10\x0f\x0e\x0d\x0c\x0b\x0a\x09\x08\x07\x06\x05\x04\x03\x02\x01\x02\x01\0\0\0\0\0\0\xfe\xff\xff\xff\xff\xff\xff\xff\x01",
             ),
+            (Op::Synced, 11, b""),
             (Op::Saved { lsn: Lsn(5) }, 7, b"\x05\0\0\0\0\0\0\0"),
             (
                 Op::WriteOutput {

@@ -111,6 +111,9 @@ pub enum Op {
         /// Whether the file shows its document as it is after this transaction.
         is_whole: bool,
     },
+    /// The names of all mirror files are durable as they were when this was logged: one that is gone
+    /// later was removed by somebody.
+    Synced,
     /// `state.json` is durable and holds the snapshot of this LSN.
     Saved {
         /// The snapshot's LSN.
@@ -236,6 +239,7 @@ impl Op {
             Op::Wrote { .. }
             | Op::Removed { .. }
             | Op::Edited { .. }
+            | Op::Synced
             | Op::Saved { .. }
             | Op::WriteOutput { .. }
             | Op::AppendOutput { .. } => None,

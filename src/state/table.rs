@@ -80,8 +80,9 @@ impl Doc {
 pub struct Applied {
     /// How many of its deletes found no document.
     pub missing: usize,
-    /// The documents that it replaced or deleted. Who is in a hurry drops them later.
-    pub replaced: Vec<Arc<Doc>>,
+    /// For each of its mutations of documents, in order, what it replaced or deleted. Who is in a hurry
+    /// drops them later.
+    pub replaced: Vec<Option<Arc<Doc>>>,
 }
 
 /// Why a transaction was not applied; nothing of it was.
@@ -212,7 +213,7 @@ impl Table {
                 }
             }
         }
-        applied.replaced.extend(undo.into_iter().filter_map(|(_, _, previous)| previous));
+        applied.replaced.extend(undo.into_iter().map(|(_, _, previous)| previous));
         Ok(applied)
     }
 
@@ -276,6 +277,7 @@ impl Table {
             | Op::Wrote { .. }
             | Op::Removed { .. }
             | Op::Edited { .. }
+            | Op::Synced
             | Op::Saved { .. }
             | Op::WriteOutput { .. }
             | Op::AppendOutput { .. } => return Ok(None),

@@ -191,6 +191,7 @@ fn apply(store: &Store, op: &Op) -> Result<Lsn> {
         Op::Wrote { .. }
         | Op::Removed { .. }
         | Op::Edited { .. }
+        | Op::Synced
         | Op::Saved { .. }
         | Op::WriteOutput { .. }
         | Op::AppendOutput { .. } => Ok(()),

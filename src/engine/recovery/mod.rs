@@ -8,6 +8,7 @@
 
 mod base;
 mod doubt;
+mod history;
 mod intake;
 mod replay;
 mod tail;
@@ -19,7 +20,7 @@ use serde::Serialize;
 
 use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind, Result, StoreId};
 use crate::files::backups::Fallback;
-use crate::files::mirror::{Known, Mirror};
+use crate::files::mirror::{Known, Mentions, Mirror};
 use crate::files::names::{STATE, WAL};
 use crate::files::outputs::Logged;
 use crate::files::owner::{Owner, Stage};
@@ -107,6 +108,12 @@ pub(crate) struct Plan {
     base: Table,
     /// Hashes that the log records as written to each mirror file.
     versions: HashMap<String, Vec<ContentHash>>,
+    /// What else it says of each of them.
+    mentions: HashMap<String, Mentions>,
+    /// The LSN of its last record that all their names are durable.
+    synced: Lsn,
+    /// Whether nothing of the log is missing.
+    is_log_whole: bool,
 }
 
 /// What was found before the log is read.
@@ -163,7 +170,17 @@ impl Plan {
         let index = index.filter(|index| Some(index.head.store) == store.or(scan.store));
         let doubt = || doubt(fs, &scan, owner.as_ref(), index.as_ref());
         let outcome = replay::replay(fs, &scan, base.clone(), base_lsn, gap, doubt)?;
-        let Outcome { table, records, problems: found, versions, saved, doubt, outputs } = outcome;
+        let Outcome {
+            table,
+            records,
+            problems: found,
+            versions,
+            mentions,
+            synced,
+            saved,
+            doubt,
+            outputs,
+        } = outcome;
         problems.extend(found);
         let has_hole = doubt.is_some();
         let (losers, from_mirror) =
@@ -212,6 +229,9 @@ impl Plan {
             outputs,
             base,
             versions,
+            mentions,
+            synced,
+            is_log_whole: !has_hole && !is_gone,
             owner,
             table,
             scan,
@@ -246,6 +266,9 @@ impl Plan {
             outputs: Logged::default(),
             base: Table::new(),
             versions: HashMap::new(),
+            mentions: HashMap::new(),
+            synced: Lsn::ZERO,
+            is_log_whole: false,
             scan,
         }
     }
@@ -277,8 +300,17 @@ impl Plan {
         };
         let entries = self.index.iter().flat_map(|index| &index.mirror);
         let entries = entries.map(|entry| (entry.file.as_str(), entry)).collect();
-        let known =
-            Known { versions: &self.versions, earlier: &earlier, entries: &entries, reads_all };
+        let snapshot = self.index.as_ref().map(|index| index.head.lsn);
+        let known = Known {
+            versions: &self.versions,
+            mentions: &self.mentions,
+            is_log_whole: self.is_log_whole,
+            earlier: &earlier,
+            entries: &entries,
+            synced: self.synced,
+            entries_are_current: snapshot.is_some() && snapshot == self.snapshot_lsn,
+            reads_all,
+        };
         Mirror::open(fs, self.shown(), &known, !self.recovery.clean)
     }
 

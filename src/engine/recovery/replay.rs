@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::base::{ContentHash, DocumentId, Error, Lsn, Problem, ProblemKind, Result};
 use crate::engine::recovery::doubt::{AsOf, Doubt, Hole};
+use crate::files::mirror::Mentions;
 use crate::files::names::WAL;
 use crate::files::outputs::Logged;
 use crate::fs::Fs;
@@ -18,6 +19,10 @@ pub(super) struct Outcome {
     pub(super) problems: Vec<Problem>,
     /// Hashes that the log records as written to each mirror file.
     pub(super) versions: HashMap<String, Vec<ContentHash>>,
+    /// What else it says of each mirror file.
+    pub(super) mentions: HashMap<String, Mentions>,
+    /// The LSN of the last record that all names are durable.
+    pub(super) synced: Lsn,
     /// The LSN that the last `saved` record names.
     pub(super) saved: Option<Lsn>,
     pub(super) outputs: Logged,
@@ -56,7 +61,7 @@ pub(super) fn replay(
             let last = transaction.last().map(|record| record.lsn);
             let is_new = last.is_some_and(|last| last > base_lsn);
             let changes = decode(fs, transaction, is_new)?;
-            outcome.note(&changes);
+            outcome.note(&changes, last.unwrap_or_default());
             if let Some((lsn, _)) = changes.last().filter(|_| is_new) {
                 passed = *lsn;
                 outcome.apply(&changes, hole);
@@ -68,14 +73,27 @@ pub(super) fn replay(
 }
 
 impl Outcome {
-    /// What records say about files.
-    fn note(&mut self, changes: &[(Lsn, Op)]) {
-        for (_, op) in changes {
+    /// Takes note of what a transaction, which ends at `last`, says of files.
+    fn note(&mut self, changes: &[(Lsn, Op)], last: Lsn) {
+        for (at, op) in changes {
             self.outputs.note(op);
             match op {
-                Op::Wrote { file, hash, .. } => {
+                Op::Wrote { file, hash, lsn, .. } => {
                     self.versions.entry(file.clone()).or_default().push(*hash);
+                    let mentions = self.mentions.entry(file.clone()).or_default();
+                    mentions.shown.push(*lsn);
+                    mentions.changed = *at;
                 }
+                Op::Edited { file, hash, is_whole, .. } => {
+                    self.versions.entry(file.clone()).or_default().push(*hash);
+                    let mentions = self.mentions.entry(file.clone()).or_default();
+                    mentions.shown.extend(is_whole.then_some(last));
+                    mentions.changed = *at;
+                }
+                Op::Removed { file, .. } => {
+                    self.mentions.entry(file.clone()).or_default().changed = *at;
+                }
+                Op::Synced => self.synced = *at,
                 Op::Saved { lsn } => self.saved = Some(*lsn),
                 _ => {}
             }
@@ -126,9 +144,14 @@ pub(super) fn suspect(collection: Collection, id: &DocumentId, why: &str) -> Pro
 pub(super) fn evidence(fs: &dyn Fs, scan: &Scan, as_of: &mut AsOf) -> Result<()> {
     scan.replay(fs, WAL, Lsn::ZERO, &mut |replayed| {
         for transaction in replayed.records().chunk_by(|record, _| record.continues()) {
+            let last = transaction.last().map_or(Lsn::ZERO, |record| record.lsn);
             for (_, op) in decode(fs, transaction, false)? {
                 match op {
                     Op::Wrote { file, hash, lsn, .. } => as_of.wrote(&file, hash, lsn),
+                    Op::Edited { file, length: 0, .. } => as_of.removed(&file, last),
+                    Op::Edited { file, hash, is_whole: true, .. } => {
+                        as_of.wrote(&file, hash, last);
+                    }
                     Op::Removed { file, lsn } => as_of.removed(&file, lsn),
                     _ => {}
                 }
@@ -140,7 +163,7 @@ pub(super) fn evidence(fs: &dyn Fs, scan: &Scan, as_of: &mut AsOf) -> Result<()>
 
 /// The mutations of a transaction; without those of documents, which cost most, if they are not
 /// wanted.
-fn decode(
+pub(super) fn decode(
     fs: &dyn Fs,
     transaction: &[RecordView<'_>],
     with_documents: bool,

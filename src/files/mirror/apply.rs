@@ -5,19 +5,20 @@
 //! | either | a link, directory, FIFO, device | left alone, reported, still pending |
 //! | write | nothing | the new file gets the name, which must still be free |
 //! | write | the same contents | nothing |
+//! | either | a person's file | left alone, noticed, still pending |
 //! | write | a file | exchanged; what came out is settled |
 //! | remove | nothing | nothing |
 //! | remove | a file | renamed into `wal/`; what came out is settled |
 //!
-//! A person's file gets a name in `conflicts/` before its place is taken, a damaged one in
-//! `quarantine/`. *Settled*: contents known to be the engine's (or kept before) are removed, any other
+//! A person's file stays in its place, and is noticed, so that it is taken in first; of damage a copy goes
+//! to `quarantine/`. *Settled*: contents known to be the engine's (or kept before) are removed, any other
 //! are moved to `conflicts/`: they came between the look and the exchange.
 
 use std::io::ErrorKind;
 
 use super::{Change, Mirror, Placed, Target, dir_of};
 use crate::base::{ContentHash, Error, Problem, ProblemKind, Result};
-use crate::files::conflicts::{Sight, ensure_dir, keep, look, put_aside, quarantine_copy};
+use crate::files::conflicts::{Sight, ensure_dir, look, put_aside, quarantine_copy};
 use crate::files::names::{self, MIRROR_PART, WAL};
 use crate::fs::replace::{Written, remove_if_any, write_temporary};
 use crate::fs::{Fs, Stat};
@@ -30,6 +31,8 @@ enum Outcome {
     Done(Option<Stat>),
     /// The place is taken by what is no regular file.
     Blocked,
+    /// Somebody else's contents are in it, to be taken in first.
+    Theirs,
     /// Somebody changed the place meanwhile.
     Again,
 }
@@ -55,7 +58,7 @@ impl Mirror {
         let file = change.file.as_str();
         let mut ours = self.ours(file);
         // What came out of an attempt that failed, while its contents are still told apart.
-        problems.extend(settle(fs, file, &ours)?);
+        self.settle(fs, file, &ours, problems)?;
         if change.write.is_some() {
             self.note_attempt(change);
             ours.push(change.hash);
@@ -74,6 +77,10 @@ impl Mirror {
                     problems.push(Problem::new(ProblemKind::Unreadable, file, 0, detail));
                     return Ok(());
                 }
+                Outcome::Theirs => {
+                    self.noticed.insert(file.to_owned());
+                    return Ok(());
+                }
                 Outcome::Again => {}
             }
         }
@@ -87,7 +94,8 @@ impl Mirror {
         remove_if_any(fs, MIRROR_PART)?;
         let mut problems = Vec::new();
         while let Some(file) = self.leftovers.last().cloned() {
-            problems.extend(settle(fs, &file, &self.ours(&file))?);
+            let ours = self.ours(&file);
+            self.settle(fs, &file, &ours, &mut problems)?;
             self.leftovers.pop();
         }
         Ok(problems)
@@ -117,7 +125,9 @@ impl Mirror {
         let is_there = found == Some(change.hash) && !self.distrusted.contains(file);
         let is_damage = |hash: &ContentHash| self.damaged.get(file) == Some(hash);
         if let Some(hash) = found.filter(|hash| !ours.contains(hash) || is_damage(hash)) {
-            self.set_aside(fs, file, hash, problems)?;
+            if !self.quarantine_rot(fs, file, hash, problems)? {
+                return Ok(Outcome::Theirs);
+            }
             // From here on these contents may be dropped: they have their second name.
             ours.push(hash);
         }
@@ -126,40 +136,63 @@ impl Mirror {
             (Some(_), Some(_)) if is_there => Ok(Outcome::Done(None)),
             (Some(bytes), Some(hash)) => {
                 let outcome = replace(fs, file, bytes, hash)?;
-                problems.extend(settle(fs, file, ours)?);
+                self.settle(fs, file, ours, problems)?;
                 Ok(outcome)
             }
             (None, None) => Ok(Outcome::Done(None)),
             (None, Some(_)) => {
                 let outcome = take_out(fs, file)?;
-                problems.extend(settle(fs, file, ours)?);
+                self.settle(fs, file, ours, problems)?;
                 Ok(outcome)
             }
         }
     }
 
-    /// Gives contents that the engine did not write a second name: in `quarantine/` if they are damage
-    /// (which opening has reported already, if it saw it), else in `conflicts/`.
-    fn set_aside(
+    /// Copies damage (which opening has reported already, if it saw it) to `quarantine/`; says `false` of
+    /// contents that somebody else wrote.
+    fn quarantine_rot(
         &mut self,
         fs: &dyn Fs,
         file: &str,
         hash: ContentHash,
         problems: &mut Vec<Problem>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         if self.damaged.get(file) != Some(&hash) {
             let stat = crate::files::stat(fs, file)?;
             let placed = self.placed.get(file);
             if !placed.is_some_and(|placed| placed.is_untouched(stat.as_ref())) {
-                problems.push(edited(file, &keep(fs, file, file)?));
-                return Ok(());
+                return Ok(false);
             }
             // Another attempt must know it without the stat.
             self.damaged.insert(file.to_owned(), hash);
             let detail = "it has rotted; it is kept in quarantine/ and replaced";
             problems.push(Problem::new(ProblemKind::Corrupt, file, 0, detail));
         }
-        quarantine_copy(fs, file).map(drop)
+        quarantine_copy(fs, file).map(|_| true)
+    }
+
+    /// Settles what lies under the swap name of a file: what somebody wrote goes to `conflicts/`, to be
+    /// taken in from there.
+    fn settle(
+        &mut self,
+        fs: &dyn Fs,
+        file: &str,
+        ours: &[ContentHash],
+        problems: &mut Vec<Problem>,
+    ) -> Result<()> {
+        let swap = names::swap(file);
+        match look(fs, &swap)? {
+            Sight::Nothing => {}
+            Sight::File(_, hash) if ours.contains(&hash) => {
+                remove_if_any(fs, &swap)?;
+            }
+            Sight::File(..) | Sight::NoFile => {
+                let kept = put_aside(fs, &swap, file)?;
+                problems.push(edited(file, &kept));
+                self.displaced.push((file.to_owned(), kept));
+            }
+        }
+        Ok(())
     }
 
     /// The hashes of contents that the engine put, or tried to put, into a file.
@@ -172,6 +205,7 @@ impl Mirror {
     fn made(&mut self, change: &Change, stat: Option<Stat>) {
         let Change { file, write, hash, length, lsn } = change;
         self.attempts.remove(file);
+        self.laid_out.remove(file);
         self.distrusted.remove(file);
         self.damaged.remove(file);
         // What was removed from `wal/` must not come back after a clean shutdown.
@@ -234,20 +268,7 @@ fn take_out(fs: &dyn Fs, file: &str) -> Result<Outcome> {
     }
 }
 
-/// Settles what lies under the swap name of a file.
-fn settle(fs: &dyn Fs, file: &str, ours: &[ContentHash]) -> Result<Option<Problem>> {
-    let swap = names::swap(file);
-    match look(fs, &swap)? {
-        Sight::Nothing => Ok(None),
-        Sight::File(_, hash) if ours.contains(&hash) => {
-            remove_if_any(fs, &swap)?;
-            Ok(None)
-        }
-        Sight::File(..) | Sight::NoFile => Ok(Some(edited(file, &put_aside(fs, &swap, file)?))),
-    }
-}
-
 fn edited(file: &str, kept: &str) -> Problem {
-    let detail = format!("somebody changed it; the engine's version is in force, theirs is {kept}");
+    let detail = format!("somebody changed it while it was being replaced; that is {kept}");
     Problem::new(ProblemKind::Edited, file, 0, detail)
 }

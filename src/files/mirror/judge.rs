@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use super::edit::{PutBack, Theirs, document_in};
 use super::{Entry, Mirror, Placed};
 use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind};
 use crate::files::conflicts::{Sight, look};
@@ -27,6 +28,15 @@ const SECTOR_BYTES: usize = 512;
 /// So many files that belong to nobody are reported one by one in each directory.
 const STRANGERS_MAX: usize = 100;
 
+/// What the log says of a mirror file.
+#[derive(Clone, Debug, Default)]
+pub struct Mentions {
+    /// It showed its document as of these LSNs.
+    pub shown: Vec<Lsn>,
+    /// The LSN of the last record of a change of its name.
+    pub changed: Lsn,
+}
+
 /// What the engine is known to have put into the mirror, besides the present state.
 pub struct Known<'a> {
     /// By file (`tasks/a.json`): the hashes of what the log records as written there.
@@ -35,6 +45,16 @@ pub struct Known<'a> {
     pub earlier: &'a dyn Fn(Collection, &DocumentId) -> Vec<Arc<str>>,
     /// By file: what [`Mirror::entries`] gave when it was last recorded. May be empty or old.
     pub entries: &'a HashMap<&'a str, &'a Entry>,
+    /// By file: what else the log says of it.
+    pub mentions: &'a HashMap<String, Mentions>,
+    /// Whether nothing of the log is missing, so that a file that is gone can be told from one that never
+    /// was there.
+    pub is_log_whole: bool,
+    /// The LSN of the log's last record that all names are durable.
+    pub synced: Lsn,
+    /// Whether the entries are those of the last shutdown or later, so that a file without one was not
+    /// known then.
+    pub entries_are_current: bool,
     /// Whether to read every file, also those that nobody can have touched: only that finds rot in
     /// them.
     pub reads_all: bool,
@@ -62,8 +82,8 @@ pub(super) enum Contents {
     Blank(Placed),
     /// What is not what the engine left there, though nobody wrote to it.
     Rotten(Placed),
-    /// A JSON object of somebody else's.
-    Other,
+    /// A document of somebody else's.
+    Other(DocumentId, Theirs),
     /// No JSON object, and why.
     Invalid(String),
     /// What cannot be read, and why.
@@ -168,7 +188,7 @@ impl Judge<'_> {
             Placed { hash, length, lsn, stat }
         });
         let untouched = recorded.filter(|placed| placed.is_untouched(stat.as_ref()));
-        let is_clean = self.stop == Stop::Clean;
+        let is_clean = self.stop_of(file) == Stop::Clean;
         if let Some(placed) = untouched
             && is_clean
             && !self.known.reads_all
@@ -196,10 +216,56 @@ impl Judge<'_> {
         if is_laid_out_otherwise(&bytes, &current) {
             return Contents::Current(found);
         }
-        match self.engines_own(file, &bytes, &self.renditions(collection, id)) {
-            Some(contents) => contents,
-            None if has_rotted || self.is_quarantined(file, found.hash) => Contents::Rotten(found),
-            None => of_person(&bytes),
+        let put_back = match self.engines_own(file, &bytes, &self.renditions(collection, id)) {
+            Some(Contents::Earlier(_)) if is_clean => PutBack::Yes,
+            Some(contents) => return contents,
+            None if has_rotted || self.is_quarantined(file, found.hash) => {
+                return Contents::Rotten(found);
+            }
+            None if is_clean => PutBack::IfEarlier,
+            None => PutBack::No,
+        };
+        let Placed { hash, length, .. } = found;
+        match document_in(collection, &bytes) {
+            Ok((id, text)) => Contents::Other(id, Theirs { text, hash, length, stat, put_back, is_displaced: false }),
+            Err(why) => Contents::Invalid(why),
+        }
+    }
+
+    /// How the store was stopped, as far as this file goes: one that was not known at a clean stop, say
+    /// because it could not be read, may hold what an unclean one left there.
+    pub(super) fn stop_of(&self, file: &str) -> Stop {
+        let is_unknown = self.known.entries_are_current && !self.known.entries.contains_key(file);
+        if is_unknown { Stop::Unclean } else { self.stop }
+    }
+
+    /// Whether a document's file that is gone was removed by somebody: it was there durably, and showed
+    /// the document as it is.
+    pub(super) fn was_removed(&self, file: &str, doc: &Doc) -> bool {
+        let Known { entries, mentions, synced, is_log_whole, .. } = *self.known;
+        let was_shown = entries.get(file).is_some_and(|entry| entry.lsn >= doc.lsn());
+        let was_durable = mentions.get(file).is_none_or(|mentions| mentions.changed < synced);
+        is_log_whole && was_shown && was_durable
+    }
+
+    /// What somebody left in a file that belongs to no document.
+    pub(super) fn of_stranger(
+        &self,
+        collection: Collection,
+        file: &str,
+        (kind, stat): (Kind, Option<Stat>),
+    ) -> Contents {
+        let bytes = match self.read(file, kind, BYTES_MAX) {
+            Ok(bytes) => bytes,
+            Err(contents) => return contents,
+        };
+        let Placed { hash, length, .. } = placed(&bytes);
+        match document_in(collection, &bytes) {
+            Ok((id, text)) => {
+                let put_back = PutBack::No;
+                Contents::Other(id, Theirs { text, hash, length, stat, put_back, is_displaced: false })
+            }
+            Err(why) => Contents::Invalid(why),
         }
     }
 
@@ -299,17 +365,6 @@ fn is_laid_out_otherwise(bytes: &[u8], current: &str) -> bool {
     text.is_some_and(|text| pretty(text) == current)
 }
 
-/// What a file holds that the engine did not write.
-fn of_person(bytes: &[u8]) -> Contents {
-    match std::str::from_utf8(bytes) {
-        Err(error) => Contents::Invalid(format!("no UTF-8 at byte {}", error.valid_up_to())),
-        Ok(text) => match check_object(text) {
-            Ok(()) => Contents::Other,
-            Err(error) => Contents::Invalid(error.to_string()),
-        },
-    }
-}
-
 /// Whether each sector is as in `whole` up to some byte and zero from there, up to an early end: what a
 /// crash can leave of a file that was written once and never overwritten. No text of ours has a zero.
 fn is_part_of(bytes: &[u8], whole: &[u8]) -> bool {
@@ -328,6 +383,6 @@ pub(super) fn id_inside(bytes: &[u8]) -> Option<DocumentId> {
     DocumentId::new(&id).ok()
 }
 
-fn id_of_plain(name: &str) -> Option<DocumentId> {
+pub(super) fn id_of_plain(name: &str) -> Option<DocumentId> {
     DocumentId::new(name.strip_suffix(".json")?).ok()
 }

@@ -10,7 +10,9 @@
 //! ([`Mirror::entries`]) is never more than it saw of its own doing.
 
 mod apply;
+mod edit;
 mod judge;
+mod look;
 mod open;
 mod shown;
 #[cfg(test)]
@@ -18,6 +20,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use crate::base::{ContentHash, DocumentId, Error, Lsn, Problem, Result};
 use crate::files::conflicts::sync_dir;
@@ -26,7 +29,9 @@ use crate::fs::{Fs, Kind, Mode, Stat, join};
 use crate::state::json::pretty;
 use crate::state::{Collection, Table};
 
-pub use judge::Known;
+pub use edit::{Edit, Now, PutBack, Theirs};
+pub use judge::{Known, Mentions};
+pub use look::{Look, Seen};
 pub use shown::{Shown, read_shown};
 
 /// Above so many files one flush of the whole file system is cheaper than one each.
@@ -59,6 +64,22 @@ pub struct Mirror {
     damaged: HashMap<String, ContentHash>,
     /// What was found by a change that failed afterwards: reported with the next one.
     unreported: Vec<Problem>,
+    /// What people had done when the mirror was opened.
+    edits: Vec<Edit>,
+    /// Files that are left as they are, with their `stat`, if it is known: what is in them does not count.
+    held: BTreeMap<String, Option<Stat>>,
+    /// Files in whose place a change met what is not the engine's.
+    noticed: BTreeSet<String>,
+    /// Files that were replaced in the instant in which somebody wrote them, and where in `conflicts/` that is.
+    displaced: Vec<(String, String)>,
+    /// Files of which it is not sure yet that nobody is at them: their `stat`, and since when it is that.
+    unsettled: BTreeMap<String, (Option<Stat>, Duration)>,
+    /// Files that belong to nobody, with their `stat`, since they were reported.
+    strangers: HashMap<String, Option<Stat>>,
+    /// Files that mean what their document was as of this LSN, though the engine would lay it out otherwise.
+    laid_out: HashMap<String, Lsn>,
+    /// A time of the file system's clock that is past.
+    past_ns: i64,
 }
 
 /// What the engine knows of a mirror file that it wrote, kept from one opening to the next.
@@ -142,7 +163,7 @@ impl Mirror {
         let (mut removals, mut writes, mut planned_bytes) = (Vec::new(), Vec::new(), 0_u64);
         let mut done = Vec::new();
         for (file, target) in &self.pending {
-            if self.blocked.contains(file) {
+            if self.must_wait(file) {
                 continue;
             }
             if planned_bytes >= bytes_max {
@@ -203,9 +224,25 @@ impl Mirror {
         self.pending.len()
     }
 
-    /// Whether another pass could make some of them so: their places are not all blocked.
+    /// Whether another pass could make some of them so: not all of them have to wait.
     pub fn can_go_on(&self) -> bool {
-        self.pending.len() > self.blocked.len()
+        let waiting = self.blocked.len() + self.held.len() + self.noticed.len();
+        self.pending.len() > waiting || self.pending.keys().any(|file| !self.must_wait(file))
+    }
+
+    /// What people had done to the files when the mirror was opened, once.
+    pub fn take_edits(&mut self) -> Vec<Edit> {
+        std::mem::take(&mut self.edits)
+    }
+
+    /// The files that are held, by name.
+    pub fn held(&self) -> impl Iterator<Item = &str> {
+        self.held.keys().map(String::as_str)
+    }
+
+    /// Whether a file's place is taken by something that is not the engine's to replace.
+    fn must_wait(&self, file: &str) -> bool {
+        self.blocked.contains(file) || self.held.contains_key(file) || self.noticed.contains(file)
     }
 
     /// Makes everything that was written durable: contents, then names. For a clean shutdown.
@@ -222,6 +259,11 @@ impl Mirror {
         synced?;
         self.unsynced.clear();
         self.sync_dirs(fs)
+    }
+
+    /// Whether names have changed since they were last made durable.
+    pub fn has_unsynced_names(&self) -> bool {
+        !self.unsynced_dirs.is_empty()
     }
 
     /// Makes the names in the mirror's directories durable, but no contents.
@@ -282,7 +324,8 @@ impl Mirror {
         };
         let bytes = pretty(doc.text()).into_bytes();
         let (hash, length) = (ContentHash::of(&bytes), bytes.len() as u64);
-        let is_there = placed.is_some_and(|placed| placed.hash == hash);
+        let is_shown = self.laid_out.get(&file).is_some_and(|shown| *shown >= doc.lsn());
+        let is_there = is_shown || placed.is_some_and(|placed| placed.hash == hash);
         let must = !is_there || self.distrusted.contains(&file);
         must.then_some(Change { file, write: Some(bytes), hash, length, lsn })
     }

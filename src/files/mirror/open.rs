@@ -18,15 +18,15 @@
 //! file in the directories: a version that the engine wrote there, whole or half on the medium, is
 //! removed after an unclean stop; editors' files are ignored; the rest is people's, left for good.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 
 use super::judge::{Contents, Judge, Stop};
-use super::{Known, Mirror, Target};
+use super::{Edit, Known, Mirror, Now, PutBack, Target};
 use crate::base::{DocumentId, Error, Problem, ProblemKind, Result};
 use crate::files::names::{self, WAL};
 use crate::files::stat;
-use crate::fs::{Entry, Fs, Kind, join};
+use crate::fs::{Entry, Fs, Kind, Stat, join};
 use crate::state::{Collection, Table};
 
 impl Mirror {
@@ -44,7 +44,7 @@ impl Mirror {
         let past_ns = stat(fs, WAL)?.map_or(i64::MIN, |wal| wal.modified_ns);
         let (problems, strangers) = (Vec::new(), 0);
         let mut judge = Judge { fs, table, known, stop, past_ns, problems, strangers };
-        let mut mirror = Mirror::default();
+        let mut mirror = Mirror { past_ns, ..Mirror::default() };
         for collection in Collection::ALL {
             mirror.judge_collection(collection, &mut judge)?;
         }
@@ -60,33 +60,47 @@ impl Mirror {
         }
         let mut expected: HashMap<_, _> =
             table.iter(collection).map(|(id, doc)| (names.file_name(id), (id, doc))).collect();
-        let (dir, documents) = (collection.dir(), expected.len());
+        let documents = expected.len();
+        let dir = collection.dir();
         let entries = list(judge.fs, dir)?;
         let of: Vec<_> = entries.iter().map(|entry| expected.remove(&entry.name)).collect();
         let mut stats = judge.stats(dir, entries.iter().zip(&of)).into_iter();
+        let mut orphans = Vec::new();
         for (entry, of) in entries.iter().zip(of) {
+            let Some((id, doc)) = of else {
+                orphans.push(entry);
+                continue;
+            };
             let file = join(dir, &entry.name);
-            match of {
-                Some((id, doc)) => {
-                    let stat = if entry.kind == Kind::File { stats.next().flatten() } else { None };
-                    let seen = (entry.kind, stat);
-                    let contents = judge.of_document((collection, id), doc, &file, seen);
-                    self.decide(file, (collection, id), contents, judge);
-                }
-                None => self.judge_orphan(collection, entry, file, judge),
-            }
+            let stat = if entry.kind == Kind::File { stats.next().flatten() } else { None };
+            let seen = (entry.kind, stat);
+            let contents = judge.of_document((collection, id), doc, &file, seen);
+            self.decide(file, (collection, id), contents, stat, judge);
+        }
+        let missing: HashMap<DocumentId, String> =
+            expected.values().zip(expected.keys()).map(|((id, _), name)| ((*id).clone(), join(dir, name))).collect();
+        let mut taken = HashSet::new();
+        for entry in orphans {
+            self.judge_orphan(collection, entry, &missing, &mut taken, judge);
         }
         judge.report_strangers(dir);
         let all_missing = documents > 0 && expected.len() == documents;
-        if all_missing && judge.stop == Stop::Clean {
-            judge.report(ProblemKind::Missing, dir, "all its files are gone; they are restored");
+        let too_many = all_missing || expected.len() > deletions_max(documents);
+        if too_many && judge.stop == Stop::Clean {
+            let detail = if all_missing { "all its files are gone; they are restored".to_owned() } else {
+                format!("{} of its {documents} files are gone, too many to believe; they are restored", expected.len())
+            };
+            judge.report(ProblemKind::Missing, dir, detail);
         }
-        for (name, (id, _)) in expected {
+        for (name, (id, doc)) in expected {
             let file = join(dir, &name);
-            if all_missing {
+            if taken.contains(id) || too_many {
                 self.pending.insert(file, Target::Document(collection, id.clone()));
+            } else if judge.was_removed(&file, doc) && !has_editor_file(&entries, &name) {
+                judge.report(ProblemKind::Edited, &file, "somebody removed it; its document is deleted");
+                self.edits.push(Edit { collection, id: id.clone(), file, now: Now::Gone });
             } else {
-                self.decide(file, (collection, id), Contents::Missing, judge);
+                self.decide(file, (collection, id), Contents::Missing, None, judge);
             }
         }
         Ok(())
@@ -98,10 +112,11 @@ impl Mirror {
         file: String,
         (collection, id): (Collection, &DocumentId),
         contents: Contents,
+        stat: Option<Stat>,
         judge: &mut Judge<'_>,
     ) {
         use ProblemKind::{Corrupt, Edited, Missing, Torn, Unreadable};
-        let (finding, placed, is_due) = match (contents, judge.stop) {
+        let (finding, placed, is_due) = match (contents, judge.stop_of(&file)) {
             (Contents::Current(found), _) => (None, Some(found), false),
             (Contents::Earlier(found), Stop::Unclean) => (None, Some(found), true),
             (Contents::Blank(found), Stop::Unclean) => (
@@ -130,21 +145,46 @@ impl Mirror {
             (Contents::Missing, Stop::Clean) => {
                 (Some((Missing, "it is gone; it is restored".into())), None, true)
             }
-            (Contents::Earlier(_), Stop::Clean) => {
-                let detail = "somebody put an earlier version back; the newer one stays in force";
+            (Contents::Other(inside, theirs), _) if inside == *id => {
+                let detail = if theirs.put_back == PutBack::Yes {
+                    "somebody put an earlier version back; it is taken in"
+                } else {
+                    "somebody changed it; that is taken in"
+                };
+                self.edits.push(Edit {
+                    collection,
+                    id: id.clone(),
+                    file: file.clone(),
+                    now: Now::Text(theirs),
+                });
                 (Some((Edited, detail.into())), judge.rendition(collection, id), false)
             }
-            (Contents::Other, _) => {
-                let detail = "somebody changed it; the engine's version stays in force";
-                (Some((Edited, detail.into())), judge.rendition(collection, id), false)
+            (Contents::Other(inside, _), _) => {
+                self.held.insert(file.clone(), stat);
+                let detail = format!(
+                    "the id in it is {:?}; it is left, and its document stays; restore the id, or give the \
+                     file another name",
+                    inside.as_str()
+                );
+                (Some((Unreadable, detail)), judge.rendition(collection, id), false)
             }
-            (Contents::Torn(_) | Contents::Blank(_), Stop::Clean) => {
-                let detail = "it is damaged; the engine's version stays in force";
+            (Contents::Earlier(_) | Contents::Torn(_) | Contents::Blank(_), Stop::Clean) => {
+                self.held.insert(file.clone(), stat);
+                let detail = "it is empty or cut short; it is left, and the last good version stays in force";
                 (Some((Unreadable, detail.into())), judge.rendition(collection, id), false)
             }
-            (Contents::Invalid(why) | Contents::Unreadable(why), _) => {
-                let detail = format!("{why}; the engine's version stays in force");
+            (Contents::Invalid(why), _) => {
+                self.held.insert(file.clone(), stat);
+                let detail = format!(
+                    "{why}; it is left as it is until it is mended, and the last good version stays in force"
+                );
                 (Some((Unreadable, detail)), judge.rendition(collection, id), false)
+            }
+            (Contents::Unreadable(why), stop) => {
+                self.held.insert(file.clone(), None);
+                let detail = format!("{why}; the last good version stays in force");
+                let known = judge.rendition(collection, id).filter(|_| stop == Stop::Clean);
+                (Some((Unreadable, detail)), known, stop == Stop::Unclean)
             }
         };
         if let Some((kind, detail)) = finding {
@@ -158,22 +198,26 @@ impl Mirror {
         }
     }
 
-    /// A file that belongs to no document.
+    /// A file that belongs to no document. `missing` are the documents without a file, with the file;
+    /// those to which this is counted instead are `taken`.
     fn judge_orphan(
         &mut self,
         collection: Collection,
         entry: &Entry,
-        file: String,
+        missing: &HashMap<DocumentId, String>,
+        taken: &mut HashSet<DocumentId>,
         judge: &mut Judge<'_>,
     ) {
+        let file = join(collection.dir(), &entry.name);
         let contents = judge.of_orphan(collection, entry, &file);
         let is_torn = matches!(contents, Some(Contents::Torn(_)));
-        match (contents, judge.stop) {
-            (Some(Contents::Earlier(found)), Stop::Unclean) => {
+        match contents {
+            Some(Contents::Earlier(found)) => {
                 self.pending.insert(file.clone(), Target::Nothing);
                 self.placed.insert(file, found);
+                return;
             }
-            (Some(Contents::Torn(found) | Contents::Blank(found)), Stop::Unclean) => {
+            Some(Contents::Torn(found) | Contents::Blank(found)) => {
                 if is_torn {
                     self.damaged.insert(file.clone(), found.hash);
                 }
@@ -181,8 +225,38 @@ impl Mirror {
                 judge.report(ProblemKind::Torn, &file, detail);
                 self.pending.insert(file.clone(), Target::Nothing);
                 self.placed.insert(file, found);
+                return;
             }
-            _ if names::is_editor_file(&entry.name) => {}
+            _ => {}
+        }
+        if names::is_editor_file(&entry.name) {
+            return;
+        }
+        if !entry.name.ends_with(".json") {
+            judge.report_stranger(&file);
+            return;
+        }
+        let stat = stat(judge.fs, &file).ok().flatten();
+        self.strangers.insert(file.clone(), stat);
+        match judge.of_stranger(collection, &file, (entry.kind, stat)) {
+            Contents::Other(id, theirs) => {
+                let is_new = judge.table.get(collection, id.as_str()).is_none();
+                if (is_new || missing.contains_key(&id)) && taken.insert(id.clone()) {
+                    judge.report(ProblemKind::Edited, &file, "somebody made it; it is taken in");
+                    self.strangers.remove(&file);
+                    self.edits.push(Edit { collection, id, file, now: Now::Text(theirs) });
+                } else {
+                    let detail = format!(
+                        "the id in it is that of {collection} {:?}, which has a file; it is left alone",
+                        id.as_str()
+                    );
+                    judge.report(ProblemKind::Edited, &file, detail);
+                }
+            }
+            Contents::Invalid(why) | Contents::Unreadable(why) => {
+                let detail = format!("{why}; it is left as it is until it is mended");
+                judge.report(ProblemKind::Unreadable, &file, detail);
+            }
             _ => judge.report_stranger(&file),
         }
     }
@@ -216,6 +290,17 @@ impl Mirror {
         }
         Ok(())
     }
+}
+
+/// How many files of a directory may be gone at once and are believed to have been removed.
+pub(super) fn deletions_max(documents: usize) -> usize {
+    (documents / 10).max(100)
+}
+
+/// Whether an editor's file of that name lies in the directory: it is being saved.
+pub(super) fn has_editor_file(entries: &[Entry], name: &str) -> bool {
+    let is_of = |entry: &&Entry| names::is_editor_file(&entry.name) && entry.name.contains(name);
+    entries.iter().any(|entry| is_of(&entry))
 }
 
 pub(super) fn list(fs: &dyn Fs, dir: &str) -> Result<Vec<Entry>> {

@@ -1,0 +1,238 @@
+//! What people did to the mirror: finding whose document a file is, and what it says.
+//!
+//! The name decides first: the file of a document must hold its id. Any other file counts by the id
+//! inside, as long as that document has no file of its own. What cannot be understood is *held*: left
+//! byte for byte, until it changes.
+
+use super::judge::id_of_plain;
+use super::{Mirror, Placed, Target, dir_of};
+use crate::base::{ContentHash, DocumentId, Error, Lsn, Problem, ProblemKind};
+use crate::files::names;
+use crate::fs::{Fs, Stat, join, read_file};
+use crate::state::{Collection, Op, Table};
+
+/// No document is larger, whatever the options say.
+const DOCUMENT_BYTES_MAX: usize = 256 << 20;
+
+/// What a person did to one file.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    /// Where the document belongs.
+    pub collection: Collection,
+    /// Whose file it is.
+    pub id: DocumentId,
+    /// The file, as in `tasks/a.json`.
+    pub file: String,
+    /// What it is now.
+    pub now: Now,
+}
+
+/// What an edited file is now.
+#[derive(Clone, Debug)]
+pub enum Now {
+    /// It says this.
+    Text(Theirs),
+    /// It is gone.
+    Gone,
+}
+
+/// A document as somebody left it in a file.
+#[derive(Clone, Debug)]
+pub struct Theirs {
+    /// Its text, without byte order mark and surrounding white space.
+    pub text: String,
+    /// The hash of the file's bytes.
+    pub hash: ContentHash,
+    /// Their number.
+    pub length: u64,
+    /// The file's `stat`, taken before it was read.
+    pub stat: Option<Stat>,
+    /// Whether it is an earlier version that was put back.
+    pub put_back: PutBack,
+    /// Whether the file was replaced in the instant in which it was written, so that this is not in it any
+    /// more, but in `conflicts/`.
+    pub is_displaced: bool,
+}
+
+/// Whether contents that equal an earlier version of the engine's were put in its place by a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutBack {
+    /// Nobody knows what the engine had left in the file: such contents may be that.
+    No,
+    /// The engine had left something else in the file: if they equal one, they were.
+    IfEarlier,
+    /// They equal one, and were.
+    Yes,
+}
+
+/// Why a file is held.
+pub(super) type Held = String;
+
+/// The document in a file of a collection, and its id.
+pub(super) fn document_in(
+    collection: Collection,
+    bytes: &[u8],
+) -> Result<(DocumentId, String), Held> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let column = before.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len) + 1;
+        format!("line {line}, byte {column}: it is not UTF-8; save it as UTF-8")
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    match Op::put(collection, text, DOCUMENT_BYTES_MAX) {
+        Ok(Op::Put { id, .. }) => {
+            Ok((id, text.trim_matches(|c: char| matches!(c, ' ' | '\t' | '\r' | '\n')).to_owned()))
+        }
+        Ok(_) => Err("it holds no document".to_owned()),
+        Err(Error::Invalid { what, why }) => {
+            let place = what.split_once(", ").map(|(_, place)| format!("{place}: "));
+            Err(format!("{}{why}", place.unwrap_or_default()))
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Whose a file is.
+pub(super) enum Whose {
+    /// The document's, under the engine's name for it.
+    Own(DocumentId),
+    /// That of a document under some other name, which counts while it has no file of its own.
+    Other(DocumentId),
+    /// It is another document's, whose id it does not hold.
+    Mismatch(Held),
+}
+
+impl Mirror {
+    /// Whose a file with this id inside is.
+    pub(super) fn whose(
+        &self,
+        table: &Table,
+        collection: Collection,
+        name: &str,
+        inside: DocumentId,
+    ) -> Whose {
+        let names = self.names(collection);
+        let is_present = table.get(collection, inside.as_str()).is_some();
+        let is_own = if is_present {
+            names.file_name(&inside) == name
+        } else {
+            names::forms(&inside).iter().any(|form| form == name)
+        };
+        if is_own {
+            return Whose::Own(inside);
+        }
+        let file = join(collection.dir(), name);
+        let is_shown = matches!(self.pending.get(&file), Some(Target::Document(..)));
+        let is_documents = is_shown
+            || self.placed.contains_key(&file)
+            || id_of_plain(name).is_some_and(|owner| {
+                table.get(collection, owner.as_str()).is_some() && names.file_name(&owner) == name
+            });
+        if is_documents && self.pending.get(&file) != Some(&Target::Nothing) {
+            let why = format!(
+                "it is the file of another {collection}, but the id in it is {:?}; restore its id, or give \
+                 the file another name",
+                inside.as_str()
+            );
+            return Whose::Mismatch(why);
+        }
+        Whose::Other(inside)
+    }
+
+    /// Notes that an edit was taken in. `shows`: the file means what its document is as of that LSN;
+    /// if not, it is written anew by the next pass.
+    pub fn adopted(&mut self, edit: &Edit, shows: Option<Lsn>) {
+        let Edit { collection, id, file, now } = edit;
+        let own = join(collection.dir(), &self.names(*collection).file_name(id));
+        if matches!(now, Now::Text(theirs) if theirs.is_displaced) {
+            return;
+        }
+        self.noticed.remove(file);
+        self.unsettled.remove(file);
+        self.unsynced_dirs.insert(dir_of(file).to_owned());
+        let Now::Text(theirs) = now else {
+            self.placed.remove(file);
+            self.pending.remove(file);
+            return;
+        };
+        let Theirs { hash, length, .. } = *theirs;
+        if *file != own {
+            self.pending.insert(own, Target::Document(*collection, id.clone()));
+            self.taken_in(file.clone(), hash, length);
+            return;
+        }
+        let stat = theirs.stat.filter(|stat| stat.modified_ns < self.past_ns);
+        let placed = Placed { hash, length, lsn: shows.unwrap_or_default(), stat };
+        self.placed.insert(file.clone(), placed);
+        let target = Target::Document(*collection, id.clone());
+        self.unsynced.insert(file.clone(), target.clone());
+        self.attempts.remove(file);
+        match shows {
+            Some(lsn) => {
+                self.laid_out.insert(file.clone(), lsn);
+            }
+            None => {
+                self.laid_out.remove(file);
+                self.pending.insert(file.clone(), target);
+            }
+        }
+    }
+
+    /// Leaves a file as it is, whatever its document becomes, until its `stat` changes.
+    pub fn hold(&mut self, file: &str, stat: Option<Stat>) {
+        self.noticed.remove(file);
+        self.unsettled.remove(file);
+        self.held.insert(file.to_owned(), stat);
+    }
+
+    /// Notes files that are not to be touched before they were looked at.
+    pub fn notice(&mut self, files: impl Iterator<Item = String>) {
+        self.noticed.extend(files);
+    }
+
+    /// Edits that were displaced in the instant in which they were made: each is in `conflicts/`, and is
+    /// taken in from there.
+    pub fn take_displaced(&mut self, fs: &dyn Fs, problems: &mut Vec<Problem>) -> Vec<Edit> {
+        let mut edits = Vec::new();
+        for (file, kept) in std::mem::take(&mut self.displaced) {
+            let Some(collection) =
+                Collection::ALL.into_iter().find(|each| each.dir() == dir_of(&file))
+            else {
+                continue;
+            };
+            let read = read_file(fs, &kept, DOCUMENT_BYTES_MAX as u64);
+            let found = match &read {
+                Ok(bytes) => document_in(collection, bytes).map(|found| (found, bytes)),
+                Err(error) => Err(format!("it cannot be read ({error})")),
+            };
+            let ((id, text), bytes) = match found {
+                Ok(found) => found,
+                Err(why) => {
+                    let detail = format!("{why}; what it is to say is to be put into {file}");
+                    problems.push(Problem::new(ProblemKind::Unreadable, &kept, 0, detail));
+                    continue;
+                }
+            };
+            let theirs = Theirs {
+                text,
+                hash: ContentHash::of(bytes),
+                length: bytes.len() as u64,
+                stat: None,
+                put_back: PutBack::IfEarlier,
+                is_displaced: true,
+            };
+            edits.push(Edit { collection, id, file, now: Now::Text(theirs) });
+        }
+        edits
+    }
+
+    /// Writes the file of a document anew, since nothing of what was found there counts.
+    pub fn restore(&mut self, edit: &Edit) {
+        let target = Target::Document(edit.collection, edit.id.clone());
+        self.unsettled.remove(&edit.file);
+        self.placed.remove(&edit.file);
+        self.laid_out.remove(&edit.file);
+        self.pending.insert(edit.file.clone(), target);
+    }
+}
