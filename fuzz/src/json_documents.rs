@@ -1,14 +1,14 @@
 //! JSON as people save it: accepted exactly where an independent judge accepts it, kept to the last
 //! byte, refused with a place inside the text.
 //!
-//! The input is a document and, behind the first NUL byte, another: a merge patch, or an entry to be
-//! appended. Bytes that are no UTF-8 are replaced, since only text reaches the parser; readers of
+//! The input is a document and, behind the first NUL byte, another: a merge patch, an entry to be
+//! appended, or what somebody made of the first. Bytes that are no UTF-8 are replaced, since only text reaches the parser; readers of
 //! files get the bytes themselves.
 
 use serde_json::Value;
 use walden::files::snapshot;
 use walden::state::json::{self, JsonError, Object};
-use walden::state::{Collection, Document, Op, Table};
+use walden::state::{Collection, Document, Op, Table, difference, is_same, merge3};
 use walden::{DocumentId, Lsn, Task};
 
 use super::judge::Json;
@@ -34,6 +34,7 @@ pub fn run(data: &[u8]) {
     if let Some(judged_other) = judged_other {
         merge(&text, &judged, &other, &judged_other);
         append(&text, &judged, &other, &judged_other);
+        merge_edit(&text, &other);
     }
 }
 
@@ -43,6 +44,10 @@ fn total(text: &str, other: &str) {
     let _ = json::compact(text);
     let _ = json::merge_patch(text, other);
     let _ = json::append_to_array(text, "logs", other);
+    let _ = difference(text, other);
+    for base in [None, Some(text), Some(other)] {
+        let _ = merge3(base, text, other);
+    }
     let _ = Document::new(text);
     let _ = Task::from_json(text);
 }
@@ -131,6 +136,26 @@ fn merge(text: &str, judged: &Json<'_>, patch: &str, judged_patch: &Json<'_>) {
     for member in old.iter().filter(|member| !change.iter().any(|(key, _)| *key == member.key)) {
         assert_eq!(new.get(&member.key), Some(member.value));
     }
+}
+
+/// Whatever is whose edit of what, the merge is acceptable, and without conflicts where one side or
+/// none changed anything.
+fn merge_edit(text: &str, other: &str) {
+    let patched = json::merge_patch(text, other);
+    for [base, ours, theirs] in [[text, &patched, other], [other, text, &patched]] {
+        for base in [Some(base), None] {
+            let merged = merge3(base, ours, theirs);
+            assert!(check(&merged.text).is_some(), "{base:?} {ours:?} {theirs:?}: {merged:?}");
+        }
+        let same = merge3(Some(base), theirs, theirs);
+        assert!(same.text == theirs && same.conflicts.is_empty(), "{base:?} {theirs:?}: {same:?}");
+        let kept = merge3(Some(base), ours, base);
+        assert!(kept.text == ours && kept.conflicts.is_empty(), "{base:?} {ours:?}: {kept:?}");
+        let taken = merge3(Some(base), base, theirs);
+        let is_taken = difference(&taken.text, theirs) == 0 && taken.conflicts.is_empty();
+        assert!(is_taken, "{base:?} {theirs:?}: {taken:?}");
+    }
+    assert!(is_same(text, &json::pretty(text)), "{text:?}");
 }
 
 fn append(text: &str, judged: &Json<'_>, entry: &str, judged_entry: &Json<'_>) {

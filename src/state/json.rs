@@ -77,27 +77,27 @@ impl JsonError {
 /// A piece of JSON text between insignificant white space: a bracket, comma or colon, or a whole
 /// string, number or word.
 #[derive(Clone, Copy, Debug)]
-struct Token<'a> {
-    at: usize,
-    text: &'a str,
+pub(super) struct Token<'a> {
+    pub(super) at: usize,
+    pub(super) text: &'a str,
 }
 
 impl Token<'_> {
     /// The first byte tells what a token is.
-    fn kind(&self) -> u8 {
+    pub(super) fn kind(&self) -> u8 {
         self.text.bytes().next().unwrap_or(b' ')
     }
 }
 
 /// Cuts text whose grammar was checked into tokens.
 #[derive(Clone, Debug)]
-struct Tokens<'a> {
+pub(super) struct Tokens<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Tokens<'a> {
-    fn new(text: &'a str) -> Self {
+    pub(super) fn new(text: &'a str) -> Self {
         Tokens { text, at: 0 }
     }
 }

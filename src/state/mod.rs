@@ -6,6 +6,7 @@
 mod codec;
 pub mod document;
 pub mod json;
+pub mod merge;
 pub mod metrics;
 pub mod op;
 pub mod session;
@@ -14,6 +15,7 @@ pub mod task;
 pub mod whole;
 
 pub use document::{Document, Indexed};
+pub use merge::{Merged, difference, is_same, merge3};
 pub use metrics::Metrics;
 pub use op::{Collection, Op};
 pub use session::Session;
