@@ -5,8 +5,11 @@ use std::thread;
 use std::time::Duration;
 
 use crate::base::{Clock, DocumentId, Error, Lsn, ProblemKind, Result};
+use crate::engine::edits::{earlier_versions, preview};
+use crate::engine::options::Options;
 use crate::engine::recovery::{Intake, Plan, Recovery, hints, plan};
 use crate::engine::store::Builder;
+use crate::files::mirror::Edit;
 use crate::files::names::WAL;
 use crate::files::owner::{self, OwnerFile};
 use crate::fs::{Fs, LockMode};
@@ -102,11 +105,25 @@ impl View {
 
 pub(crate) fn open_view(fs: &dyn Fs, clock: &dyn Clock) -> Result<View> {
     let begun = clock.monotonic();
-    let (mut plan, _) = read_plan(fs)?;
+    let (mut plan, writer_is_alive) = read_plan(fs)?;
+    // Beside a writer, edits are its business.
+    let edits = if writer_is_alive { Vec::new() } else { look_at_edits(fs, &mut plan)? };
     let took = clock.monotonic().saturating_sub(begun);
     plan.recovery.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    let (table, last_saved) = (plan.state(), plan.last_saved.take());
+    let (mut table, last_saved) = (plan.state(), plan.last_saved.take());
+    if !matches!(plan.intake, Some(Intake::Restore { .. })) {
+        let earlier = earlier_versions(&plan, fs, &edits)?;
+        let max = Options::default().document_bytes_max;
+        preview(&mut table, edits, &earlier, plan.recovery.lsn, max);
+    }
     Ok(View::new(table, plan.recovery.lsn, last_saved, Arc::new(plan.recovery)))
+}
+
+/// What people did to the files, which an opening would take in; the other findings are told.
+fn look_at_edits(fs: &dyn Fs, plan: &mut Plan) -> Result<Vec<Edit>> {
+    let (mut mirror, found) = plan.mirror(fs, false)?;
+    plan.recovery.problems.extend(found);
+    Ok(mirror.take_edits())
 }
 
 /// Whether a writer is alive, by a probe of the lock that holds nothing.

@@ -59,6 +59,10 @@ impl World {
         let earlier = |_, id: &DocumentId| self.texts.get(id).cloned().unwrap_or_default();
         let known = Known {
             versions: &self.versions,
+            mentions: &HashMap::new(),
+            is_log_whole: true,
+            synced: Lsn::ZERO,
+            entries_are_current: false,
             earlier: &earlier,
             entries: &self.entries.iter().map(|(file, entry)| (file.as_str(), entry)).collect(),
             reads_all: self.reads_all,
