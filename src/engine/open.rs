@@ -372,3 +372,7 @@ impl Core {
         closed
     }
 }
+
+#[cfg(test)]
+#[path = "open_tests.rs"]
+mod tests;

@@ -231,3 +231,28 @@ fn an_editor_on_the_real_disk_keeps_what_it_writes_and_the_backup_stays_true() {
     assert_eq!(std::fs::read(kept).unwrap(), EDITED);
     assert_eq!(fs.list(WAL).unwrap(), vec![]);
 }
+
+#[test]
+fn a_former_file_that_vanishes_is_no_backup_and_one_that_cannot_be_read_is_an_error() {
+    let no_link = Fault::Error(ErrorKind::PermissionDenied);
+    let (gone, failed) = (Fault::Error(ErrorKind::NotFound), Fault::Errno(5));
+    for (link, read, is_error) in [
+        (gone, None, false),
+        (failed, None, true),
+        (no_link, Some(gone), false),
+        (no_link, Some(failed), true),
+    ] {
+        let (disk, last, holder) = held(false);
+        drop(holder);
+        // The first asks for shared blocks.
+        disk.fail_when(CallKind::Link, 2, link);
+        if let Some(read) = read {
+            disk.fail_path(STATE, CallKind::Read, 1, read);
+        }
+        let made = back_up(&disk, STORE, &last.unwrap(), Timestamp(1));
+        assert_eq!(disk.faults_fired(), 1 + u64::from(read.is_some()));
+        assert_eq!(made.is_err(), is_error, "{link:?}, {read:?}: {made:?}");
+        assert!(is_error || made.unwrap().is_none());
+        assert_eq!(below(&disk, "state.backup."), Vec::<String>::new());
+    }
+}
