@@ -74,6 +74,7 @@ fn a_change_that_only_the_mirror_shows_is_to_be_saved() {
     for version in 0..3 {
         world.save(version);
         world.pass();
+        world.limit_the_log(1 << 20);
         assert!(world.store.core().writer.lock().dirty.is_empty());
         assert_eq!(world.store.core().checkpointer.lock().mirror.behind(), 0);
         assert!(world.wants());

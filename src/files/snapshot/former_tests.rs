@@ -256,3 +256,24 @@ fn a_former_file_that_vanishes_is_no_backup_and_one_that_cannot_be_read_is_an_er
         assert_eq!(below(&disk, "state.backup."), Vec::<String>::new());
     }
 }
+
+#[test]
+fn the_original_of_a_migration_goes_once_its_copy_is_kept_unless_somebody_has_it_open() {
+    for is_held in [false, true] {
+        let disk = SimFs::new();
+        disk.create_dir(WAL).unwrap();
+        disk.write_now(STATE, br#"{"tasks": [], "sessions": []}"#).unwrap();
+        crate::files::migration::keep_original(&disk).unwrap();
+        let holder = is_held.then(|| disk.hold_now(STATE).unwrap());
+        save_lsn(&disk, 1, None);
+        assert_eq!(lsn_of(&disk, STATE), Some(Lsn(1)));
+        match holder {
+            Some(holder) => {
+                holder.write(EDITED);
+                assert!(is_kept(&disk, EDITED), "{:?}", disk.names());
+            }
+            None => assert_eq!(below(&disk, CONFLICTS), Vec::<String>::new()),
+        }
+        assert_eq!(below(&disk, WAL), Vec::<String>::new());
+    }
+}
