@@ -313,3 +313,7 @@ impl Core {
 fn texts(docs: &[(DocumentId, std::sync::Arc<Doc>)]) -> Vec<(&DocumentId, &str)> {
     docs.iter().map(|(id, doc)| (id, &**doc.text())).collect()
 }
+
+#[cfg(test)]
+#[path = "checkpoint_tests.rs"]
+mod tests;

@@ -162,3 +162,12 @@ fn a_place_where_nothing_can_be_made_is_an_error_that_names_it() {
     read_only.plant_now(".walden", Kind::File).unwrap();
     assert!(matches!(store.core().dump_to(&read_only), Err(Error::Invalid { .. })));
 }
+
+#[test]
+fn a_dump_that_cannot_get_its_name_fails_with_the_disks_error() {
+    let (_, store) = store();
+    let elsewhere = SimFs::new();
+    elsewhere.fail_when(CallKind::Rename, 1, Fault::Errno(5));
+    assert!(matches!(store.core().dump_to(&elsewhere), Err(Error::Io { .. })));
+    assert_eq!(elsewhere.names(), Vec::<String>::new());
+}

@@ -403,3 +403,7 @@ impl Core {
         closed
     }
 }
+
+#[cfg(test)]
+#[path = "open_tests.rs"]
+mod tests;

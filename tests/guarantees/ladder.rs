@@ -1,7 +1,7 @@
 //! The recovery ladder (G4, G5, G7): whatever is gone, of each document the newest version that is left
 //! is served, what was deleted stays deleted, and what cannot be known is told.
 
-use walden::fs::sim::SimFs;
+use walden::fs::sim::{CallKind, Fault, SimFs};
 use walden::{ProblemKind, Recovery, Rung, Store};
 
 use crate::support::{Documents, at, documents, open};
@@ -203,4 +203,63 @@ fn a_file_whose_age_nothing_tells_counts_and_what_it_displaces_is_kept() {
     let kept: Vec<serde_json::Value> =
         kept.map(|name| serde_json::from_slice(&disk.read_now(&name).unwrap()).unwrap()).collect();
     assert!(kept.contains(old), "{old} is in {kept:?}");
+}
+
+#[test]
+fn what_was_removed_behind_a_hole_does_not_come_back_by_its_old_file() {
+    for keeps_index in [true, false] {
+        let disk = SimFs::new();
+        let store = open(&disk, 1).unwrap();
+        for id in 0..3 {
+            store.save_task_json(&task(id, 0)).unwrap();
+        }
+        store.checkpoint().unwrap();
+        let old = |name: &str| disk.read_now(name).unwrap();
+        let (first, old_file) = (old("state.json"), old("tasks/t1.json"));
+        store.delete_task("t1").unwrap();
+        for round in 0..4 {
+            let text = "y".repeat(30_000);
+            store
+                .save_task_json(&format!(r#"{{"id": "t2", "n": {round}, "text": "{text}"}}"#))
+                .unwrap();
+        }
+        store.checkpoint().unwrap();
+        let state = documents(&store.view());
+        // Of the log only the segment is left in which that checkpoint says what it removed.
+        let left = disk.if_killed();
+        let mut segments: Vec<_> =
+            left.names().into_iter().filter(|name| name.ends_with(".wal")).collect();
+        segments.pop();
+        assert!(segments.len() > 2);
+        remove(&left, &["state."]);
+        segments.iter().for_each(|name| left.remove_now(name).unwrap());
+        if !keeps_index {
+            remove(&left, &["wal/state.index"]);
+        }
+        left.write_now("state.backup.20200101T000000.000000000Z.json", &first).unwrap();
+        left.write_now("tasks/t1.json", &old_file).unwrap();
+        let (found, recovery) = opened(&left);
+        assert_eq!(found, state, "index {keeps_index}: {recovery:#?}");
+    }
+}
+
+#[test]
+fn a_file_that_lags_behind_the_snapshot_does_not_displace_what_that_holds() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    store.save_task_json(&task(1, 0)).unwrap();
+    store.checkpoint().unwrap();
+    let old_file = disk.read_now("tasks/t1.json");
+    store.save_task_json(&task(1, 1)).unwrap();
+    disk.fail_path("tasks/", CallKind::Rename, 1, Fault::StickyErrno(5));
+    store.checkpoint().unwrap_err();
+    let state = documents(&store.view());
+    let left = disk.if_killed();
+    assert_eq!(left.read_now("tasks/t1.json"), old_file);
+    for name in left.names().iter().filter(|name| name.ends_with(".wal")) {
+        left.remove_now(name).unwrap();
+    }
+    let (found, recovery) = opened(&left);
+    assert_eq!(found, state, "{recovery:#?}");
+    assert!(!tells(&recovery, ProblemKind::Suspect), "the index says of when it is");
 }

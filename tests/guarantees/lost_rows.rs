@@ -81,6 +81,8 @@ fn a_hole_that_changed_nothing_is_told_once() {
     remove(&left, "wal/");
     let store = open(&left, 2).unwrap();
     assert!(store.recovery().problems.iter().any(|problem| problem.file == "wal"));
+    let put_back = |problem: &walden::Problem| problem.file == "state.json";
+    assert!(!store.recovery().problems.iter().any(put_back), "{:#?}", store.recovery());
     store.shutdown().unwrap();
     let store = open(&left, 3).unwrap();
     assert_eq!(documents(&store.view()), state);
@@ -106,6 +108,7 @@ fn killed_in_its_second_opening() -> (SimFs, Vec<String>, Documents) {
 fn what_was_lost_at_the_end_of_the_log_is_looked_for_in_the_mirror() {
     for gone in ["nothing else", "wal/state.index"] {
         let (left, new, state) = killed_in_its_second_opening();
+        let lsn = at(&left, 2).open_read_only().unwrap().lsn();
         for segment in new {
             left.remove_now(&segment).unwrap();
         }
@@ -113,6 +116,10 @@ fn what_was_lost_at_the_end_of_the_log_is_looked_for_in_the_mirror() {
         remove(&left, gone);
         let store = open(&left, 3).unwrap();
         assert_eq!(documents(&store.view()), state, "{gone}: {:#?}", store.recovery());
+        if gone == "nothing else" {
+            let next = store.save_task_json(r#"{"id": "b"}"#).unwrap();
+            assert!(next > lsn, "LSN {next} was given out before: the index has {lsn}");
+        }
     }
 }
 
@@ -227,6 +234,56 @@ fn a_backup_that_is_newer_than_the_whole_log_is_of_another_way_and_not_used() {
         };
         assert!(recovery.problems.iter().any(foreign), "{recovery:#?}");
     }
+}
+
+#[test]
+fn a_copy_of_the_snapshot_under_a_backups_name_makes_it_no_restore_after_a_kill() {
+    for log_is_gone in [true, false] {
+        let (disk, _) = stopped(1, "a", 3);
+        let store = open(&disk, 2).unwrap();
+        save(&store, "b", 0);
+        let state = documents(&store.view());
+        store.checkpoint().unwrap();
+        let left = disk.kill();
+        drop(store);
+        let snapshot = left.read_now("state.json").unwrap();
+        left.write_now("state.backup.20990101T000000.000000000Z.json", &snapshot).unwrap();
+        if log_is_gone {
+            remove(&left, "wal/");
+        }
+        let store = open(&left, 3).unwrap();
+        let recovery = store.recovery();
+        assert_eq!(documents(&store.view()), state, "{recovery:#?}");
+        let is_edited = |problem: &walden::Problem| problem.kind == ProblemKind::Edited;
+        assert!(!recovery.problems.iter().any(is_edited), "{log_is_gone}: {recovery:#?}");
+    }
+}
+
+#[test]
+fn backups_of_another_store_do_not_take_over_one_whose_log_speaks() {
+    let (disk, state) = stopped(1, "a", 3);
+    let (other, _) = stopped(2, "b", 3);
+    remove(&disk, ".walden");
+    remove(&disk, "state.json");
+    let theirs = other.read_now("state.json").unwrap();
+    disk.write_now("state.backup.20990101T000000.000000000Z.json", &theirs).unwrap();
+    let store = open(&disk, 3).unwrap();
+    assert_eq!(documents(&store.view()), state, "{:#?}", store.recovery());
+}
+
+#[test]
+fn a_store_is_new_only_where_nothing_was_ever_logged() {
+    let disk = SimFs::new();
+    drop(open(&disk, 1).unwrap());
+    let left = disk.if_killed();
+    assert_eq!(open(&left, 2).unwrap().recovery().rung, Rung::Log, "its log was there");
+    let (disk, _) = stopped(1, "a", 1);
+    for gone in ["wal/", "state.", "tasks/"] {
+        remove(&disk, gone);
+    }
+    let recovery = open(&disk, 2).unwrap().recovery();
+    assert_eq!(recovery.rung, Rung::Log, "{recovery:#?}");
+    assert!(recovery.problems.iter().any(|problem| problem.file == "wal"), "{recovery:#?}");
 }
 
 #[test]

@@ -153,6 +153,23 @@ fn files_without_any_state_json_are_taken_over() {
 }
 
 #[test]
+fn only_what_is_wrong_with_the_earlier_state_is_told_and_files_of_other_names_stay() {
+    for (state, is_damaged) in [(STATE, false), ("{\"tasks\": [", true)] {
+        let disk = left(Some(state.as_bytes()));
+        let strange = br#"{"id": "in a file of another name"}"#;
+        disk.write_now("tasks/notes.json", strange).unwrap();
+        let store = open(&disk, 1).unwrap();
+        let recovery = store.recovery();
+        let tells = |problem: &walden::Problem| {
+            problem.file == "state.json" && problem.detail.contains("what can be read of it")
+        };
+        assert_eq!(recovery.problems.iter().any(tells), is_damaged, "{recovery:#?}");
+        store.shutdown().unwrap();
+        assert_eq!(disk.read_now("tasks/notes.json").as_deref(), Some(&strange[..]));
+    }
+}
+
+#[test]
 fn a_version_that_is_not_known_is_refused_and_nothing_is_changed() {
     let disk = left(Some(br#"{"version": "3.0.0", "tasks": []}"#));
     let before = files(&disk);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
-use walden::{Event, Options, Store};
+use walden::{Error, Event, Options, Store};
 
 use crate::outputs_shared::{A, R, text};
 use crate::support::{PATIENCE, open, small, within};
@@ -35,6 +35,33 @@ fn the_log_is_not_cut_before_outputs_are_flushed_and_a_failed_flush_is_not_belie
             assert_eq!(text(&left, A), wanted, "{kind:?} {nth}");
         }
         assert!(struck > 3, "{kind:?}: {struck}");
+    }
+}
+
+#[test]
+fn what_the_cache_shows_after_a_failed_flush_is_not_taken_for_what_was_written() {
+    for from in [0, 3000] {
+        let disk = SimFs::new();
+        let store = open(&disk, 1).unwrap();
+        let wanted = "x".repeat(5000);
+        store.append_session_log("a", &wanted[..from]).unwrap();
+        store.checkpoint().unwrap();
+        store.append_session_log("a", &wanted[from..]).unwrap();
+        disk.fail_path(A, CallKind::Sync, 1, Fault::Errno(5));
+        store.checkpoint().unwrap_err();
+        // The pages were dropped, and what is read is what the medium has of the same inode.
+        let mut read = wanted.clone().into_bytes();
+        read[from.max(4096)..].fill(0);
+        disk.write_now(A, &read).unwrap();
+        for round in 0..4 {
+            let grow = format!("{{\"id\": \"t\", \"n\": \"{round}{}\"}}", "y".repeat(30_000));
+            store.save_task_json(&grow).unwrap();
+            let error = store.checkpoint().unwrap_err();
+            assert!(matches!(&error, Error::Conflict { what, .. } if what.ends_with(A)), "{error}");
+        }
+        let left = disk.if_crashed(CrashMode::Nothing);
+        open(&left, 2).unwrap();
+        assert_eq!(text(&left, A), wanted, "the log was not cut");
     }
 }
 

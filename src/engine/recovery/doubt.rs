@@ -90,6 +90,7 @@ type Listed = (Lsn, HashSet<Key>);
 /// What there is beside log and base.
 #[derive(Debug, Default)]
 pub(super) struct Doubt {
+    /// The documents that files show, without those that were removed since.
     shown: HashMap<Key, Shown>,
     as_of: AsOf,
     /// The last clean stop: the mirror showed everything up to there.
@@ -113,25 +114,38 @@ impl Doubt {
         stage: Option<Stage>,
         listed: Option<Listed>,
     ) -> Self {
-        let mut by_id: HashMap<Key, Shown> = HashMap::with_capacity(shown.len());
+        let (clean, counts) = match stage {
+            Some(Stage::Clean { lsn, documents }) => (Some(lsn), documents),
+            _ => (None, None),
+        };
+        let mut doubt = Doubt { as_of, clean, listed, ..Doubt::default() };
         for shown in shown {
             let key = (shown.collection, shown.id.clone());
             // Another file of an id counts only while the engine's own is missing.
-            if shown.is_engines || !by_id.contains_key(&key) {
-                by_id.insert(key, shown);
+            let is_better = shown.is_engines || !doubt.shown.contains_key(&key);
+            if is_better && !doubt.is_left_over(&shown) {
+                doubt.shown.insert(key, shown);
             }
         }
-        let mut doubt = Doubt { shown: by_id, as_of, listed, ..Doubt::default() };
-        if let Some(Stage::Clean { lsn, documents }) = stage {
-            doubt.clean = Some(lsn);
-            let counts = documents.map(|(tasks, sessions)| [tasks, sessions]).into_iter().flatten();
-            for (collection, count) in Collection::ALL.into_iter().zip(counts) {
-                if doubt.shown.keys().filter(|(of, _)| *of == collection).count() as u64 == count {
-                    doubt.whole.push(collection);
-                }
+        let counts = counts.map(|(tasks, sessions)| [tasks, sessions]).into_iter().flatten();
+        for (collection, count) in Collection::ALL.into_iter().zip(counts) {
+            if doubt.shown.keys().filter(|(of, _)| *of == collection).count() as u64 == count {
+                doubt.whole.push(collection);
             }
         }
         doubt
+    }
+
+    /// As of which LSN a file shows its document, if anything tells.
+    fn as_of(&self, shown: &Shown) -> Option<Lsn> {
+        self.as_of.of(shown).or(self.clean)
+    }
+
+    /// Whether the document was removed since, so that the file is one that should not be there: a
+    /// crash came before its removal, or somebody put it back.
+    fn is_left_over(&self, shown: &Shown) -> bool {
+        let gone = self.as_of.gone(shown.collection, &shown.id);
+        gone.is_some_and(|gone| self.as_of(shown).is_none_or(|lsn| lsn <= gone))
     }
 
     /// Whether a document was found to be as of `lsn` or later.
@@ -186,12 +200,7 @@ impl Doubt {
         if self.knows((*collection, id), hole.last) {
             return None;
         }
-        let as_of = self.as_of.of(shown).or(self.clean);
-        if as_of.is_none_or(|lsn| lsn <= hole.after)
-            && self.as_of.gone(*collection, id).is_some_and(|gone| as_of <= Some(gone))
-        {
-            return None;
-        }
+        let as_of = self.as_of(shown);
         let present = table.get(*collection, id.as_str()).cloned();
         let is_same = present.as_ref().is_some_and(|doc| shown.shows(doc.text()));
         let (lsn, is_suspect) = match as_of {
@@ -206,7 +215,7 @@ impl Doubt {
             let document = Document::new(shown.text.as_str());
             table.load(*collection, id, Doc::new(document, lsn, is_suspect));
         }
-        if as_of.is_some() || is_same {
+        if as_of.is_some() {
             return None;
         }
         if let Some(present) = present {
@@ -220,3 +229,7 @@ impl Doubt {
         ))
     }
 }
+
+#[cfg(test)]
+#[path = "doubt_tests.rs"]
+mod tests;

@@ -231,3 +231,49 @@ fn an_editor_on_the_real_disk_keeps_what_it_writes_and_the_backup_stays_true() {
     assert_eq!(std::fs::read(kept).unwrap(), EDITED);
     assert_eq!(fs.list(WAL).unwrap(), vec![]);
 }
+
+#[test]
+fn a_former_file_that_vanishes_is_no_backup_and_one_that_cannot_be_read_is_an_error() {
+    let no_link = Fault::Error(ErrorKind::PermissionDenied);
+    let (gone, failed) = (Fault::Error(ErrorKind::NotFound), Fault::Errno(5));
+    for (link, read, is_error) in [
+        (gone, None, false),
+        (failed, None, true),
+        (no_link, Some(gone), false),
+        (no_link, Some(failed), true),
+    ] {
+        let (disk, last, holder) = held(false);
+        drop(holder);
+        // The first asks for shared blocks.
+        disk.fail_when(CallKind::Link, 2, link);
+        if let Some(read) = read {
+            disk.fail_path(STATE, CallKind::Read, 1, read);
+        }
+        let made = back_up(&disk, STORE, &last.unwrap(), Timestamp(1));
+        assert_eq!(disk.faults_fired(), 1 + u64::from(read.is_some()));
+        assert_eq!(made.is_err(), is_error, "{link:?}, {read:?}: {made:?}");
+        assert!(is_error || made.unwrap().is_none());
+        assert_eq!(below(&disk, "state.backup."), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn the_original_of_a_migration_goes_once_its_copy_is_kept_unless_somebody_has_it_open() {
+    for is_held in [false, true] {
+        let disk = SimFs::new();
+        disk.create_dir(WAL).unwrap();
+        disk.write_now(STATE, br#"{"tasks": [], "sessions": []}"#).unwrap();
+        crate::files::migration::keep_original(&disk).unwrap();
+        let holder = is_held.then(|| disk.hold_now(STATE).unwrap());
+        save_lsn(&disk, 1, None);
+        assert_eq!(lsn_of(&disk, STATE), Some(Lsn(1)));
+        match holder {
+            Some(holder) => {
+                holder.write(EDITED);
+                assert!(is_kept(&disk, EDITED), "{:?}", disk.names());
+            }
+            None => assert_eq!(below(&disk, CONFLICTS), Vec::<String>::new()),
+        }
+        assert_eq!(below(&disk, WAL), Vec::<String>::new());
+    }
+}

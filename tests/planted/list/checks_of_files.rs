@@ -253,12 +253,8 @@ pub(super) const BUGS: [Bug; 34] = [
     bug(
         "old-file-revives-the-deleted",
         "engine/recovery/doubt.rs",
-        "«if as_of.is_none_or(|lsn| lsn <= hole.after)
-            && self.as_of.gone(*collection, id).is_some_and(|gone| as_of <= Some(gone))
-        {
-            return None;
-        }»",
-        "",
+        "if is_better && «!doubt.is_left_over(&shown)» {",
+        "true",
         "an old mirror file brings a deleted document back",
         LADDER,
     ),

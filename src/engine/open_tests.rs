@@ -1,0 +1,182 @@
+//! What an opening remembers, tells and leaves alone.
+
+use super::*;
+use crate::engine::Store;
+use crate::fs::sim::{Fault, SimFs};
+use crate::testing::{SteppedClock, builder};
+use crate::wal::Record;
+
+const SAVED: &str = r#"{"id": "a"}"#;
+
+fn open(disk: &SimFs, seed: u64) -> Result<Store> {
+    let clock = Arc::new(SteppedClock::default());
+    clock.advance(Duration::from_secs(seed * 100));
+    builder(Arc::new(disk.clone()), clock, seed).open()
+}
+
+/// The disk after an opening that is cut off before its `call`th call; `None` if it makes fewer.
+fn cut_off(disk: &SimFs, seed: u64, call: u64) -> Option<SimFs> {
+    let disk = disk.if_killed();
+    disk.fail_at(call, Fault::Crash);
+    let opened = open(&disk, seed);
+    disk.has_stopped().then(|| {
+        drop(opened);
+        disk.if_killed()
+    })
+}
+
+fn has_log(disk: &SimFs) -> bool {
+    disk.names().iter().any(|name| name.ends_with(".wal"))
+}
+
+fn tells_of_the_log(store: &Store) -> bool {
+    store.recovery().problems.iter().any(|problem| problem.file == WAL)
+}
+
+#[test]
+fn the_id_of_a_store_is_random_in_both_halves() {
+    let ids = [1, 2].map(|seed| open(&SimFs::new(), seed).unwrap().core().store.0);
+    let [one, two] = ids.map(|id| [id >> 64, id & u128::from(u64::MAX)]);
+    assert!(one.into_iter().chain(two).all(|half| half != 0));
+    assert!(one[0] != two[0] && one[1] != two[1] && one[0] != one[1]);
+}
+
+#[test]
+fn openings_that_were_cut_off_before_there_was_a_log_are_no_loss() {
+    let mut tried = 0;
+    for call in 1.. {
+        let Some(first) = cut_off(&SimFs::new(), 1, call) else { break };
+        let Some(second) = cut_off(&first, 2, call).filter(|left| !has_log(left)) else { continue };
+        tried += 1;
+        let store = open(&second, 3).unwrap();
+        assert_eq!(store.recovery().problems, [], "cut off before call {call}");
+    }
+    assert!(tried > 10, "{tried}");
+}
+
+#[test]
+fn an_opening_that_was_cut_off_remembers_that_there_was_a_log() {
+    let new = SimFs::new();
+    let begun = (1..).map_while(|call| cut_off(&new, 1, call)).find(has_log).unwrap();
+    let mut tried = 0;
+    for left in (1..).map_while(|call| cut_off(&begun, 2, call)) {
+        if !matches!(owner::read(&left), Ok(owner::OwnerFile::Intact(Owner { incarnation: 2, .. })))
+        {
+            continue;
+        }
+        tried += 1;
+        for name in left.names().iter().filter(|name| name.starts_with(WAL)) {
+            left.remove_now(name).unwrap();
+        }
+        assert!(tells_of_the_log(&open(&left, 3).unwrap()), "it was there");
+    }
+    assert!(tried > 3, "{tried}");
+}
+
+#[test]
+fn an_opening_tells_what_it_loaded() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    store.save_task_json(SAVED).unwrap();
+    let lsn = store.save_session_json(r#"{"id": "s"}"#).unwrap();
+    let (told, heard) = std::sync::mpsc::channel();
+    let left = Arc::new(disk.if_killed());
+    let listening = builder(left, Arc::default(), 2).on_event(move |event| {
+        if let Event::StateLoaded { lsn, documents, .. } = event {
+            told.send((*lsn, *documents)).unwrap();
+        }
+    });
+    let again = listening.open().unwrap();
+    assert_eq!(heard.try_iter().collect::<Vec<_>>(), [(again.recovery().lsn, 2)]);
+    assert!(again.recovery().lsn >= lsn);
+}
+
+#[test]
+fn after_an_opening_the_mirror_is_as_of_the_state_or_of_the_snapshot() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    store.save_task_json(SAVED).unwrap();
+    let saved = store.checkpoint().unwrap().lsn;
+    let shown = open(&disk.if_killed(), 2).unwrap();
+    assert_eq!(shown.status().unwrap().mirror_lsn, shown.recovery().lsn);
+    assert_eq!(shown.recovery().torn_bytes, 0);
+    store.save_task_json(r#"{"id": "a", "v": 2}"#).unwrap();
+    let behind = open(&disk.if_killed(), 2).unwrap();
+    assert_eq!(behind.status().unwrap().mirror_lsn, saved);
+    assert!(behind.recovery().lsn > saved);
+}
+
+#[test]
+fn a_directory_that_is_made_again_is_told_of_beside_other_findings() {
+    let disk = SimFs::new();
+    open(&disk, 1).unwrap().shutdown().unwrap();
+    // As a copy by names of files leaves it: without directories that hold nothing.
+    let copy = SimFs::new();
+    for name in disk.names().iter().filter(|name| *name != names::OWNER) {
+        copy.write_now(name, &disk.read_now(name).unwrap()).unwrap();
+    }
+    let store = open(&copy, 2).unwrap();
+    let problems = &store.recovery().problems;
+    for gone in [names::OWNER, "tasks", "sessions"] {
+        let told = problems.iter().filter(|found| found.file == gone);
+        let kinds: Vec<_> = told.map(|found| found.kind).collect();
+        assert_eq!(kinds, [ProblemKind::Missing], "{gone}: {problems:?}");
+    }
+}
+
+#[test]
+fn reopening_a_sound_store_asks_nothing_of_its_disk() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    store.save_task_json(SAVED).unwrap();
+    let calls = disk.calls();
+    store.reopen().unwrap();
+    assert_eq!(disk.calls(), calls);
+}
+
+#[test]
+fn a_store_without_an_owner_file_was_not_shut_down() {
+    for (with_log, with_document) in [(true, false), (false, true)] {
+        let disk = SimFs::new();
+        let store = open(&disk, 1).unwrap();
+        if with_document {
+            store.save_task_json(SAVED).unwrap();
+            store.checkpoint().unwrap();
+        }
+        let left = disk.if_killed();
+        for name in left.names() {
+            if name == names::OWNER || !with_log && name.starts_with(WAL) {
+                left.remove_now(&name).unwrap();
+            }
+        }
+        assert!(!open(&left, 2).unwrap().recovery().clean, "{with_log}, {with_document}");
+    }
+    assert!(open(&SimFs::new(), 1).unwrap().recovery().clean, "but nothing was ever written here");
+}
+
+#[test]
+fn a_record_of_an_unknown_kind_refuses_the_log_unless_it_may_be_skipped() {
+    for may_be_skipped in [false, true] {
+        let disk = SimFs::new();
+        let store = open(&disk, 1).unwrap();
+        store.save_task_json(SAVED).unwrap();
+        let mut record = Record::new(200, crate::wal::Origin::Engine, b"of later".to_vec());
+        if may_be_skipped {
+            record.flags = 0;
+        }
+        {
+            let mut writer = store.core().writer.lock();
+            let log = writer.log().unwrap();
+            log.append(&[record], Timestamp(1)).unwrap();
+            log.sync().unwrap();
+        }
+        store.save_task_json(r#"{"id": "b"}"#).unwrap();
+        match open(&disk.if_killed(), 2) {
+            Ok(store) => {
+                assert!(may_be_skipped);
+                assert_eq!(store.view().len(Collection::Task), 2);
+            }
+            Err(error) => assert!(matches!(error, Error::Unsupported { .. }) && !may_be_skipped),
+        }
+    }
+}
