@@ -360,7 +360,7 @@ fn slow(size: usize) -> Vec<[String; 3]> {
     let numbers = |n: &str| format!("{{\"a\":[{}1]}}", format!("{n},").repeat(size / 21));
     let rounded = "12345678901234567000";
     vec![
-        [keys(1, 1), keys(2, 5), keys(3, 7)],
+        [keys(1, 1), keys(2, 7919), keys(3, 104_729)],
         [deep(1, false), deep(2, true), deep(3, false)],
         [bottom(1, false), bottom(2, true), bottom(3, false)],
         [numbers("12345678901234567890"), numbers("12345678901234567891"), numbers(rounded)],
