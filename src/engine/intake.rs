@@ -83,7 +83,8 @@ impl Core {
 
     /// Logs and applies the engine's own transaction, durably, before anybody else's.
     pub(crate) fn commit_own(
-        &self, writer: &mut Writer,
+        &self,
+        writer: &mut Writer,
         ops: Vec<Op>,
         origin: Origin,
     ) -> Result<Lsn> {

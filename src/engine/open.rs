@@ -285,7 +285,7 @@ impl Opened {
             listeners,
             wishes: Mutex::new(Wishes::default()),
             wished: Condvar::new(),
-            watch: Mutex::new(Watch::default()),
+            watch: Mutex::new(Watch::new(now)),
             lock: Mutex::new(Some(lock)),
             shut: AtomicBool::new(false),
             around,
@@ -359,8 +359,7 @@ impl Core {
     fn take_in_first(&self, (edits, earlier): (Vec<Edit>, Earlier)) -> Told {
         let mut told = Told::default();
         let mut checkpointer = self.checkpointer.lock();
-        let displaced =
-            checkpointer.mirror.take_displaced(&*self.around.fs, &mut told.problems);
+        let displaced = checkpointer.mirror.take_displaced(&*self.around.fs, &mut told.problems);
         let edits = edits.into_iter().chain(displaced).collect();
         if let Err(error) = self.adopt(&mut checkpointer, edits, Some(&earlier), &mut told) {
             tracing::error!(%error, "edits are not taken in yet");

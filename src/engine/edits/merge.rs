@@ -68,12 +68,7 @@ pub(crate) fn base_of<'a>(bases: &'a Bases, theirs: &Theirs) -> Option<&'a Arc<s
 }
 
 /// What `edit` comes to in `table`.
-pub(crate) fn merge(
-    table: &Table,
-    edit: Edit,
-    bases: &Bases,
-    document_bytes_max: usize,
-) -> Merged {
+pub(crate) fn merge(table: &Table, edit: Edit, bases: &Bases, document_bytes_max: usize) -> Merged {
     let present = table.get(edit.collection, edit.id.as_str());
     let against = present.map(|doc| doc.lsn());
     let outcome = match (&edit.now, present) {

@@ -43,24 +43,29 @@ type Key = (Collection, DocumentId);
 pub(crate) type Earlier = HashMap<Key, Vec<Arc<str>>>;
 
 /// When which files are looked at next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Watch {
     /// Files that something was seen to happen to.
     pub(crate) touched: BTreeSet<String>,
     /// What happened was more than could be told: all files are looked at.
     pub(crate) is_overflown: bool,
-    next_scan: Option<Duration>,
+    next_scan: Duration,
     again: Option<Duration>,
 }
 
 impl Watch {
+    /// After an opening at `now`, which has looked at everything.
+    pub(crate) fn new(now: Duration) -> Self {
+        let next_scan = now.saturating_add(SCAN_INTERVAL);
+        Watch { touched: BTreeSet::new(), is_overflown: false, next_scan, again: None }
+    }
+
     /// When a look is due.
-    fn due(&self) -> Option<Duration> {
-        if self.is_overflown {
-            return Some(Duration::ZERO);
+    fn due(&self) -> Duration {
+        if self.is_overflown || !self.touched.is_empty() {
+            return Duration::ZERO;
         }
-        let touched = (!self.touched.is_empty()).then_some(Duration::ZERO);
-        touched.or(self.again.into_iter().chain(self.next_scan).min())
+        self.again.map_or(self.next_scan, |again| again.min(self.next_scan))
     }
 }
 
@@ -80,10 +85,7 @@ impl Told {
 impl Core {
     /// When files are to be looked at next.
     pub(crate) fn look_due(&self) -> Duration {
-        let now = self.around.clock.monotonic();
-        let mut watch = self.watch.lock();
-        watch.next_scan.get_or_insert(now.saturating_add(SCAN_INTERVAL));
-        watch.due().unwrap_or(now)
+        self.watch.lock().due()
     }
 
     /// Looks for edits, if that is due, and takes them in. Listeners are told of a failure; the files stay
@@ -101,7 +103,7 @@ impl Core {
         if files.is_none() {
             let took = self.around.clock.monotonic().saturating_sub(now);
             let pause = SCAN_INTERVAL.max(took.saturating_mul(SCAN_SHARE));
-            self.watch.lock().next_scan = Some(now.saturating_add(pause));
+            self.watch.lock().next_scan = now.saturating_add(pause);
         }
         self.tell(told);
         if let Err(error) = taken {
@@ -113,8 +115,8 @@ impl Core {
     fn files_due(&self, mirror: &Mirror, now: Duration) -> Option<BTreeSet<String>> {
         let mut watch = self.watch.lock();
         let mut files = std::mem::take(&mut watch.touched);
-        let is_scan = watch.next_scan.is_some_and(|due| due <= now);
-        if std::mem::take(&mut watch.is_overflown) || is_scan {
+        watch.again = None;
+        if std::mem::take(&mut watch.is_overflown) || watch.next_scan <= now {
             return None;
         }
         files.extend(mirror.looks_again());
@@ -238,7 +240,8 @@ impl Core {
             self.add_rebuilt(checkpointer, &edits, &mut bases);
         }
         let max = self.options.document_bytes_max;
-        let merged = edits.into_iter().zip(&bases).map(|(edit, bases)| merge(table, edit, bases, max));
+        let merged =
+            edits.into_iter().zip(&bases).map(|(edit, bases)| merge(table, edit, bases, max));
         Ok(merged.collect())
     }
 
@@ -276,8 +279,10 @@ impl Core {
         }
         let is_far = |edit: &Edit, bases: &Bases| match &edit.now {
             Now::Gone => false,
-            Now::Text(theirs) => base_of(bases, theirs)
-                .is_none_or(|base| difference(base, &theirs.text) > 1),
+            Now::Text(_) if !checkpointer.mirror.knows(&edit.file) => false,
+            Now::Text(theirs) => {
+                base_of(bases, theirs).is_none_or(|base| difference(base, &theirs.text) > 1)
+            }
         };
         let far: Vec<&Edit> = edits
             .iter()
@@ -367,7 +372,8 @@ impl Core {
             Outcome::Nothing { is_whole } => mirror.adopted(&edit, against.filter(|_| is_whole)),
             Outcome::Restored => {
                 mirror.restore(&edit);
-                let detail = "somebody removed it, but its document has changed since; it is written anew";
+                let detail =
+                    "somebody removed it, but its document has changed since; it is written anew";
                 told.problem(ProblemKind::Edited, &edit.file, detail);
             }
             Outcome::Held(why) => {

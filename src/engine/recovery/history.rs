@@ -68,12 +68,13 @@ impl Plan {
             return Ok(HashMap::new());
         }
         let previous = self.previous(fs);
-        let (mut table, from) = if previous.is_empty() || previous.last_changed() > self.recovery.base_lsn {
-            (self.base.clone(), self.recovery.base_lsn)
-        } else {
-            let from = previous.last_changed();
-            (previous, from)
-        };
+        let (mut table, from) =
+            if previous.is_empty() || previous.last_changed() > self.recovery.base_lsn {
+                (self.base.clone(), self.recovery.base_lsn)
+            } else {
+                let from = previous.last_changed();
+                (previous, from)
+            };
         for (key, versions) in &mut all {
             // When it was made so is not known: the snapshot's documents were shown at the latest by it.
             versions.begin(&table, key, Lsn::ZERO);

@@ -227,7 +227,10 @@ impl Judge<'_> {
         };
         let Placed { hash, length, .. } = found;
         match document_in(collection, &bytes) {
-            Ok((id, text)) => Contents::Other(id, Theirs { text, hash, length, stat, put_back, is_displaced: false }),
+            Ok((id, text)) => Contents::Other(
+                id,
+                Theirs { text, hash, length, stat, put_back, is_displaced: false },
+            ),
             Err(why) => Contents::Invalid(why),
         }
     }
@@ -263,7 +266,10 @@ impl Judge<'_> {
         match document_in(collection, &bytes) {
             Ok((id, text)) => {
                 let put_back = PutBack::No;
-                Contents::Other(id, Theirs { text, hash, length, stat, put_back, is_displaced: false })
+                Contents::Other(
+                    id,
+                    Theirs { text, hash, length, stat, put_back, is_displaced: false },
+                )
             }
             Err(why) => Contents::Invalid(why),
         }

@@ -190,11 +190,8 @@ impl Mirror {
         match document_in(collection, &bytes) {
             Err(why) => self.hold_and_tell(collection, file, stat, &why, seen),
             Ok((inside, text)) => {
-                let put_back = if self.placed.contains_key(&file) {
-                    PutBack::IfEarlier
-                } else {
-                    PutBack::No
-                };
+                let put_back =
+                    if self.placed.contains_key(&file) { PutBack::IfEarlier } else { PutBack::No };
                 let (length, stat) = (bytes.len() as u64, Some(stat));
                 let is_displaced = false;
                 let theirs = Theirs { text, hash, length, stat, put_back, is_displaced };
@@ -358,7 +355,11 @@ impl Mirror {
         for (file, id) in gone {
             let target = Target::Document(collection, id.clone());
             if self.held.remove(&file).is_some() {
-                seen.tell(ProblemKind::Missing, &file, "what could not be read is gone; it is written anew");
+                seen.tell(
+                    ProblemKind::Missing,
+                    &file,
+                    "what could not be read is gone; it is written anew",
+                );
                 self.placed.remove(&file);
                 self.pending.insert(file, target);
                 continue;
@@ -383,6 +384,11 @@ impl Mirror {
             );
             seen.tell(ProblemKind::Missing, dir, detail);
         }
+    }
+
+    /// Whether the engine knows that it left something in this file.
+    pub fn knows(&self, file: &str) -> bool {
+        self.placed.contains_key(file)
     }
 
     /// Whether the file of a document shows it as it is, as far as the engine knows.

@@ -77,8 +77,11 @@ impl Mirror {
             let contents = judge.of_document((collection, id), doc, &file, seen);
             self.decide(file, (collection, id), contents, stat, judge);
         }
-        let missing: HashMap<DocumentId, String> =
-            expected.values().zip(expected.keys()).map(|((id, _), name)| ((*id).clone(), join(dir, name))).collect();
+        let missing: HashMap<DocumentId, String> = expected
+            .values()
+            .zip(expected.keys())
+            .map(|((id, _), name)| ((*id).clone(), join(dir, name)))
+            .collect();
         let mut taken = HashSet::new();
         for entry in orphans {
             self.judge_orphan(collection, entry, &missing, &mut taken, judge);
@@ -87,8 +90,13 @@ impl Mirror {
         let all_missing = documents > 0 && expected.len() == documents;
         let too_many = all_missing || expected.len() > deletions_max(documents);
         if too_many && judge.stop == Stop::Clean {
-            let detail = if all_missing { "all its files are gone; they are restored".to_owned() } else {
-                format!("{} of its {documents} files are gone, too many to believe; they are restored", expected.len())
+            let detail = if all_missing {
+                "all its files are gone; they are restored".to_owned()
+            } else {
+                format!(
+                    "{} of its {documents} files are gone, too many to believe; they are restored",
+                    expected.len()
+                )
             };
             judge.report(ProblemKind::Missing, dir, detail);
         }
@@ -97,7 +105,11 @@ impl Mirror {
             if taken.contains(id) || too_many {
                 self.pending.insert(file, Target::Document(collection, id.clone()));
             } else if judge.was_removed(&file, doc) && !has_editor_file(&entries, &name) {
-                judge.report(ProblemKind::Edited, &file, "somebody removed it; its document is deleted");
+                judge.report(
+                    ProblemKind::Edited,
+                    &file,
+                    "somebody removed it; its document is deleted",
+                );
                 self.edits.push(Edit { collection, id: id.clone(), file, now: Now::Gone });
             } else {
                 self.decide(file, (collection, id), Contents::Missing, None, judge);
