@@ -189,6 +189,44 @@ fn one_damaged_header_copy_is_damage_if_anything_lies_behind_the_first_group() {
 }
 
 #[test]
+fn one_damaged_header_copy_is_damage_where_its_flush_is_known_to_have_succeeded() {
+    let made = Made::new();
+    let joins = first(&made);
+    let rotated = made.segment((2, 1), joins[3], &[data(5, 1, 4)]);
+    zero(&made.0, 2, 4096, 512);
+    let verdict = |hints| look(&made.0, &hints).verdict();
+    assert_eq!(verdict(hints()), Verdict::Torn);
+    assert_eq!(verdict(Hints { durable: Lsn(5), ..hints() }), Verdict::Corrupt);
+    assert_eq!(verdict(Hints { clean: Some((1, Lsn(5))), ..hints() }), Verdict::Corrupt);
+    made.segment((3, 2), rotated[0], &[start(500, 0, 5)]);
+    assert_eq!(verdict(hints()), Verdict::Corrupt, "the log went on");
+}
+
+#[test]
+fn above_the_lsn_at_which_a_segment_joins_neither_record_nor_hole_is_left() {
+    // Where the join says it is, whether LSN 2 to 4 are damaged; what stands, what holes are left.
+    let cases: [(u64, bool, &[u64], &[u64]); 4] = [
+        (1, false, &[1, 1000], &[]),
+        (3, false, &[1, 1000], &[]),
+        (1, true, &[1, 1000], &[]),
+        (3, true, &[1, 1000], &[3]),
+    ];
+    for (joins_at, is_damaged, stands, holes) in cases {
+        let made = Made::new();
+        let groups = [start(1, 0, 0), data(1, 1, 0), data(2, 3, 1), witness(4)];
+        let join = made.segment((1, 1), nowhere(0), &groups)[3];
+        let join = Join { lsn: Lsn(joins_at), ..join };
+        made.segment((2, 2), join, &[start(1000, 0, joins_at), data(1000, 1, joins_at)]);
+        if is_damaged {
+            rot(&made.0, 1, START + 2 * BLOCK);
+        }
+        let found = made.look();
+        let left: Vec<u64> = holes_above(&made, &found, 0);
+        assert_eq!((&*lsns(&made.0, &found), &*left), (stands, holes), "{joins_at} {is_damaged}");
+    }
+}
+
+#[test]
 fn a_first_group_that_is_not_what_its_header_restates_does_not_stand() {
     let firsts = [
         (start(3, 2, 2), true, "as it should be"),
@@ -248,22 +286,24 @@ fn lsns_begin_at_one_only_where_there_is_nothing_but_whole_prepared_segments() {
     assert!(next(&[1; 1 << 16]) >= Lsn(1 << 31), "it held something");
 }
 
+fn holes_above(made: &Made, scan: &Scan, from: u64) -> Vec<u64> {
+    let mut holes = Vec::new();
+    let visit = &mut |replayed: Replayed<'_>| {
+        if let Replayed::Hole(last) = replayed {
+            holes.push(last.0);
+        }
+        Ok(())
+    };
+    scan.replay(&made.0, DIR, Lsn(from), visit).unwrap();
+    holes
+}
+
 #[test]
 fn a_replay_above_a_hole_is_not_told_of_it() {
     let made = Made::new();
     made.segment((1, 1), nowhere(0), &[start(1, 0, 0), data(1, 2, 0), data(3, 1, 2), witness(3)]);
     rot(&made.0, 1, START + BLOCK);
     let found = made.look();
-    let holes = |from| {
-        let mut holes = Vec::new();
-        let visit = &mut |replayed: Replayed<'_>| {
-            if let Replayed::Hole(last) = replayed {
-                holes.push(last.0);
-            }
-            Ok(())
-        };
-        found.replay(&made.0, DIR, Lsn(from), visit).unwrap();
-        holes
-    };
-    assert_eq!((holes(0), holes(1), holes(2), holes(3)), (vec![2], vec![2], vec![], vec![]));
+    let told: Vec<_> = (0..4).map(|from| holes_above(&made, &found, from)).collect();
+    assert_eq!(told, [vec![2], vec![2], vec![], vec![]]);
 }
