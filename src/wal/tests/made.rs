@@ -6,7 +6,7 @@ use super::guarantee_tests::{START, look};
 use super::oracle::{STORE, disk, wal_file};
 use crate::base::{Lsn, Timestamp};
 use crate::fs::sim::SimFs;
-use crate::wal::format::{GroupKind, SegmentHeader};
+use crate::wal::format::{GroupKind, SegmentHeader, usize_of};
 use crate::wal::group::Draft;
 use crate::wal::scan::Join;
 use crate::wal::{Hints, Identity, Origin, Record, Scan, SegmentNumber};
@@ -117,7 +117,7 @@ impl Made {
     /// A segment of noise.
     pub(super) fn noise(&self, number: u64) {
         let mut bytes = vec![0; ROOM];
-        bytes[START as usize + 7] = 1;
+        bytes[usize_of(START) + 7] = 1;
         self.0.write_now(&wal_file(number), &bytes).unwrap();
     }
 

@@ -281,9 +281,9 @@ fn lsns_begin_at_one_only_where_there_is_nothing_but_whole_prepared_segments() {
         made.0.write_now(&wal_file(1), bytes).unwrap();
         look(&made.0, &Hints::default()).next_lsn
     };
-    assert_eq!(next(&[0; 1 << 16]), Lsn(1));
-    assert!(next(&[0; 512]) >= Lsn(1 << 31), "it was cut");
-    assert!(next(&[1; 1 << 16]) >= Lsn(1 << 31), "it held something");
+    assert_eq!(next(&vec![0; 1 << 16]), Lsn(1));
+    assert!(next(&vec![0; 512]) >= Lsn(1 << 31), "it was cut");
+    assert!(next(&vec![1; 1 << 16]) >= Lsn(1 << 31), "it held something");
 }
 
 fn holes_above(made: &Made, scan: &Scan, from: u64) -> Vec<u64> {
