@@ -185,6 +185,8 @@ fn one_damaged_header_copy_is_damage_if_anything_lies_behind_the_first_group() {
         made.segment((1, 1), nowhere(0), &[start(1, 0, 0), data(1, 2, 0)][..groups]);
         zero(&made.0, 1, 4096, 512);
         assert_eq!(made.look().verdict(), verdict, "{groups}");
+        let stopped = Hints { clean: Some((1, Lsn::ZERO)), ..hints() };
+        assert_eq!(look(&made.0, &stopped).verdict(), Verdict::Corrupt, "a stop flushed it");
     }
 }
 
