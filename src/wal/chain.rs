@@ -163,9 +163,8 @@ impl Directory {
                 continue;
             }
             if header.previous.0 > 0 {
-                let incarnation = header.identity.incarnation;
                 next = self
-                    .nearest(header.number, incarnation)
+                    .nearest(header.number)
                     .and_then(|join| self.link(self.segments.get(&join.segment)?, Some(join.end)));
             }
             // Behind another segment it is the walk that sees what is missing.
@@ -217,25 +216,19 @@ impl Directory {
         let mut groups = self.segments.values().flat_map(SegmentIndex::groups);
         groups.any(|group| {
             let header = &group.header;
-            let is_own = header.incarnation == incarnation_of(index);
-            is_own && header.kind == GroupKind::Seal && header.next_segment == index.number
+            header.next_segment == index.number && header.incarnation == incarnation_of(index)
         })
     }
 
     /// Where the link to the segment before is lost: the nearest lower one that counts, up to what is
     /// known of it to have stood. What only a later incarnation vouches for may have been void.
-    fn nearest(&self, number: SegmentNumber, incarnation: u64) -> Option<Join> {
+    fn nearest(&self, number: SegmentNumber) -> Option<Join> {
         let mut below = self.segments.range(..number).rev().map(|(_, index)| index);
         let index = below.find(|index| self.counts(index))?;
         let own = incarnation_of(index);
-        let sealed = index.groups().any(|group| group.header.kind == GroupKind::Seal);
         let same = self.segments.values().filter(|other| incarnation_of(other) == own);
-        let vouched = same.flat_map(SegmentIndex::groups).map(|group| group.header.durable_lsn);
-        let vouched = vouched.max().unwrap_or_default();
-        let stood = |group: &&GroupRef| {
-            let known = sealed || own == incarnation || group.header.first_lsn <= vouched;
-            group.has_records() && known
-        };
+        let vouched = same.map(SegmentIndex::vouches).max().unwrap_or_default();
+        let stood = |group: &&GroupRef| group.has_records() && group.header.first_lsn <= vouched;
         let last = index.groups().rfind(stood);
         let before = index.header.map_or(Lsn::ZERO, |header| header.previous_lsn);
         Some(Join {
@@ -252,9 +245,9 @@ impl Directory {
         let mut groups = index.groups();
         let first = groups.next()?;
         let second = groups.next().map(|group| group.header.first_lsn);
-        let before = self.nearest(index.number, identity.incarnation).unwrap_or_default();
+        let before = self.nearest(index.number).unwrap_or_default();
         let is_first = first.offset == SEGMENT_HEADER_BYTES;
-        let restates = is_first && first.has_records() && first.header.kind == GroupKind::Start;
+        let restates = first.has_records() && first.header.kind == GroupKind::Start;
         let below_first = Lsn(first.header.first_lsn.0.saturating_sub(1));
         let previous_lsn = match (is_first, first.has_records()) {
             (true, true) => below_first,
@@ -262,14 +255,17 @@ impl Directory {
             (false, _) => before.lsn,
         };
         let restated_lsn = if restates { first.last_lsn } else { previous_lsn };
-        let next_lsn = match second {
-            Some(second) if restates => second,
-            _ if is_first && !restates => first.header.first_lsn,
-            _ => restated_lsn.next(),
+        let next_lsn = if restates {
+            second.unwrap_or(restated_lsn.next())
+        } else if is_first {
+            first.header.first_lsn
+        } else {
+            before.lsn.next()
         };
         Some(SegmentHeader {
             identity,
-            begins_incarnation: first.header.kind == GroupKind::Start,
+            // So it passes over nothing: that takes a header that was read.
+            begins_incarnation: false,
             number: index.number,
             size_bytes: index.size_bytes,
             next_lsn,

@@ -99,6 +99,12 @@ impl SegmentIndex {
         }
     }
 
+    /// The highest LSN that its header and its groups say to be on the medium.
+    pub fn vouches(&self) -> Lsn {
+        let before = self.header.map_or(Lsn::ZERO, |header| header.previous_lsn);
+        self.groups().map(|group| group.header.durable_lsn).fold(before, Ord::max)
+    }
+
     /// The intact groups in order.
     pub fn groups(&self) -> impl DoubleEndedIterator<Item = &GroupRef> {
         self.pieces.iter().filter_map(|piece| match piece {

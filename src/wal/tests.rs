@@ -9,5 +9,7 @@ mod forgery_tests;
 mod guarantee_tests;
 mod listing_tests;
 mod lost_header_tests;
+mod made;
+mod made_tests;
 mod oracle;
 mod repair_tests;

@@ -6,6 +6,8 @@
 
 mod leftovers;
 
+use std::cmp::Ordering;
+
 use crate::base::Lsn;
 use crate::wal::chain::{Directory, Link, incarnation_of};
 use crate::wal::format::{GroupKind, NUMBER_MAX, SEGMENT_HEADER_BYTES, SegmentNumber};
@@ -213,15 +215,19 @@ impl Walk {
         let last = if behind_start { restated } else { Lsn(next_lsn.0.saturating_sub(1)) };
         let durable = link.end.is_some() || last <= self.vouched;
         let place = (gap.offset, gap.end);
-        if next_lsn == self.expected {
-            let why = format!("a group without records is damaged: {}", gap.why);
-            self.found(Verdict::Corrupt, link, place, why);
-        } else if next_lsn > self.expected && durable {
-            let missing = Some((self.expected, last));
-            self.missing(Verdict::Corrupt, link, place, missing, gap.why);
-        } else {
-            self.judge_end(link, (gap.offset, link.index.size_bytes), gap.why, false);
-            return false;
+        match next_lsn.cmp(&self.expected) {
+            Ordering::Equal => {
+                let why = format!("a group without records is damaged: {}", gap.why);
+                self.found(Verdict::Corrupt, link, place, why);
+            }
+            Ordering::Greater if durable => {
+                let missing = Some((self.expected, last));
+                self.missing(Verdict::Corrupt, link, place, missing, gap.why);
+            }
+            _ => {
+                self.judge_end(link, (gap.offset, link.index.size_bytes), gap.why, false);
+                return false;
+            }
         }
         true
     }
@@ -299,9 +305,9 @@ fn finish(
     let leftovers = leftovers::leftovers(directory, chain, hints, &mut walk);
     let last_lsn = walk.last_lsn.max(walk.vouched).max(first_base);
     let known = directory.segments.values().filter(|index| index.identity.is_some());
-    let above = known.map(|index| index.number.0 + 1).max().unwrap_or(1);
+    let highest = known.map(|index| index.number.0).max().unwrap_or(1);
     let is_free = |number: &u64| !directory.taken_numbers.contains(&SegmentNumber(*number));
-    let next_number = (above..NUMBER_MAX).find(is_free).unwrap_or(NUMBER_MAX);
+    let next_number = (highest..NUMBER_MAX).find(is_free).unwrap_or(NUMBER_MAX);
     Scan {
         store: directory.store,
         closed: walk.closed,

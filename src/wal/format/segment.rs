@@ -82,10 +82,7 @@ impl SegmentHeader {
         let first = Self::decode_copy(block, 0);
         let second = Self::decode_copy(block, usize_of(BLOCK_BYTES));
         let (header, intact) = match (first, second) {
-            (Ok(header), second) => {
-                let whole = second == Ok(header) && block == header.encode().as_slice();
-                (header, whole)
-            }
+            (Ok(header), _) => (header, block == header.encode().as_slice()),
             (Err(_), Ok(header)) => (header, false),
             (Err(why), Err(_)) if block.iter().all(|byte| *byte == 0) => {
                 return HeaderBlock::Zero(why);

@@ -3,13 +3,15 @@
 
 use std::io::ErrorKind;
 
-use super::oracle::{DIR, Oracle, ROOMY, disk, rot, wal_file, zero};
+use super::oracle::{DIR, Oracle, ROOMY, STORE, disk, rot, wal_file, zero};
 use crate::base::{Error, Lsn, Timestamp};
 use crate::fs::sim::{CallKind, Fault, SimFs};
 use crate::fs::{Fs, Kind};
+use crate::wal::format::{HeaderBlock, SegmentHeader};
+use crate::wal::reader::{Piece, index_segment};
 use crate::wal::{
-    self, Hints, Log, LogStats, Origin, PieceListing, Record, SegmentNumber, SegmentState, Verdict,
-    Worth, prepare_segment,
+    self, Hints, Identity, Log, LogStats, Origin, PieceListing, Record, SegmentNumber,
+    SegmentState, Verdict, Worth, prepare_segment,
 };
 
 const BLOCK: u64 = 4096;
@@ -70,6 +72,22 @@ fn the_next_segment_is_asked_for_at_half_and_taken_when_the_reserve_begins() {
     assert_eq!((log.stats().groups, log.stats().rotations), (9, 0));
     oracle.append(&mut log, &[8]).unwrap();
     assert_eq!((log.stats().groups, log.stats().rotations), (10, 1));
+    let sealed = START + BLOCK + 9 * BLOCK + START + BLOCK + BLOCK;
+    assert_eq!(
+        log.stats().bytes,
+        sealed,
+        "two segments with a start or group, nine groups, a seal"
+    );
+    let header = |number| {
+        let bytes = fs.read_now(&wal_file(number)).unwrap();
+        match SegmentHeader::decode(&bytes[..8192]) {
+            HeaderBlock::Read { header, .. } => (header.next_lsn, header.ceiling),
+            other => panic!("{other:?}"),
+        }
+    };
+    let ceiling = |next: u64| Lsn(next + ROOM / 16 + 65_536);
+    assert_eq!(header(1), (Lsn(1), ceiling(1)), "a record takes 16 bytes, and some are spared");
+    assert_eq!(header(2), (Lsn(10), ceiling(10)));
     assert_eq!(log.size_bytes(), 2 * ROOM);
     assert_eq!(log.durable_lsn(), Lsn(10), "the first group of a segment is durable at once");
 }
@@ -106,6 +124,14 @@ fn a_damaged_region_is_found_with_exactly_its_blocks() {
     let found = wal::scan(&fs, DIR, &oracle.hints()).unwrap();
     let places: Vec<_> = found.findings.iter().map(|one| (one.offset, one.length)).collect();
     assert_eq!(places, [(START + 2 * BLOCK, 2 * BLOCK)]);
+    let listed = wal::list(&fs, DIR, &oracle.hints()).unwrap();
+    let kinds = listed[0].pieces.iter().map(|piece| match piece {
+        PieceListing::Group(group) => (group.offset, true),
+        PieceListing::Damage(damage) => (damage.offset, false),
+    });
+    let at = |block| START + block * BLOCK;
+    let expected = [(at(0), true), (at(1), true), (at(2), false), (at(4), true), (at(5), true)];
+    assert_eq!(kinds.collect::<Vec<_>>(), expected, "once each, by offset");
     assert_eq!(found.findings[0].missing, Some((Lsn(2), Lsn(3))));
     // A file that is longer than it was made, by less than a block.
     let mut bytes = fs.read_now(&wal_file(1)).unwrap();
@@ -328,5 +354,61 @@ fn a_segment_is_made_with_its_size_to_the_byte() {
         let made = fs.read_now(&wal_file(number)).unwrap();
         assert_eq!(made.len() as u64, size_bytes);
         assert!(made.iter().all(|byte| *byte == 0));
+    }
+}
+
+#[test]
+fn numbers_that_are_nearly_used_up_are_refused_and_not_given_out() {
+    for (given_out, is_taken) in [((1 << 61) - 2, true), ((1 << 61) - 1, false)] {
+        let (fs, hints) = (disk(), Hints { given_out: Lsn(given_out), ..Hints::default() });
+        // A log that was not stopped cleanly, so that what was given out counts.
+        Oracle::default().begin(&fs).unwrap();
+        let found = wal::scan(&fs, DIR, &hints).unwrap();
+        let identity = Identity { store: STORE, incarnation: 2, nonce: 2 };
+        let shared = std::sync::Arc::new(fs.clone());
+        let begun = Log::begin(shared, DIR, &found, identity, ROOMY, Timestamp(0));
+        assert_eq!(begun.is_ok(), is_taken, "{begun:?}");
+    }
+}
+
+#[test]
+fn void_damage_is_nothing_against_a_segment_of_which_something_stands() {
+    let (fs, mut oracle, mut log) = roomy();
+    oracle.append(&mut log, &[8]).unwrap();
+    log.witness(Timestamp(0)).unwrap();
+    oracle.append(&mut log, &[8]).unwrap();
+    oracle.sync(&mut log).unwrap();
+    oracle.begin(&fs).unwrap();
+    rot(&fs, 1, START + 3 * BLOCK);
+    let listed = wal::list(&fs, DIR, &oracle.hints()).unwrap();
+    let last = listed[0].pieces.last();
+    assert!(
+        matches!(last, Some(PieceListing::Damage(one)) if one.verdict == Worth::Void),
+        "{last:?}"
+    );
+    assert_eq!(listed[0].verdict, Worth::Stands);
+}
+
+#[test]
+fn every_byte_behind_the_header_is_in_one_piece_and_no_piece_is_empty() {
+    let (fs, mut oracle, mut log) = roomy();
+    oracle.append(&mut log, &[8]).unwrap();
+    oracle.append(&mut log, &[8]).unwrap();
+    rot(&fs, 1, START + BLOCK);
+    let bytes = fs.read_now(&wal_file(1)).unwrap();
+    for length in
+        [START, START + 1, START + 2 * BLOCK, START + 3 * BLOCK, START + 3 * BLOCK + 9, ROOM]
+    {
+        fs.write_now(&wal_file(1), &bytes[..usize::try_from(length).unwrap()]).unwrap();
+        let index = index_segment(&fs, &wal_file(1), SegmentNumber(1), &[]).unwrap();
+        let end = index.pieces.iter().fold(START, |at, piece| {
+            let (offset, end) = match piece {
+                Piece::Group(group) => (group.offset, group.end),
+                Piece::Gap(gap) => (gap.offset, gap.end),
+            };
+            assert!(offset == at && end > at, "{length}: {:#?}", index.pieces);
+            end
+        });
+        assert_eq!(end, length);
     }
 }

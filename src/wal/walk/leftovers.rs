@@ -5,8 +5,8 @@
 
 use crate::base::Lsn;
 use crate::wal::chain::{Directory, Link};
-use crate::wal::format::{GroupKind, SegmentNumber};
-use crate::wal::reader::{Piece, SegmentIndex};
+use crate::wal::format::SegmentNumber;
+use crate::wal::reader::SegmentIndex;
 use crate::wal::scan::{Finding, Hints, Leftover, Verdict};
 use crate::wal::walk::Walk;
 
@@ -27,26 +27,23 @@ pub(super) fn leftovers(
             continue;
         }
         let file = index.number.file_name();
+        let is_above = index.number > head;
         let is_cut = index.number < oldest && index.header.is_ok() && ends_at(index, hints.base);
-        let is_unfinished = index.number < head
-            && is_undamaged(index)
-            && ends_at(index, walk.last_lsn)
-            && index.header.is_ok_and(|header| header.begins_incarnation);
-        let is_restated = is_unfinished || chain.iter().any(|link| passes_over(link, index));
+        let is_restated = chain.iter().any(|link| passes_over(link, index));
         let is_worthless = index.is_whole() && (index.zero || is_cut || is_restated);
         if !is_worthless {
             let (verdict, why) = if !index.is_whole() {
                 (Verdict::Corrupt, "the segment was cut short")
-            } else if index.number > head && directory.counts(index) {
+            } else if is_above && directory.counts(index) {
                 (Verdict::Corrupt, "the segment does not follow the one that it names")
             } else if chain.last().is_some_and(|link| goes_on_in(link, index)) {
                 (Verdict::Corrupt, "a segment in which the log went on has lost its beginning")
-            } else if index.number > head {
+            } else if is_above {
                 (walk.torn(), "a segment whose beginning was never completed")
             } else {
                 (Verdict::Torn, "a segment whose beginning was never completed")
             };
-            walk.doubtful |= verdict == Verdict::Corrupt && index.number > head && !walk.is_stopped;
+            walk.doubtful |= verdict == Verdict::Corrupt && is_above && !walk.is_stopped;
             let (file, why, length) = (file.clone(), why.to_owned(), index.size_bytes);
             walk.findings.push(Finding { verdict, file, offset: 0, length, missing: None, why });
         }
@@ -58,21 +55,12 @@ pub(super) fn leftovers(
 /// Whether the log is known to have gone on in a segment: a seal is written only behind the flush of
 /// the first group of the segment that it names.
 fn goes_on_in(link: &Link<'_>, index: &SegmentIndex) -> bool {
-    link.index.groups().any(|group| {
-        group.header.kind == GroupKind::Seal && group.header.next_segment == index.number
-    })
+    link.index.groups().any(|group| group.header.next_segment == index.number)
 }
 
 /// Whether a segment has no records above `lsn`.
 fn ends_at(index: &SegmentIndex, lsn: Lsn) -> bool {
     index.groups().all(|group| !group.has_records() || group.last_lsn <= lsn)
-}
-
-/// Whether a segment is undamaged. One that begins an incarnation and is out of the chain is left of
-/// an opening that did not come to its end; a later one restated what it has.
-fn is_undamaged(index: &SegmentIndex) -> bool {
-    let is_sound = |piece: &Piece| !matches!(piece, Piece::Gap(gap) if !gap.zero);
-    index.header.is_ok() && index.pieces.iter().all(is_sound)
 }
 
 /// Whether `link` begins an incarnation that joined below a segment, which a crash had left without
@@ -82,7 +70,6 @@ fn passes_over(link: &Link<'_>, index: &SegmentIndex) -> bool {
     let header = &link.header;
     index.header.is_ok()
         && header.begins_incarnation
-        && header.previous < index.number
-        && index.number < header.number
+        && (header.previous.0 + 1..header.number.0).contains(&index.number.0)
         && ends_at(index, header.restated_lsn)
 }
