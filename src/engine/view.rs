@@ -107,7 +107,7 @@ pub(crate) fn open_view(fs: &dyn Fs, clock: &dyn Clock) -> Result<View> {
     let begun = clock.monotonic();
     let (mut plan, writer_is_alive) = read_plan(fs)?;
     // Beside a writer, edits are its business.
-    let edits = if writer_is_alive { Vec::new() } else { look_at_edits(fs, &mut plan)? };
+    let edits = if writer_is_alive { Vec::new() } else { look_at_edits(fs, &mut plan) };
     let took = clock.monotonic().saturating_sub(begun);
     plan.recovery.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let (mut table, last_saved) = (plan.state(), plan.last_saved.take());
@@ -120,10 +120,18 @@ pub(crate) fn open_view(fs: &dyn Fs, clock: &dyn Clock) -> Result<View> {
 }
 
 /// What people did to the files, which an opening would take in; the other findings are told.
-fn look_at_edits(fs: &dyn Fs, plan: &mut Plan) -> Result<Vec<Edit>> {
-    let (mut mirror, found) = plan.mirror(fs, false)?;
-    plan.recovery.problems.extend(found);
-    Ok(mirror.take_edits())
+fn look_at_edits(fs: &dyn Fs, plan: &mut Plan) -> Vec<Edit> {
+    match plan.mirror(fs, false) {
+        Ok((mut mirror, found)) => {
+            plan.recovery.problems.extend(found);
+            mirror.take_edits()
+        }
+        Err(error) => {
+            // A reader needs no mirror.
+            tracing::warn!(%error, "edits of the files cannot be looked for");
+            Vec::new()
+        }
+    }
 }
 
 /// Whether a writer is alive, by a probe of the lock that holds nothing.

@@ -212,7 +212,8 @@ impl Run {
             oracle.edits.retain(|(edited, text)| edited != file || *text != before);
         });
         let time = self.clock.monotonic().as_nanos();
-        let text = format!("{{\"id\": \"mine\", \"edit\": {time}}}");
+        // It is saved half-way, and left alone by the store until it is mended.
+        let text = format!("{{\"id\": \"mine\", \"edit\": {time}");
         if in_place {
             self.disk.write_now(file, text.as_bytes()).expect("a person's save");
         } else {

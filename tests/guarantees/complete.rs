@@ -155,7 +155,7 @@ impl Run {
     /// Somebody writes into a file, in place.
     fn edit(&self, round: usize) {
         match round % 3 {
-            0 => self.disk.write_now("tasks/t1.json", br#"{"id": "t1", "mine": true}"#).unwrap(),
+            0 => self.disk.write_now("tasks/t1.json", br#"{"id": "t1", "mine": "#).unwrap(),
             1 => self.disk.write_now("state.json", b"{\"tasks\": [").unwrap(),
             _ => {
                 let names = self.disk.names();

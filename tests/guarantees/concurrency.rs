@@ -167,7 +167,7 @@ fn a_waker_that_panics_stops_nobody() {
 fn a_listener_may_panic_and_may_ask_the_store_whatever_it_likes() {
     within(PATIENCE, || {
         let dir = tempfile::tempdir().unwrap();
-        // The edit is for the checkpoint to find.
+        // What is broken is for the checkpoint to find.
         let options = Options { mirror_interval: PATIENCE, ..Options::default() };
         let store = Store::builder(dir.path()).options(options).open().unwrap();
         let store = Arc::new(store);
@@ -185,10 +185,8 @@ fn a_listener_may_panic_and_may_ask_the_store_whatever_it_likes() {
         });
         store.save_task(&Task::new("a", "one")).unwrap();
         store.checkpoint().unwrap();
-        std::fs::write(dir.path().join("tasks/a.json"), "{\"id\": \"a\", \"mine\": 1}").unwrap();
+        std::fs::write(dir.path().join("tasks/a.json"), "{\"id\": \"a\", \"mine\": ").unwrap();
         store.save_task(&Task::new("a", "two")).unwrap();
-        let made = store.checkpoint().unwrap();
-        assert_eq!(made.problems.len(), 1, "{:?}", made.problems);
         store.shutdown().unwrap();
         let names = names.lock().unwrap().clone();
         for name in ["state:saved", "problem:found", "shutdown:save"] {

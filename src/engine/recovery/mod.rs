@@ -112,8 +112,8 @@ pub(crate) struct Plan {
     mentions: HashMap<String, Mentions>,
     /// The LSN of its last record that all their names are durable.
     synced: Lsn,
-    /// Whether nothing of the log is missing.
-    is_log_whole: bool,
+    /// Whether nothing of log and snapshot is damaged or missing.
+    is_sound: bool,
 }
 
 /// What was found before the log is read.
@@ -203,6 +203,8 @@ impl Plan {
             let table = older_state.map_or_else(|| base.clone(), table_of);
             Intake::Restore { table, lsn }
         });
+        let is_harmless = |problem: &Problem| problem.kind.is_harmless();
+        let is_sound = !has_hole && !is_gone && problems.iter().all(is_harmless);
         let recovery = Recovery {
             clean: gap.is_none() && is_clean(owner.as_ref(), &scan, is_gone),
             rung,
@@ -231,7 +233,7 @@ impl Plan {
             versions,
             mentions,
             synced,
-            is_log_whole: !has_hole && !is_gone,
+            is_sound,
             owner,
             table,
             scan,
@@ -268,7 +270,7 @@ impl Plan {
             versions: HashMap::new(),
             mentions: HashMap::new(),
             synced: Lsn::ZERO,
-            is_log_whole: false,
+            is_sound: false,
             scan,
         }
     }
@@ -304,7 +306,7 @@ impl Plan {
         let known = Known {
             versions: &self.versions,
             mentions: &self.mentions,
-            is_log_whole: self.is_log_whole,
+            is_sound: self.is_sound,
             earlier: &earlier,
             entries: &entries,
             synced: self.synced,

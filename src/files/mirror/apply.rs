@@ -18,7 +18,7 @@ use std::io::ErrorKind;
 
 use super::{Change, Mirror, Placed, Target, dir_of};
 use crate::base::{ContentHash, Error, Problem, ProblemKind, Result};
-use crate::files::conflicts::{Sight, ensure_dir, look, put_aside, quarantine_copy};
+use crate::files::conflicts::{Sight, ensure_dir, keep, look, put_aside, quarantine_copy};
 use crate::files::names::{self, MIRROR_PART, WAL};
 use crate::fs::replace::{Written, remove_if_any, write_temporary};
 use crate::fs::{Fs, Stat};
@@ -123,6 +123,10 @@ impl Mirror {
             Sight::File(_, hash) => Some(hash),
         };
         let is_there = found == Some(change.hash) && !self.distrusted.contains(file);
+        if let Some(hash) = found.filter(|hash| self.doubted.get(file) == Some(hash)) {
+            keep(fs, file, file)?;
+            ours.push(hash);
+        }
         let is_damage = |hash: &ContentHash| self.damaged.get(file) == Some(hash);
         if let Some(hash) = found.filter(|hash| !ours.contains(hash) || is_damage(hash)) {
             if !self.quarantine_rot(fs, file, hash, problems)? {
@@ -208,6 +212,7 @@ impl Mirror {
         self.laid_out.remove(file);
         self.distrusted.remove(file);
         self.damaged.remove(file);
+        self.doubted.remove(file);
         // What was removed from `wal/` must not come back after a clean shutdown.
         self.unsynced_dirs.extend([dir_of(file), WAL].map(str::to_owned));
         let target = self.pending.remove(file);

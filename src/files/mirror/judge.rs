@@ -47,9 +47,9 @@ pub struct Known<'a> {
     pub entries: &'a HashMap<&'a str, &'a Entry>,
     /// By file: what else the log says of it.
     pub mentions: &'a HashMap<String, Mentions>,
-    /// Whether nothing of the log is missing, so that a file that is gone can be told from one that never
-    /// was there.
-    pub is_log_whole: bool,
+    /// Whether nothing of the store is damaged or missing but perhaps some of these files. Else a file that
+    /// is gone may be lost, and after an unclean stop one that nobody knows may be the engine's.
+    pub is_sound: bool,
     /// The LSN of the log's last record that all names are durable.
     pub synced: Lsn,
     /// Whether the entries are those of the last shutdown or later, so that a file without one was not
@@ -242,13 +242,18 @@ impl Judge<'_> {
         if is_unknown { Stop::Unclean } else { self.stop }
     }
 
+    /// Whether nobody can tell a person's contents from the engine's.
+    pub(super) fn is_in_doubt(&self, file: &str) -> bool {
+        !self.known.is_sound && self.stop_of(file) == Stop::Unclean
+    }
+
     /// Whether a document's file that is gone was removed by somebody: it was there durably, and showed
     /// the document as it is.
     pub(super) fn was_removed(&self, file: &str, doc: &Doc) -> bool {
-        let Known { entries, mentions, synced, is_log_whole, .. } = *self.known;
+        let Known { entries, mentions, synced, is_sound, .. } = *self.known;
         let was_shown = entries.get(file).is_some_and(|entry| entry.lsn >= doc.lsn());
         let was_durable = mentions.get(file).is_none_or(|mentions| mentions.changed < synced);
-        is_log_whole && was_shown && was_durable
+        is_sound && was_shown && was_durable
     }
 
     /// What somebody left in a file that belongs to no document.
@@ -262,7 +267,11 @@ impl Judge<'_> {
             Ok(bytes) => bytes,
             Err(contents) => return contents,
         };
-        let Placed { hash, length, .. } = placed(&bytes);
+        let found = placed(&bytes);
+        if self.has_rotted(file, stat, found.hash) {
+            return Contents::Rotten(found);
+        }
+        let Placed { hash, length, .. } = found;
         match document_in(collection, &bytes) {
             Ok((id, text)) => {
                 let put_back = PutBack::No;
@@ -273,6 +282,13 @@ impl Judge<'_> {
             }
             Err(why) => Contents::Invalid(why),
         }
+    }
+
+    /// Whether a file is not what was written, though nobody wrote to it since.
+    fn has_rotted(&self, file: &str, stat: Option<Stat>, hash: ContentHash) -> bool {
+        let recorded = self.known.entries.get(file);
+        let is_untouched = |entry: &&Entry| stat.is_some() && entry.stat == stat;
+        recorded.filter(|entry| is_untouched(entry)).is_some_and(|entry| entry.hash != hash)
     }
 
     /// Whether a crash came between the copying of a damaged file to `quarantine/` and its end: its

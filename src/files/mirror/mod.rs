@@ -62,6 +62,8 @@ pub struct Mirror {
     leftovers: Vec<String>,
     /// Damaged contents, by file: they go to `quarantine/`, not to `conflicts/`.
     damaged: HashMap<String, ContentHash>,
+    /// Contents that may be a person's or not, by file: they go to `conflicts/` before their place is taken.
+    doubted: HashMap<String, ContentHash>,
     /// What was found by a change that failed afterwards: reported with the next one.
     unreported: Vec<Problem>,
     /// What people had done when the mirror was opened.

@@ -22,8 +22,8 @@ use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 
 use super::judge::{Contents, Judge, Stop};
-use super::{Edit, Known, Mirror, Now, PutBack, Target};
-use crate::base::{DocumentId, Error, Problem, ProblemKind, Result};
+use super::{Edit, Known, Mirror, Now, Placed, PutBack, Target, Theirs};
+use crate::base::{DocumentId, Error, Lsn, Problem, ProblemKind, Result};
 use crate::files::names::{self, WAL};
 use crate::files::stat;
 use crate::fs::{Entry, Fs, Kind, Stat, join};
@@ -157,6 +157,12 @@ impl Mirror {
             (Contents::Missing, Stop::Clean) => {
                 (Some((Missing, "it is gone; it is restored".into())), None, true)
             }
+            (Contents::Other(_, theirs), _) if judge.is_in_doubt(&file) => {
+                self.doubted.insert(file.clone(), theirs.hash);
+                let detail = "nobody can tell whether somebody changed it, since the store is damaged; it goes \
+                              to conflicts/ and is written anew";
+                (Some((Edited, detail.into())), None, true)
+            }
             (Contents::Other(inside, theirs), _) if inside == *id => {
                 let detail = if theirs.put_back == PutBack::Yes {
                     "somebody put an earlier version back; it is taken in"
@@ -225,8 +231,7 @@ impl Mirror {
         let is_torn = matches!(contents, Some(Contents::Torn(_)));
         match contents {
             Some(Contents::Earlier(found)) => {
-                self.pending.insert(file.clone(), Target::Nothing);
-                self.placed.insert(file, found);
+                self.remove_later(file, found);
                 return;
             }
             Some(Contents::Torn(found) | Contents::Blank(found)) => {
@@ -235,8 +240,7 @@ impl Mirror {
                 }
                 let detail = "half of a file that is no longer wanted; it is removed";
                 judge.report(ProblemKind::Torn, &file, detail);
-                self.pending.insert(file.clone(), Target::Nothing);
-                self.placed.insert(file, found);
+                self.remove_later(file, found);
                 return;
             }
             _ => {}
@@ -251,6 +255,21 @@ impl Mirror {
         let stat = stat(judge.fs, &file).ok().flatten();
         self.strangers.insert(file.clone(), stat);
         match judge.of_stranger(collection, &file, (entry.kind, stat)) {
+            Contents::Rotten(found) => {
+                self.damaged.insert(file.clone(), found.hash);
+                let detail = "it is not what was written, though nobody wrote to it since, and no longer \
+                              wanted; it goes to quarantine/";
+                judge.report(ProblemKind::Corrupt, &file, detail);
+                self.remove_later(file, found);
+            }
+            Contents::Other(_, theirs) if judge.is_in_doubt(&file) => {
+                self.doubted.insert(file.clone(), theirs.hash);
+                let detail = "it belongs to no document, and nobody can tell whether somebody made it, since the \
+                              store is damaged; it goes to conflicts/";
+                judge.report(ProblemKind::Edited, &file, detail);
+                let Theirs { hash, length, .. } = theirs;
+                self.remove_later(file, Placed { hash, length, lsn: Lsn::ZERO, stat: None });
+            }
             Contents::Other(id, theirs) => {
                 let is_new = judge.table.get(collection, id.as_str()).is_none();
                 if (is_new || missing.contains_key(&id)) && taken.insert(id.clone()) {
@@ -271,6 +290,13 @@ impl Mirror {
             }
             _ => judge.report_stranger(&file),
         }
+    }
+
+    /// Leaves the removal of a file that holds this to the next pass.
+    fn remove_later(&mut self, file: String, found: Placed) {
+        self.strangers.remove(&file);
+        self.pending.insert(file.clone(), Target::Nothing);
+        self.placed.insert(file, found);
     }
 
     /// Files in `wal/` in which a crash left what came out of a mirror file's place, or was to go

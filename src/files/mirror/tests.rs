@@ -60,7 +60,7 @@ impl World {
         let known = Known {
             versions: &self.versions,
             mentions: &HashMap::new(),
-            is_log_whole: true,
+            is_sound: true,
             synced: Lsn::ZERO,
             entries_are_current: false,
             earlier: &earlier,
