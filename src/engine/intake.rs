@@ -46,7 +46,15 @@ impl Core {
                     conflicts::keep_text(fs, of, text)?;
                 }
                 let mut writer = self.writer.lock();
-                let ops = diff(&self.table.read(), &migration.table);
+                // So that after a crash nobody takes them for edits.
+                let read = migration.files.into_iter().map(|(file, hash, length)| Op::Edited {
+                    file,
+                    hash,
+                    length,
+                    modified_ns: 0,
+                    is_whole: false,
+                });
+                let ops = read.chain(diff(&self.table.read(), &migration.table)).collect();
                 self.commit_own(&mut writer, ops, Origin::Migration)?;
                 drop(writer);
                 for (file, hash, length) in migration.old_names {

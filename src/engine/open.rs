@@ -58,7 +58,11 @@ pub(crate) fn recover(around: &Surroundings, options: &Options) -> Result<Opened
     let mut plan = plan(fs)?;
     let (mut mirror, found) = plan.mirror(fs, false)?;
     plan.recovery.problems.extend(found);
-    let edits = mirror.take_edits();
+    let mut edits = mirror.take_edits();
+    if matches!(plan.intake, Some(Intake::Migration(_))) {
+        // They are what is migrated.
+        mirror.supersede(std::mem::take(&mut edits));
+    }
     let earlier = earlier_versions(&plan, fs, &edits)?;
     let mut opened = act(around, options, plan, mirror)?;
     opened.unsettled.edits = (edits, earlier);

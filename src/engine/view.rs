@@ -111,7 +111,7 @@ pub(crate) fn open_view(fs: &dyn Fs, clock: &dyn Clock) -> Result<View> {
     let took = clock.monotonic().saturating_sub(begun);
     plan.recovery.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let (mut table, last_saved) = (plan.state(), plan.last_saved.take());
-    if !matches!(plan.intake, Some(Intake::Restore { .. })) {
+    if plan.intake.is_none() {
         let earlier = earlier_versions(&plan, fs, &edits)?;
         let max = Options::default().document_bytes_max;
         preview(&mut table, edits, &earlier, plan.recovery.lsn, max);

@@ -244,7 +244,7 @@ fn a_store_that_was_shut_down_opens_without_reading_its_mirror() {
         }
         let before = disk.trace().len();
         let view = at(&disk, 3).open_read_only().unwrap();
-        assert_eq!(of_mirror(&disk, before, "stat") + of_mirror(&disk, before, "open"), 0);
+        assert_eq!(of_mirror(&disk, before, "open") + of_mirror(&disk, before, "read"), 0);
         assert!(view.len(walden::Collection::Task) >= 50);
         let store = open(&disk, 4).unwrap();
         assert_eq!(store.recovery().problems, vec![]);

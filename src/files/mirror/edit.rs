@@ -186,6 +186,22 @@ impl Mirror {
         self.held.insert(file.to_owned(), stat);
     }
 
+    /// What was found in these files is taken in otherwise: those of documents are written anew where they
+    /// must be, the others are left.
+    pub fn supersede(&mut self, edits: Vec<Edit>) {
+        for edit in edits {
+            let Edit { collection, id, file, now } = edit;
+            let Now::Text(theirs) = now else { continue };
+            if !self.placed.contains_key(&file) {
+                self.strangers.insert(file, theirs.stat);
+                continue;
+            }
+            let Theirs { hash, length, .. } = theirs;
+            self.placed.insert(file.clone(), Placed { hash, length, lsn: Lsn::ZERO, stat: None });
+            self.pending.insert(file, Target::Document(collection, id));
+        }
+    }
+
     /// Notes files that are not to be touched before they were looked at.
     pub fn notice(&mut self, files: impl Iterator<Item = String>) {
         self.noticed.extend(files);

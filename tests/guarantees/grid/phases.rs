@@ -174,7 +174,7 @@ impl World {
             Phase::Checkpoint | Phase::Shutdown => self.output("before"),
             // A person's, which is kept before its document's next version takes its place.
             Phase::Mirror => {
-                self.run.disk.save_now("tasks/b.json", br#"{"id": "b", "x": 1}"#).unwrap();
+                self.run.disk.save_now("tasks/b.json", br#"{"id": "b", "x": "#).unwrap();
             }
             _ => {}
         }
@@ -206,7 +206,7 @@ impl World {
         let mut half = disk.read_now("tasks/a.json").unwrap();
         half[512..].fill(0);
         disk.write_now("tasks/a.json", &half).unwrap();
-        disk.save_now("wal/swap.tasks.b.json", br#"{"id": "b", "x": 1}"#).unwrap();
+        disk.save_now("wal/swap.tasks.b.json", br#"{"id": "b", "x": "#).unwrap();
         let mut oracle = run.oracle.get();
         oracle.acked = oracle.durable;
         Start { phase: Phase::Recovery, disk, oracle, outputs: self.outputs }
