@@ -21,8 +21,8 @@ use crate::engine::store::{Builder, Store};
 use crate::engine::verify::{Progress, Verification, Verifier};
 use crate::files::conflicts::{Sight, look, quarantine, set_aside};
 use crate::files::names::{self, OWNER, STATE, STATE_INDEX, WAL};
-use crate::fs::Fs;
 use crate::fs::replace::remove_if_any;
+use crate::fs::{Fs, join};
 use crate::state::{Collection, Op};
 use crate::wal::SegmentNumber;
 
@@ -198,12 +198,13 @@ pub(crate) fn repair_directory(builder: Builder, options: RepairOptions) -> Resu
 /// Removes the index before a file goes that it knows: else that would look removed by a person, and its
 /// document would be deleted.
 fn forget_index(fs: &dyn Fs, steps: &[Step]) -> Result<()> {
-    if steps.iter().any(|step| step.action == Action::Quarantine) {
+    let is_mirrors = |step: &Step| {
+        let is_in = |of: &Collection| step.problem.file.starts_with(&join(of.dir(), ""));
+        step.action == Action::Quarantine && Collection::ALL.iter().any(is_in)
+    };
+    if steps.iter().any(is_mirrors) {
         remove_if_any(fs, STATE_INDEX)?;
-        fs.sync_dir(WAL).or_else(|error| match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Ok(()),
-            _ => Err(Error::io("flush", fs.display(WAL), error)),
-        })?;
+        fs.sync_dir(WAL).map_err(|error| Error::io("flush", fs.display(WAL), error))?;
     }
     Ok(())
 }

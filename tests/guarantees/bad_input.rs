@@ -149,16 +149,20 @@ impl Case<'_> {
         let is_output = ["logs/", "reports/"].iter().any(|dir| self.name.starts_with(dir));
         let is_spare = self.name.starts_with("state.backup.") || self.name == "wal/state.index";
         let is_mirror = ["tasks/", "sessions/"].iter().any(|dir| self.name.starts_with(dir));
-        let is_old = self.name.ends_with(".wal") && !self.is_head;
+        let is_log = self.name.ends_with(".wal");
+        let is_old = is_log && !self.is_head;
+        // The whole log can go after a clean stop.
+        let was_log = is_log && !self.disk.names().iter().any(|name| name.ends_with(".wal"));
         is_output && !self.keeps_an_output_out()
-            || is_gone && (is_spare || !self.is_clean && (is_mirror || is_old))
+            || is_gone
+                && (is_spare || is_old || self.is_clean && was_log || !self.is_clean && is_mirror)
             || self.damage == Swapped && self.name == "wal/state.index"
     }
 
     /// What somebody did to a mirror file, as far as anybody can tell: it is gone, or says something else.
     fn is_edit(&self) -> bool {
         let is_mirror = ["tasks/", "sessions/"].iter().any(|dir| self.name.starts_with(dir));
-        is_mirror && self.is_clean && [Removed, Swapped].contains(&self.damage)
+        is_mirror && (self.damage == Swapped || self.is_clean && self.damage == Removed)
     }
 
     fn is_about(&self, problem: &Problem) -> bool {

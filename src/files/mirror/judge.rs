@@ -235,6 +235,21 @@ impl Judge<'_> {
         }
     }
 
+    /// All that the engine may have left in the file of a document.
+    pub(super) fn all_known(
+        &self,
+        collection: Collection,
+        id: &DocumentId,
+        file: &str,
+    ) -> Vec<Placed> {
+        let texts = self.renditions(collection, id);
+        let known = Placed { hash: ContentHash(0), length: 0, lsn: Lsn::ZERO, stat: None };
+        let recorded = self.known.versions.get(file).into_iter().flatten();
+        let recorded = recorded.map(|hash| Placed { hash: *hash, ..known });
+        let entry = self.known.entries.get(file).map(|entry| Placed { hash: entry.hash, ..known });
+        texts.iter().map(|text| placed(text.as_bytes())).chain(recorded).chain(entry).collect()
+    }
+
     /// How the store was stopped, as far as this file goes: one that was not known at a clean stop, say
     /// because it could not be read, may hold what an unclean one left there.
     pub(super) fn stop_of(&self, file: &str) -> Stop {
@@ -270,6 +285,12 @@ impl Judge<'_> {
         let found = placed(&bytes);
         if self.has_rotted(file, stat, found.hash) {
             return Contents::Rotten(found);
+        }
+        // What was taken in from it, before it could be removed.
+        let is_recorded =
+            self.known.versions.get(file).is_some_and(|all| all.contains(&found.hash));
+        if is_recorded && self.stop == Stop::Unclean {
+            return Contents::Earlier(found);
         }
         let Placed { hash, length, .. } = found;
         match document_in(collection, &bytes) {

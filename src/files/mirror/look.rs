@@ -218,7 +218,14 @@ impl Mirror {
             _ => false,
         };
         let mut attempts = self.attempts.get(file).into_iter().flatten();
-        let is_ours = is_placed || attempts.any(|attempt| attempt.hash == hash);
+        let attempt = attempts.find(|attempt| attempt.hash == hash).copied();
+        let is_ours = is_placed || attempt.is_some();
+        if let Some(attempt) = attempt.filter(|_| !self.placed.contains_key(file)) {
+            // It could not be read before; what it is to be is decided already, unless it is to go.
+            let (length, stat) = (stat.size_bytes, Some(stat).filter(|_| is_trusted));
+            self.placed.insert(file.to_owned(), Placed { length, stat, ..attempt });
+            self.pending.entry(file.to_owned()).or_insert(Target::Nothing);
+        }
         if is_ours {
             self.held.remove(file);
             self.forget_doubt(file);

@@ -202,6 +202,11 @@ impl Mirror {
                 self.held.insert(file.clone(), None);
                 let detail = format!("{why}; the last good version stays in force");
                 let known = judge.rendition(collection, id).filter(|_| stop == Stop::Clean);
+                if known.is_none() {
+                    // When it can be read, it is known for the engine's if it is.
+                    let known = judge.all_known(collection, id, &file);
+                    self.attempts.insert(file.clone(), known);
+                }
                 (Some((Unreadable, detail)), known, stop == Stop::Unclean)
             }
         };
@@ -255,6 +260,7 @@ impl Mirror {
         let stat = stat(judge.fs, &file).ok().flatten();
         self.strangers.insert(file.clone(), stat);
         match judge.of_stranger(collection, &file, (entry.kind, stat)) {
+            Contents::Earlier(found) => self.remove_later(file, found),
             Contents::Rotten(found) => {
                 self.damaged.insert(file.clone(), found.hash);
                 let detail = "it is not what was written, though nobody wrote to it since, and no longer \
