@@ -11,3 +11,4 @@ mod listing_tests;
 mod lost_header_tests;
 mod oracle;
 mod repair_tests;
+mod tail_tests;
