@@ -19,9 +19,9 @@ pub use base::{
     Result, StoreId, SystemClock, Timestamp, sanitize_id,
 };
 pub use engine::{
-    Action, Builder, Checkpoint, Commit, CommitStats, Durability, Options, Progress, Recovery,
-    Repair, RepairOptions, Restored, Rung, Status, Step, Store, Tx, Verification, View, repair,
-    status, verify,
+    Action, Builder, Change, ChangeKind, Changes, Checkpoint, Commit, CommitStats, Durability,
+    History, News, Options, Progress, Recovery, Repair, RepairOptions, Restored, Rung, Source,
+    Status, Step, Store, Tx, Verification, Version, View, repair, status, verify,
 };
 pub use state::{Collection, Doc, LogEntry, Metrics, Session, State, Status as TaskStatus, Task};
 

@@ -134,7 +134,8 @@ impl Core {
         restored: &mut Vec<Restored>,
     ) -> Result<Checkpoint> {
         let mut checkpointer = self.checkpointer.lock();
-        self.take_in_before(&mut checkpointer, reason, told)?;
+        // An edit that cannot be taken in stays in its file, and must not keep the rest from being saved.
+        let taken_in = self.take_in_before(&mut checkpointer, reason, told);
         let problems = &mut told.problems;
         restored.extend(self.look_for_restore(&mut checkpointer)?);
         let last_lsn = checkpointer.snapshot_lsn;
@@ -163,6 +164,7 @@ impl Core {
         if let Some(previous) = previous {
             self.cut_log(&mut checkpointer, previous)?;
         }
+        taken_in?;
         let files_changed = passed?;
         let documents = Collection::ALL.iter().map(|collection| table.len(*collection)).sum();
         let lsn = checkpointer.snapshot_lsn.unwrap_or(lsn);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Clock, Entropy, Error, Event, Lsn, Problem, Result, StoreId};
+use crate::engine::changes::Durable;
 use crate::engine::checkpoint::{Checkpointer, Reason};
 use crate::engine::edits::Watch;
 use crate::engine::handle::{Promise, Spent};
@@ -52,6 +53,7 @@ pub(crate) struct Writer {
     last_active: Duration,
     /// The log asks for a checkpoint when it has written so many bytes.
     pub(crate) checkpoint_at_bytes: u64,
+    durable: Arc<Durable>,
 }
 
 /// What is told of the last checkpoint without waiting for one that is being made.
@@ -87,6 +89,7 @@ pub(crate) struct Core {
     pub(crate) queue: Queue,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) table: RwLock<Table>,
+    pub(crate) durable: Arc<Durable>,
     pub(crate) checkpointer: Mutex<Checkpointer>,
     pub(crate) outputs: Outputs,
     pub(crate) backups: Mutex<Backups>,
@@ -101,7 +104,8 @@ pub(crate) struct Core {
 }
 
 impl Writer {
-    pub(crate) fn new(log: Log, identity: Identity, now: Duration) -> Self {
+    pub(crate) fn new(log: Log, identity: Identity, now: Duration, durable: Arc<Durable>) -> Self {
+        durable.tell(log.durable_lsn());
         Writer {
             log: Some(log),
             identity,
@@ -109,6 +113,7 @@ impl Writer {
             unflushed_since: None,
             last_active: now,
             checkpoint_at_bytes: 0,
+            durable,
         }
     }
 
@@ -134,9 +139,12 @@ impl Writer {
         if sync || due {
             log.sync()?;
         }
-        if self.log()?.unflushed_bytes() == 0 {
+        let log = self.log()?;
+        let (rest, durable) = (log.unflushed_bytes(), log.durable_lsn());
+        if rest == 0 {
             self.unflushed_since = None;
         }
+        self.durable.tell(durable);
         Ok(last_lsn)
     }
 
@@ -151,7 +159,7 @@ impl Writer {
     /// Flushes everything written; gives the durable LSN.
     pub(crate) fn sync(&mut self) -> Result<Lsn> {
         self.unflushed_since = None;
-        self.log()?.sync()
+        self.log()?.sync().inspect(|lsn| self.durable.tell(*lsn))
     }
 }
 

@@ -4,12 +4,14 @@
 //! and in what order, is decided by the layers below.
 
 mod census;
+mod changes;
 mod checkpoint;
 mod core;
 mod documents;
 mod dump;
 mod edits;
 mod handle;
+mod history;
 mod intake;
 mod listeners;
 mod mirror;
@@ -30,8 +32,10 @@ mod verify;
 mod view;
 mod whole;
 
+pub use changes::{Change, ChangeKind, Changes, News};
 pub use checkpoint::Checkpoint;
 pub use handle::Commit;
+pub use history::{History, Source, Version};
 pub use intake::Restored;
 pub use options::{Durability, Options};
 pub use recovery::{Recovery, Rung};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Error, Event, Lsn, Problem, ProblemKind, Result, StoreId, Timestamp};
+use crate::engine::changes::Durable;
 use crate::engine::checkpoint::{Checkpointer, Reason};
 use crate::engine::core::{Core, Facts, Surroundings, Wishes, Writer};
 use crate::engine::edits::{Earlier, Past, Told, Watch, earlier_versions};
@@ -276,11 +277,13 @@ impl Opened {
         lock: Box<dyn Lock>,
     ) -> (Arc<Core>, Unsettled) {
         let now = around.clock.monotonic();
+        let durable = Arc::<Durable>::default();
         let core = Core {
             store: self.store,
             queue: Queue::new(options.limits()),
-            writer: Mutex::new(Writer::new(self.log, self.identity, now)),
+            writer: Mutex::new(Writer::new(self.log, self.identity, now, durable.clone())),
             table: RwLock::new(self.table),
+            durable,
             checkpointer: Mutex::new(self.checkpointer),
             outputs: Outputs::new(self.outputs),
             backups: Mutex::new(Backups::new(self.store)),
@@ -318,7 +321,8 @@ impl Core {
         *self.table.write() = opened.table;
         let recovery = Arc::new(opened.recovery);
         *self.recovery.lock() = recovery.clone();
-        *writer = Writer::new(opened.log, opened.identity, self.around.clock.monotonic());
+        let now = self.around.clock.monotonic();
+        *writer = Writer::new(opened.log, opened.identity, now, self.durable.clone());
         self.set_checkpoint_at(&mut writer);
         self.wishes.lock().segment = None;
         self.queue.reopen();
@@ -396,6 +400,9 @@ impl Core {
         let lsn = log.last_lsn();
         let identity = writer.identity;
         let closed = log.close(wall);
+        if closed.is_ok() {
+            self.durable.tell(lsn);
+        }
         if closed.is_ok() && saved.is_ok() {
             let table = self.table.read();
             let [tasks, sessions] = Collection::ALL.map(|each| table.len(each) as u64);

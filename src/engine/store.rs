@@ -339,6 +339,7 @@ impl Inner {
         core.listeners.emit(&Event::ShutdownSave { lsn: lsn.unwrap_or_default() });
         let saved = core.checkpoint(Reason::Shutdown).map(|_| ());
         let closed = core.close(&saved);
+        core.durable.close();
         if let Err(error) = &closed {
             core.listeners.emit(&Event::SaveError { error: error.clone() });
         }

@@ -11,6 +11,7 @@
     reason = "helpers of tests fail by panicking, and say on stdout what is skipped"
 )]
 
+mod changes;
 mod demo;
 mod failures;
 mod inspecting;

@@ -162,7 +162,7 @@ impl Case<'_> {
     /// What somebody did to a mirror file, as far as anybody can tell: it is gone, or says something else.
     fn is_edit(&self) -> bool {
         let is_mirror = ["tasks/", "sessions/"].iter().any(|dir| self.name.starts_with(dir));
-        is_mirror && (self.damage == Swapped || self.is_clean && self.damage == Removed)
+        is_mirror && [Removed, Swapped].contains(&self.damage)
     }
 
     fn is_about(&self, problem: &Problem) -> bool {

@@ -349,3 +349,32 @@ fn an_edited_snapshot_is_kept_when_the_next_one_takes_its_place() {
     assert!(made.written && made.problems.len() == 1, "{made:?}");
     assert_eq!(conflicts(&disk), ["{\"tasks\": [\"my own\"]}"]);
 }
+
+#[test]
+fn an_edit_is_on_the_change_stream_and_in_the_history_with_its_file() {
+    let disk = SimFs::new();
+    let (store, clock) = store_with(&disk, &[r#"{"id": "a", "n": 1}"#, r#"{"id": "b"}"#]);
+    let before = store.view().lsn();
+    let changes = store.changes(before);
+    disk.save_now(A, br#"{"id": "a", "n": 2}"#).unwrap();
+    disk.remove_now("tasks/b.json").unwrap();
+    disk.write_now("tasks/c.json", br#"{"id": "c"}"#).unwrap();
+    find(&store, &clock);
+    let mut seen = Vec::new();
+    let mut changes = changes;
+    while let Some(walden::News::Change(change)) = changes.try_recv().unwrap() {
+        assert_eq!(change.origin, walden::wal::Origin::Edit);
+        assert!(!change.continues && change.lsn > before);
+        seen.push((change.id.to_string(), change.kind, change.file.unwrap()));
+    }
+    seen.sort_by(|a, b| a.0.cmp(&b.0));
+    use walden::ChangeKind::{Delete, Put};
+    let wanted = [("a", Put, A), ("b", Delete, "tasks/b.json"), ("c", Put, "tasks/c.json")];
+    let wanted = wanted.map(|(id, kind, file)| (id.to_owned(), kind, file.to_owned()));
+    assert_eq!(seen, wanted);
+    let history = store.history(walden::Collection::Task, "a").unwrap();
+    let last = history.versions.last().unwrap();
+    assert_eq!(bare(last.text.as_ref().unwrap()), r#"{"id":"a","n":2}"#);
+    let source = format!("{:?}", last.source);
+    assert!(source.contains("Edit") && source.contains(A), "{source}");
+}

@@ -43,6 +43,26 @@ bytes, verdict, why.
 A verdict is stands (part of the log), void (says nothing, or nothing any more), foreign (another \
 store's), torn (cut by a crash, nothing durable is missing) or corrupt.";
 
+const CHANGES_ABOUT: &str = "\
+List the changes of documents that the log still has, oldest first; changes nothing.
+
+Only what is durable is shown: beside a writer a change appears when something later in the log vouches \
+for it, which takes a second at most; after a crash, the last group appears when the store was opened \
+again.
+
+As JSON, one object a line. type \"change\": lsn, time, origin (api, restore, migration), file, \
+kind (put, patch, append_log, delete), collection (tasks, sessions), id, continues (the next belongs to \
+the same transaction), text (the document, patch or entry; null of a deletion). type \"missed\": first, \
+last (these LSNs are no longer in the log).";
+
+const HISTORY_ABOUT: &str = "\
+List the versions of a document that log and backups still have, oldest first; changes nothing.
+
+As JSON, one object a line, of type \"version\": lsn, time, origin, file, kind, text (the whole document \
+after the change; null if it was deleted), snapshot (of a version whose change is no longer in the log: \
+the file that shows it; origin and kind are null), complete (whether every version from here on is \
+listed). The exit code is 3 if nothing is known of such a document.";
+
 const TORTURE_ABOUT: &str = "\
 Break a busy store in ./walden-torture again and again, and check every acknowledged write.
 
@@ -253,6 +273,23 @@ pub(crate) enum StoreVerb {
         /// Only list what would be done, and change no byte
         #[arg(long)]
         dry_run: bool,
+    },
+    /// List the changes of documents that the log still has, oldest first; changes nothing
+    #[command(long_about = CHANGES_ABOUT)]
+    Changes {
+        /// Only changes behind this one
+        #[arg(long, value_name = "LSN", default_value_t = 0)]
+        from: u64,
+        /// Go on with what happens from now on, until it is interrupted
+        #[arg(long)]
+        follow: bool,
+    },
+    /// List the versions of a document that log and backups still have; changes nothing
+    #[command(long_about = HISTORY_ABOUT)]
+    History {
+        #[command(flatten)]
+        which: Which,
+        id: String,
     },
     /// List the segments of the log, or its groups; changes nothing
     #[command(long_about = WAL_ABOUT)]

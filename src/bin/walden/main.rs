@@ -5,6 +5,7 @@
 //! what it is given.
 
 mod args;
+mod changes;
 mod demo;
 mod documents;
 mod failure;
@@ -90,6 +91,8 @@ fn run_on_store(shell: &Shell, verb: StoreVerb) -> Outcome {
         StoreVerb::Status => inspect::status(shell),
         StoreVerb::Verify => inspect::verify(shell),
         StoreVerb::Repair { dry_run } => inspect::repair(shell, dry_run),
+        StoreVerb::Changes { from, follow } => changes::changes(shell, from, follow),
+        StoreVerb::History { which, id } => changes::history(shell, which.collection(), &id),
         StoreVerb::Wal { groups, limit } => wal::wal(shell, groups, limit),
     }
 }

@@ -33,6 +33,7 @@ use base::Base;
 use doubt::{AsOf, Doubt};
 pub(crate) use intake::{Intake, diff};
 use replay::Outcome;
+pub(crate) use replay::decode;
 use tail::{Behind, Tail};
 
 /// What recovery built the state on.

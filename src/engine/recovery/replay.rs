@@ -163,7 +163,7 @@ pub(super) fn evidence(fs: &dyn Fs, scan: &Scan, as_of: &mut AsOf) -> Result<()>
 
 /// The mutations of a transaction; without those of documents, which cost most, if they are not
 /// wanted.
-pub(super) fn decode(
+pub(crate) fn decode(
     fs: &dyn Fs,
     transaction: &[RecordView<'_>],
     with_documents: bool,
