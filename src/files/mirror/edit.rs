@@ -5,7 +5,7 @@
 //! byte for byte, until it changes.
 
 use super::judge::id_of_plain;
-use super::{Mirror, Placed, Target, dir_of};
+use super::{Mirror, Placed, Stranger, Target, dir_of};
 use crate::base::{ContentHash, DocumentId, Error, Lsn, Problem, ProblemKind};
 use crate::files::names;
 use crate::fs::{Fs, Stat, join, read_file};
@@ -119,10 +119,10 @@ impl Mirror {
         } else {
             names::forms(&inside).iter().any(|form| form == name)
         };
-        if is_own {
+        let file = join(collection.dir(), name);
+        if is_own || self.is_former(&file, name, &inside) {
             return Whose::Own(inside);
         }
-        let file = join(collection.dir(), name);
         let is_shown = matches!(self.pending.get(&file), Some(Target::Document(..)));
         let is_documents = is_shown
             || self.placed.contains_key(&file)
@@ -138,6 +138,13 @@ impl Mirror {
             return Whose::Mismatch(why);
         }
         Whose::Other(inside)
+    }
+
+    /// Whether the engine showed a document here before its name changed, and has not removed that yet.
+    fn is_former(&self, file: &str, name: &str, id: &DocumentId) -> bool {
+        self.pending.get(file) == Some(&Target::Nothing)
+            && self.placed.get(file).is_some_and(|placed| placed.lsn > Lsn::ZERO)
+            && names::forms(id).iter().any(|form| form == name)
     }
 
     /// Notes that an edit was taken in. `shows`: the file means what its document is as of that LSN;
@@ -193,7 +200,7 @@ impl Mirror {
             let Edit { collection, id, file, now } = edit;
             let Now::Text(theirs) = now else { continue };
             if !self.placed.contains_key(&file) {
-                self.strangers.insert(file, theirs.stat);
+                self.strangers.insert(file, Stranger { stat: theirs.stat, id: None });
                 continue;
             }
             let Theirs { hash, length, .. } = theirs;
@@ -219,10 +226,12 @@ impl Mirror {
             };
             let read = read_file(fs, &kept, DOCUMENT_BYTES_MAX as u64);
             let found = match &read {
-                Ok(bytes) => document_in(collection, bytes).map(|found| (found, bytes)),
+                Ok(bytes) => document_in(collection, bytes).and_then(|(id, text)| {
+                    self.displaced_of(&file, id).map(|id| (id, text, bytes))
+                }),
                 Err(error) => Err(format!("it cannot be read ({error})")),
             };
-            let ((id, text), bytes) = match found {
+            let (id, text, bytes) = match found {
                 Ok(found) => found,
                 Err(why) => {
                     let detail = format!("{why}; what it is to say is to be put into {file}");
@@ -241,6 +250,18 @@ impl Mirror {
             edits.push(Edit { collection, id, file, now: Now::Text(theirs) });
         }
         edits
+    }
+
+    /// Whose what was displaced from this file is: the document's that was written there, if it has one.
+    fn displaced_of(&self, file: &str, inside: DocumentId) -> Result<DocumentId, Held> {
+        let target = self.pending.get(file).or_else(|| self.unsynced.get(file));
+        match target {
+            Some(Target::Document(_, owner)) if *owner != inside => Err(format!(
+                "it was written into the file of another document, but the id in it is {:?}",
+                inside.as_str()
+            )),
+            _ => Ok(inside),
+        }
     }
 
     /// Writes the file of a document anew, since nothing of what was found there counts.

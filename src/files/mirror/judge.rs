@@ -9,12 +9,10 @@
 //! Invariant: contents are called the engine's only if they are known by hash, by text, or sector for
 //! sector.
 
-use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::sync::Arc;
 
 use super::edit::{PutBack, Theirs, document_in};
-use super::{Entry, Mirror, Placed};
+use super::{Entry, Known, Mirror, Placed};
 use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind};
 use crate::files::conflicts::{Sight, look};
 use crate::files::names;
@@ -26,45 +24,7 @@ use crate::state::{Collection, Doc, Table};
 const BYTES_MAX: u64 = 256 << 20;
 const SECTOR_BYTES: usize = 512;
 /// So many files that belong to nobody are reported one by one in each directory.
-const STRANGERS_MAX: usize = 100;
-
-/// What the log says of a mirror file.
-#[derive(Clone, Debug, Default)]
-pub struct Mentions {
-    /// It showed its document as of these LSNs.
-    pub shown: Vec<Lsn>,
-    /// The LSN of the last record of a change of its name.
-    pub changed: Lsn,
-}
-
-/// What the engine is known to have put into the mirror, besides the present state.
-pub struct Known<'a> {
-    /// By file (`tasks/a.json`): the hashes of what the log records as written there.
-    pub versions: &'a HashMap<String, Vec<ContentHash>>,
-    /// The texts that a document had in earlier snapshots, or since, as far as they are at hand.
-    pub earlier: &'a dyn Fn(Collection, &DocumentId) -> Vec<Arc<str>>,
-    /// By file: what [`Mirror::entries`] gave when it was last recorded. May be empty or old.
-    pub entries: &'a HashMap<&'a str, &'a Entry>,
-    /// By file: what else the log says of it.
-    pub mentions: &'a HashMap<String, Mentions>,
-    /// Whether nothing of the store is damaged or missing but perhaps some of these files. Else a file that
-    /// is gone may be lost, and after an unclean stop one that nobody knows may be the engine's.
-    pub is_sound: bool,
-    /// The LSN of the log's last record that all names are durable.
-    pub synced: Lsn,
-    /// Whether the entries are those of the last shutdown or later, so that a file without one was not
-    /// known then.
-    pub entries_are_current: bool,
-    /// Whether to read every file, also those that nobody can have touched: only that finds rot in
-    /// them.
-    pub reads_all: bool,
-}
-
-impl std::fmt::Debug for Known<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Known").field("versions", self.versions).finish_non_exhaustive()
-    }
-}
+pub(super) const STRANGERS_MAX: usize = 100;
 
 /// What a file holds.
 #[derive(Debug)]
@@ -125,12 +85,16 @@ impl Judge<'_> {
         Some(Placed { lsn: doc.lsn(), ..placed(pretty(doc.text()).as_bytes()) })
     }
 
-    /// A file that belongs to no document, and of which nothing tells that the engine made it.
-    pub(super) fn report_stranger(&mut self, file: &str) {
+    /// What is found of a file that belongs to no document: not one by one if there are many.
+    pub(super) fn report_stranger(
+        &mut self,
+        kind: ProblemKind,
+        file: &str,
+        detail: impl Into<String>,
+    ) {
         self.strangers += 1;
         if self.strangers <= STRANGERS_MAX {
-            let detail = "it belongs to no document; somebody made it, and it is left alone";
-            self.report(ProblemKind::Edited, file, detail);
+            self.report(kind, file, detail);
         }
     }
 
@@ -138,8 +102,7 @@ impl Judge<'_> {
     pub(super) fn report_strangers(&mut self, dir: &str) {
         let rest = std::mem::take(&mut self.strangers).saturating_sub(STRANGERS_MAX);
         if rest > 0 {
-            let detail =
-                format!("{rest} more files in it belong to no document; they are left alone");
+            let detail = format!("{rest} more files in it are of no document; they are left alone");
             self.report(ProblemKind::Edited, dir, detail);
         }
     }

@@ -5,13 +5,15 @@
 //! records those changes and makes the records durable; [`Mirror::apply`] makes each of them.
 //!
 //! Invariants: whole files only, by rename or exchange; what lies in a file's place is removed only
-//! if its contents are known to be the engine's, and goes to `conflicts/` otherwise; a change that
-//! was not made stays pending and is planned again. What the engine knows of each file
+//! if its contents are known to be the engine's, and is left for a look ([`Mirror::look`]) otherwise; a
+//! change that was not made stays pending and is planned again. What the engine knows of each file
 //! ([`Mirror::entries`]) is never more than it saw of its own doing.
 
 mod apply;
 mod edit;
+mod gone;
 mod judge;
+mod known;
 mod look;
 mod open;
 mod shown;
@@ -30,7 +32,7 @@ use crate::state::json::pretty;
 use crate::state::{Collection, Table};
 
 pub use edit::{Edit, Now, PutBack, Theirs};
-pub use judge::{Known, Mentions};
+pub use known::{Known, Mentions};
 pub use look::{Look, Seen};
 pub use shown::{Shown, read_shown};
 
@@ -76,8 +78,8 @@ pub struct Mirror {
     displaced: Vec<(String, String)>,
     /// Files of which it is not sure yet that nobody is at them: their `stat`, and since when it is that.
     unsettled: BTreeMap<String, (Option<Stat>, Duration)>,
-    /// Files that belong to nobody, with their `stat`, since they were reported.
-    strangers: HashMap<String, Option<Stat>>,
+    /// Files that belong to nobody, since they were reported.
+    strangers: HashMap<String, Stranger>,
     /// Files that mean what their document was as of this LSN, though the engine would lay it out otherwise.
     laid_out: HashMap<String, Lsn>,
     /// A time of the file system's clock that is past.
@@ -114,6 +116,15 @@ impl Placed {
     fn is_untouched(&self, now: Option<&Stat>) -> bool {
         self.stat.is_some() && self.stat.as_ref() == now
     }
+}
+
+/// A file of a document that has another, or of none.
+#[derive(Clone, Debug, Default)]
+struct Stranger {
+    /// As it was when it was read.
+    stat: Option<Stat>,
+    /// The id in it, if it holds a document.
+    id: Option<DocumentId>,
 }
 
 /// What a file is to hold.

@@ -6,23 +6,25 @@
 //! |---|---|---|
 //! | as the document is now, but for white space | in place | in place |
 //! | other bytes under the recorded `stat` | quarantined, written anew, `corrupt` | the same |
-//! | an earlier version that the engine wrote | a person put it back: left, `edited` | written anew |
+//! | an earlier version that the engine wrote | a person put it back: an edit | written anew |
+//! | none, though it was there durably | an edit, if that can be believed | the same |
 //! | none | written anew, `missing` | written anew |
-//! | empty, or all zero | left, `unreadable` | written anew, `torn` |
-//! | half on the medium | left, `unreadable` | quarantined, written anew, `torn` |
-//! | another JSON object | left, `edited` | left, `edited` |
-//! | no JSON object, or not to be read | left, `unreadable` | left, `unreadable` |
+//! | empty, or all zero | held, `unreadable` | written anew, `torn` |
+//! | half on the medium | held, `unreadable` | quarantined, written anew, `torn` |
+//! | another document with its id | an edit | an edit |
+//! | no document, another id, or not to be read | held, `unreadable` | the same |
 //! | a link, directory, FIFO, device | left until it is gone, `unreadable` | the same |
 //!
-//! *Left* means until the engine next writes that file; then it goes to `conflicts/`. Of any other
-//! file in the directories: a version that the engine wrote there, whole or half on the medium, is
-//! removed after an unclean stop; editors' files are ignored; the rest is people's, left for good.
+//! Edits are to be taken in ([`Mirror::take_edits`]); *held* files stay as they are until they change. Of any
+//! other file in the directories: a version that the engine wrote there, whole or half on the medium, is
+//! removed after an unclean stop; editors' files are ignored; a document that has no file of its own is an
+//! edit; the rest is people's, left for good.
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 
 use super::judge::{Contents, Judge, Stop};
-use super::{Edit, Known, Mirror, Now, Placed, PutBack, Target, Theirs};
+use super::{Edit, Known, Mirror, Now, Placed, PutBack, Stranger, Target, Theirs};
 use crate::base::{DocumentId, Error, Lsn, Problem, ProblemKind, Result};
 use crate::files::names::{self, WAL};
 use crate::files::stat;
@@ -100,11 +102,12 @@ impl Mirror {
             };
             judge.report(ProblemKind::Missing, dir, detail);
         }
+        let editors = editor_files(&entries);
         for (name, (id, doc)) in expected {
             let file = join(dir, &name);
             if taken.contains(id) || too_many {
                 self.pending.insert(file, Target::Document(collection, id.clone()));
-            } else if judge.was_removed(&file, doc) && !has_editor_file(&entries, &name) {
+            } else if judge.was_removed(&file, doc) && !has_editor_file(&editors, &name) {
                 judge.report(
                     ProblemKind::Edited,
                     &file,
@@ -253,20 +256,22 @@ impl Mirror {
         if names::is_editor_file(&entry.name) {
             return;
         }
+        let detail = "it belongs to no document; somebody made it, and it is left alone";
         if !entry.name.ends_with(".json") {
-            judge.report_stranger(&file);
+            judge.report_stranger(ProblemKind::Edited, &file, detail);
             return;
         }
         let stat = stat(judge.fs, &file).ok().flatten();
-        self.strangers.insert(file.clone(), stat);
+        let mut stranger = Stranger { stat, id: None };
         match judge.of_stranger(collection, &file, (entry.kind, stat)) {
-            Contents::Earlier(found) => self.remove_later(file, found),
+            Contents::Earlier(found) => return self.remove_later(file, found),
             Contents::Rotten(found) => {
                 self.damaged.insert(file.clone(), found.hash);
                 let detail = "it is not what was written, though nobody wrote to it since, and no longer \
                               wanted; it goes to quarantine/";
                 judge.report(ProblemKind::Corrupt, &file, detail);
                 self.remove_later(file, found);
+                return;
             }
             Contents::Other(_, theirs) if judge.is_in_doubt(&file) => {
                 self.doubted.insert(file.clone(), theirs.hash);
@@ -275,27 +280,33 @@ impl Mirror {
                 judge.report(ProblemKind::Edited, &file, detail);
                 let Theirs { hash, length, .. } = theirs;
                 self.remove_later(file, Placed { hash, length, lsn: Lsn::ZERO, stat: None });
+                return;
             }
             Contents::Other(id, theirs) => {
                 let is_new = judge.table.get(collection, id.as_str()).is_none();
                 if (is_new || missing.contains_key(&id)) && taken.insert(id.clone()) {
                     judge.report(ProblemKind::Edited, &file, "somebody made it; it is taken in");
-                    self.strangers.remove(&file);
                     self.edits.push(Edit { collection, id, file, now: Now::Text(theirs) });
-                } else {
-                    let detail = format!(
-                        "the id in it is that of {collection} {:?}, which has a file; it is left alone",
-                        id.as_str()
-                    );
-                    judge.report(ProblemKind::Edited, &file, detail);
+                    return;
                 }
+                let detail = format!(
+                    "the id in it is that of {collection} {:?}, which has a file; it is left alone",
+                    id.as_str()
+                );
+                judge.report_stranger(ProblemKind::Edited, &file, detail);
+                stranger.id = Some(id);
             }
             Contents::Invalid(why) | Contents::Unreadable(why) => {
                 let detail = format!("{why}; it is left as it is until it is mended");
-                judge.report(ProblemKind::Unreadable, &file, detail);
+                judge.report_stranger(ProblemKind::Unreadable, &file, detail);
             }
-            _ => judge.report_stranger(&file),
+            Contents::NoFile => {
+                let detail = "it is no regular file; it is left alone";
+                judge.report_stranger(ProblemKind::Unreadable, &file, detail);
+            }
+            _ => judge.report_stranger(ProblemKind::Edited, &file, detail),
         }
+        self.strangers.insert(file, stranger);
     }
 
     /// Leaves the removal of a file that holds this to the next pass.
@@ -341,10 +352,15 @@ pub(super) fn deletions_max(documents: usize) -> usize {
     (documents / 10).max(100)
 }
 
-/// Whether an editor's file of that name lies in the directory: it is being saved.
-pub(super) fn has_editor_file(entries: &[Entry], name: &str) -> bool {
-    let is_of = |entry: &&Entry| names::is_editor_file(&entry.name) && entry.name.contains(name);
-    entries.iter().any(|entry| is_of(&entry))
+/// The names of editors' files in a directory.
+pub(super) fn editor_files(entries: &[Entry]) -> Vec<&str> {
+    let names = entries.iter().map(|entry| entry.name.as_str());
+    names.filter(|name| names::is_editor_file(name)).collect()
+}
+
+/// Whether one of them is of a file of that name: it is being saved.
+pub(super) fn has_editor_file(editors: &[&str], name: &str) -> bool {
+    editors.iter().any(|editor| editor.contains(name))
 }
 
 pub(super) fn list(fs: &dyn Fs, dir: &str) -> Result<Vec<Entry>> {
