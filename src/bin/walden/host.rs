@@ -155,3 +155,55 @@ pub(crate) fn copy_dir(from: &Path, to: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+/// A copy of a text in a directory of its own, for somebody to edit. It stays until it is discarded.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    dir: PathBuf,
+    pub(crate) file: PathBuf,
+}
+
+impl Draft {
+    /// Makes the copy where temporary files go, for its owner's eyes alone.
+    pub(crate) fn new(name: &str, text: &str) -> Result<Draft> {
+        let dir = make_draft_dir()?;
+        let file = dir.join(name);
+        let failed = |error| Error::io("write", file.display().to_string(), error);
+        fs::write(&file, text).map_err(failed)?;
+        Ok(Draft { dir, file })
+    }
+
+    /// Removes the copy, and what an editor left beside it.
+    pub(crate) fn discard(self) -> Result<()> {
+        let failed = |error| Error::io("remove", self.dir.display().to_string(), error);
+        fs::remove_dir_all(&self.dir).map_err(failed)
+    }
+}
+
+fn make_draft_dir() -> Result<PathBuf> {
+    let mut attempt: u32 = 0;
+    loop {
+        let name = format!("walden-edit.{}.{attempt}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        if make_private_dir(&dir)? {
+            return Ok(dir);
+        }
+        attempt += 1;
+        if attempt == 1000 {
+            let why = "every name for a temporary directory is taken".to_owned();
+            return Err(Error::Conflict { what: dir.display().to_string(), why });
+        }
+    }
+}
+
+/// Makes a directory for its owner alone; `false` if the name is taken.
+pub(crate) fn make_private_dir(dir: &Path) -> Result<bool> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(dir) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(Error::io("create", dir.display().to_string(), error)),
+    }
+}
