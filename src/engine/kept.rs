@@ -15,8 +15,9 @@ use crate::engine::core::Core;
 use crate::engine::store::{Builder, Store};
 use crate::engine::view::View;
 use crate::files::kept::{self, Contents, Kept};
-use crate::files::names;
+use crate::files::{conflicts, names};
 use crate::fs::Fs;
+use crate::state::json::pretty;
 use crate::state::merge::{difference, is_same};
 use crate::state::{Collection, Doc, Op, Table};
 use crate::wal::Origin;
@@ -71,7 +72,8 @@ pub enum KeptStatus {
 pub enum Resolution {
     /// The state stays as it is.
     KeepState,
-    /// The kept version is saved in the place of the document, or as a new one.
+    /// The kept version is saved in the place of the document, or as a new one. What the document was
+    /// before is kept in its turn, as resolved.
     TakeKept {
         /// Where it belongs. `None`: where [`KeptVersion::collection`] says, else to the tasks.
         collection: Option<Collection>,
@@ -273,7 +275,7 @@ impl Core {
         Ok(Resolved { name: kept::resolve(fs, name)?, lsn })
     }
 
-    /// Saves a kept version, unless the document means the same.
+    /// Saves a kept version, unless the document means the same. What that was is kept before.
     fn take_kept(&self, kept: Kept, collection: Option<Collection>) -> Result<Option<Lsn>> {
         let Kept { name, contents, .. } = kept;
         let text = match contents {
@@ -281,18 +283,22 @@ impl Core {
             Contents::Unreadable(_, why) => return Err(Error::invalid(name, why)),
             Contents::Resolved => return Err(resolved_already(&name)),
         };
-        let mut writer = self.writer.lock();
         let id = id_in(&text)?;
-        let op = {
-            let table = self.table.read();
-            let nearest = nearest(&table, &id, &text).map(|(collection, _)| collection);
-            let collection = collection.or(nearest).unwrap_or(Collection::Task);
-            let present = table.get(collection, id.as_str());
-            if present.is_some_and(|doc| is_same(doc.text(), &text)) {
-                return Ok(None);
-            }
-            document_in(collection, &text, self.options.document_bytes_max)?
-        };
+        let mut writer = self.writer.lock();
+        let table = self.table.read().clone();
+        let nearest = nearest(&table, &id, &text).map(|(collection, _)| collection);
+        let collection = collection.or(nearest).unwrap_or(Collection::Task);
+        let present = table.get(collection, id.as_str());
+        if present.is_some_and(|doc| is_same(doc.text(), &text)) {
+            return Ok(None);
+        }
+        let op = document_in(collection, &text, self.options.document_bytes_max)?;
+        if let Some(doc) = present {
+            let fs = &*self.around.fs;
+            let file = names::forms(&id).into_iter().next().unwrap_or_default();
+            let loser = conflicts::keep_text(fs, &file, &pretty(doc.text()))?;
+            kept::resolve(fs, loser.rsplit('/').next().unwrap_or_default())?;
+        }
         let lsn = self.commit_own(&mut writer, vec![op], Origin::Edit)?;
         drop(writer);
         self.note_unshown();

@@ -79,7 +79,12 @@ fn the_side_that_is_taken_is_in_force_and_the_file_is_marked_through_a_power_cut
     assert_eq!(store.task_json("a").unwrap().as_ref(), r#"{"id":"a","n":3}"#);
     let listed = store.conflicts().unwrap();
     assert!(listed.iter().all(|kept| kept.status == KeptStatus::Resolved), "{listed:?}");
-    assert_eq!((listed.len(), listed[0].id.as_ref().unwrap().as_str()), (2, "a"));
+    assert_eq!((listed.len(), listed[0].id.as_ref().unwrap().as_str()), (3, "a"));
+    let is_loser = |name: &&String| left.read_now(name).unwrap().ends_with(b"\"n\": 1\n}\n");
+    assert_eq!(
+        left.names().iter().filter(|n| n.starts_with("conflicts/")).filter(is_loser).count(),
+        1
+    );
     for file in [A1, A2] {
         assert_eq!(left.read_now(file), None);
         assert!(left.read_now(&format!("{file}.resolved")).is_some());

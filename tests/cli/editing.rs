@@ -1,5 +1,6 @@
 //! `edit`, `diff` and `conflicts`, as people use them.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -136,6 +137,8 @@ fn beside_a_writer_the_edit_goes_by_way_of_the_file() {
     assert!(ran.out.starts_with("edited task a, by way of its file"), "{ran:?}");
     assert!(ran.out.ends_with("\n  /n: 1 → 2\n"), "{ran:?}");
     assert_eq!(drafts(&place), 0);
+    let mode = std::fs::metadata(place.path("state/tasks/a.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     store.shutdown().unwrap();
     assert_eq!(document(&place, "a"), json!({"id": "a", "n": 2}));
     assert!(!place.path("state/conflicts").exists());
@@ -208,7 +211,11 @@ fn conflicts_are_counted_by_every_command_until_somebody_decides() {
     assert_eq!(place.run("verify").code, 0);
     assert!(place.path(&format!("state/conflicts/{name}.resolved")).exists());
     assert_eq!(place.ok("conflicts prune --older-than 1"), "removed 0 resolved files\n");
-    assert_eq!(place.ok("conflicts prune"), "removed 1 resolved file\n");
+    assert_eq!(
+        place.ok("conflicts prune"),
+        "removed 2 resolved files\n",
+        "it, and what lost by it"
+    );
     assert_eq!(place.ok("conflicts"), "");
 }
 

@@ -240,7 +240,7 @@ fn hand_over(shell: &Shell, subject: &Subject, edited: &str) -> Outcome {
     };
     let loser = before.as_ref().filter(|_| !conflicts.is_empty());
     let kept = loser.map(|loser| keep(shell, &file, &pretty(loser))).transpose()?;
-    host::replace(&file, |out| out.write_all(merged.as_bytes()))?;
+    host::replace_in_store(&file, &merged)?;
     let changes = field_changes(before.as_deref(), Some(&merged));
     let taken = EditTaken { lsn: None, changes, conflicts, kept };
     let is_taken_in = wait_for(shell, subject, before.as_deref(), &merged)?;
@@ -252,7 +252,7 @@ fn keep(shell: &Shell, file: &Path, text: &str) -> Result<String> {
     let of = file.file_name().unwrap_or_default().to_string_lossy();
     let kept = conflict(&of, ContentHash::of(text.as_bytes()), 0);
     host::make_private_dir(&shell.dir.join(CONFLICTS))?;
-    host::replace(&shell.dir.join(&kept), |out| out.write_all(text.as_bytes()))?;
+    host::replace_in_store(&shell.dir.join(&kept), text)?;
     Ok(kept)
 }
 

@@ -71,6 +71,19 @@ pub(crate) fn replace(
     file: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
+    replace_with(file, None, write)
+}
+
+/// The same of a file in a store's directory, for its owner alone as the engine makes them.
+pub(crate) fn replace_in_store(file: &Path, text: &str) -> Result<()> {
+    replace_with(file, Some(0o600), |out| out.write_all(text.as_bytes()))
+}
+
+fn replace_with(
+    file: &Path,
+    mode: Option<u32>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
     // A link keeps its place, and what it points to is replaced.
     let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let shown = file.display().to_string();
@@ -84,7 +97,7 @@ pub(crate) fn replace(
     }
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let temporary = target.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let written = write_and_sync(&temporary, write)
+    let written = write_and_sync(&temporary, mode, write)
         .and_then(|()| fs::rename(&temporary, &target))
         .and_then(|()| sync_parent(&target));
     written.map_err(|error| {
@@ -96,9 +109,18 @@ pub(crate) fn replace(
 
 fn write_and_sync(
     path: &Path,
+    mode: Option<u32>,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    if let Some(mode) = mode {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    }
+    #[cfg(not(unix))]
+    let _ = mode;
+    let file = options.open(path)?;
     let mut out = BufWriter::new(file);
     write(&mut out)?;
     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
