@@ -90,6 +90,7 @@ pub struct Resolved {
 }
 
 /// Serializes what can be printed as its text.
+#[expect(clippy::ref_option, reason = "serde's signature")]
 pub(crate) fn as_text<T: Display, S: Serializer>(
     value: &Option<T>,
     serializer: S,

@@ -12,7 +12,7 @@ use crate::engine::edits::{Merged, Outcome, earlier_versions, preview};
 use crate::engine::kept::as_text;
 use crate::engine::options::Options;
 use crate::engine::store::{Builder, Store, owner_pid};
-use crate::engine::view::{look_at_edits, read_plan};
+use crate::engine::view::read_plan;
 use crate::files::mirror::{Edit, Now};
 use crate::files::names::STATE;
 use crate::fs::Fs;
@@ -156,7 +156,10 @@ impl Builder {
 
 fn look(fs: &dyn Fs) -> Result<Pending> {
     let (mut plan, writer_is_alive) = read_plan(fs)?;
-    let mut edits = look_at_edits(fs, &mut plan)?;
+    let (mut mirror, found) = plan.mirror(fs, false)?;
+    plan.recovery.problems.extend(found);
+    // With a snapshot that was put back all documents follow it, whatever the files are.
+    let mut edits = if plan.intake.is_none() { mirror.take_edits() } else { Vec::new() };
     let table = plan.shown().clone();
     if writer_is_alive {
         let (later, _) = read_plan(fs)?;

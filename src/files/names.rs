@@ -177,7 +177,8 @@ pub fn is_resolved(name: &str) -> bool {
 pub fn conflict_of(name: &str) -> Option<String> {
     let (stem, rest) = name.rsplit_once('~')?;
     let (hash, end) = rest.split_at_checked(32)?;
-    let is_ours = end.strip_suffix(".json").is_some() && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_ours =
+        end.strip_suffix(".json").is_some() && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_ours.then(|| format!("{stem}.json"))
 }
 

@@ -156,7 +156,7 @@ fn side_by_side(
     };
     let members = Object::parse(kept).unwrap_or_default();
     let now = Object::parse(state.unwrap_or("{}")).unwrap_or_default();
-    for member in members.iter() {
+    for member in &members {
         let there = now.get(&member.key).is_some();
         let path = format!("/{}", member.key.replace('~', "~0").replace('/', "~1"));
         let is_of = |change: &FieldChange| {
@@ -185,10 +185,8 @@ fn side_by_side(
 }
 
 fn resolve(shell: &Shell, name: &str, side: Side, collection: Option<Collection>) -> Outcome {
-    let resolution = match side.takes_kept() {
-        true => Resolution::TakeKept { collection },
-        false => Resolution::KeepState,
-    };
+    let resolution =
+        if side.takes_kept() { Resolution::TakeKept { collection } } else { Resolution::KeepState };
     let store = shell.open_existing_quietly()?;
     let resolved = store.resolve_conflict(bare(name), resolution);
     store.shutdown()?;
@@ -219,7 +217,7 @@ fn prune(shell: &Shell, older_than_days: Option<u32>) -> Outcome {
     match shell.format {
         Format::Json => output::json_line(&serde_json::json!({"removed": removed}))?,
         Format::Human => {
-            output::line(&format!("removed {}", output::count(removed, "resolved file")))?
+            output::line(&format!("removed {}", output::count(removed, "resolved file")))?;
         }
     }
     Ok(ExitCode::SUCCESS)
