@@ -20,10 +20,13 @@ pub use base::{
 };
 pub use engine::{
     Action, Builder, Change, ChangeKind, Changes, Checkpoint, Commit, CommitStats, Durability,
-    History, News, Options, Progress, Recovery, Repair, RepairOptions, Restored, Rung, Source,
-    Status, Step, Store, Tx, Verification, Version, View, repair, status, verify,
+    EditTaken, Effect, History, KeptStatus, KeptVersion, News, Options, Pending, PendingEdit,
+    Progress, Recovery, Repair, RepairOptions, Resolution, Resolved, Restored, Rung, Source, Status,
+    Step, Store, Tx, Verification, Version, View, conflicts, pending_edits, repair, status, verify,
 };
-pub use state::{Collection, Doc, LogEntry, Metrics, Session, State, Status as TaskStatus, Task};
+pub use state::{
+    Collection, Doc, FieldChange, LogEntry, Metrics, Session, State, Status as TaskStatus, Task,
+};
 
 /// Runs the README's quickstart as a test.
 #[cfg(all(doctest, feature = "testing"))]

@@ -39,6 +39,10 @@ impl View {
         View { table, lsn, last_saved, recovery }
     }
 
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
     /// The last LSN in it.
     pub fn lsn(&self) -> Lsn {
         self.lsn

@@ -13,6 +13,7 @@
 
 mod changes;
 mod demo;
+mod editing;
 mod failures;
 mod inspecting;
 mod reading;

@@ -81,6 +81,26 @@ again (--steps, --crash).
 It ends at the first violation with exit code 5, and leaves the directory; else it removes it. A run \
 in which too little happened fails.";
 
+const DIFF_ABOUT: &str = "\
+Tell what people did to the files and is not taken in yet, by file and field; changes nothing.
+
+The next opening for writing takes it in; a process that has the store open does so by itself. The exit \
+code is 0 whether or not there is anything.
+
+As JSON it is one object: writer_pid (of that process, or null), edits (each with file, collection, id, \
+effect, changes, conflicts) and left (files that stay as they are: file, offset, kind, detail). An effect \
+is create, change, delete, nothing, restore or held; a change has path (a JSON pointer), old and new.";
+
+const CONFLICTS_ABOUT: &str = "\
+List what lost against edits and is kept in conflicts/, or decide about it.
+
+A kept version is open while its document exists and means something else; same if it means the same; \
+gone if there is no such document; resolved once somebody has decided, by which the file gets .resolved \
+behind its name. Nothing is removed but by `conflicts prune`.
+
+As JSON, one object a line: name, status (open, same, gone, no_document, resolved), collection, id, bytes, \
+hash, modified, and for what is no document detail.";
+
 /// Keeps the state of coding agents and job queues: crash-safe, and at rest as plain JSON.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true, after_help = AFTER_HELP)]
@@ -115,7 +135,12 @@ pub(crate) struct Which {
 
 impl Which {
     pub(crate) fn collection(self) -> Collection {
-        if self.session { Collection::Session } else { Collection::Task }
+        self.chosen().unwrap_or(Collection::Task)
+    }
+
+    /// What was said, where the verb can find out by itself.
+    pub(crate) fn chosen(self) -> Option<Collection> {
+        self.session.then_some(Collection::Session)
     }
 }
 
@@ -262,6 +287,28 @@ pub(crate) enum StoreVerb {
         #[arg(value_name = "state.backup.TIME.json")]
         backup: PathBuf,
     },
+    /// Open a document in $VISUAL, $EDITOR or vi, and merge what comes back with what changed meanwhile
+    Edit {
+        #[command(flatten)]
+        which: Which,
+        id: String,
+        /// Make a new document if there is none
+        #[arg(long)]
+        create: bool,
+    },
+    /// Tell what people did to the files and is not taken in yet, by file and field; changes nothing
+    #[command(long_about = DIFF_ABOUT)]
+    Diff {
+        /// Only of these documents
+        #[arg(value_name = "ID")]
+        ids: Vec<String>,
+    },
+    /// List what lost against edits and is kept in conflicts/, or decide about it
+    #[command(long_about = CONFLICTS_ABOUT)]
+    Conflicts {
+        #[command(subcommand)]
+        verb: Option<ConflictsVerb>,
+    },
     /// Tell how the store is, without opening it for writing
     Status,
     /// Check every byte of every file, and list every finding; changes nothing
@@ -301,4 +348,49 @@ pub(crate) enum StoreVerb {
         #[arg(long, value_name = "N")]
         limit: Option<usize>,
     },
+}
+
+/// What is done about what is kept in conflicts/.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConflictsVerb {
+    /// Print a kept version and its document, side by side by field
+    Show {
+        #[command(flatten)]
+        which: Which,
+        /// The file's name in conflicts/
+        name: String,
+    },
+    /// Decide about a kept version; the file stays, as NAME.resolved
+    Resolve {
+        /// The file's name in conflicts/
+        name: String,
+        #[command(flatten)]
+        side: Side,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Remove the files of what was resolved
+    Prune {
+        /// Only what was resolved so long ago
+        #[arg(long, value_name = "DAYS")]
+        older_than: Option<u32>,
+    },
+}
+
+/// Which side is right.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Side {
+    /// Leave the document as it is
+    #[arg(long)]
+    keep_state: bool,
+    /// Save the kept version in the document's place
+    #[arg(long)]
+    take_kept: bool,
+}
+
+impl Side {
+    pub(crate) fn takes_kept(self) -> bool {
+        self.take_kept
+    }
 }

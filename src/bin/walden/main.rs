@@ -6,8 +6,11 @@
 
 mod args;
 mod changes;
+mod conflicts;
 mod demo;
+mod diff;
 mod documents;
+mod edit;
 mod failure;
 mod host;
 mod inspect;
@@ -88,6 +91,9 @@ fn run_on_store(shell: &Shell, verb: StoreVerb) -> Outcome {
         StoreVerb::Rm { which, id } => write::remove(shell, which.collection(), &id),
         StoreVerb::Checkpoint => write::checkpoint(shell),
         StoreVerb::Restore { backup } => restore::restore(shell, &backup),
+        StoreVerb::Edit { which, id, create } => edit::edit(shell, which.collection(), &id, create),
+        StoreVerb::Diff { ids } => diff::diff(shell, &ids),
+        StoreVerb::Conflicts { verb } => conflicts::conflicts(shell, verb),
         StoreVerb::Status => inspect::status(shell),
         StoreVerb::Verify => inspect::verify(shell),
         StoreVerb::Repair { dry_run } => inspect::repair(shell, dry_run),

@@ -24,7 +24,8 @@ use crate::fs::Fs;
 use crate::state::merge::difference;
 use crate::state::{Collection, Doc, Op, Table};
 use crate::wal::Origin;
-use merge::{Bases, Merged, Outcome, base_of, merge};
+use merge::{Bases, base_of, merge};
+pub(crate) use merge::{Merged, Outcome};
 pub(crate) use past::Past;
 
 /// All files are looked at so often, if looking takes no more than a twentieth of the time.
