@@ -75,7 +75,7 @@ pub(super) fn document_in(
 ) -> Result<(DocumentId, String), Held> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = before.split(|byte| *byte == b'\n').count();
         let column = before.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len) + 1;
         format!("line {line}, byte {column}: it is not UTF-8; save it as UTF-8")
     })?;
@@ -175,14 +175,11 @@ impl Mirror {
         let target = Target::Document(*collection, id.clone());
         self.unsynced.insert(file.clone(), target.clone());
         self.attempts.remove(file);
-        match shows {
-            Some(lsn) => {
-                self.laid_out.insert(file.clone(), lsn);
-            }
-            None => {
-                self.laid_out.remove(file);
-                self.pending.insert(file.clone(), target);
-            }
+        if let Some(lsn) = shows {
+            self.laid_out.insert(file.clone(), lsn);
+        } else {
+            self.laid_out.remove(file);
+            self.pending.insert(file.clone(), target);
         }
     }
 

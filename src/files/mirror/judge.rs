@@ -43,7 +43,7 @@ pub(super) enum Contents {
     /// What is not what the engine left there, though nobody wrote to it.
     Rotten(Placed),
     /// A document of somebody else's.
-    Other(DocumentId, Theirs),
+    Other(DocumentId, Box<Theirs>),
     /// No JSON object, and why.
     Invalid(String),
     /// What cannot be read, and why.
@@ -190,10 +190,10 @@ impl Judge<'_> {
         };
         let Placed { hash, length, .. } = found;
         match document_in(collection, &bytes) {
-            Ok((id, text)) => Contents::Other(
-                id,
-                Theirs { text, hash, length, stat, put_back, is_displaced: false },
-            ),
+            Ok((id, text)) => {
+                let theirs = Theirs { text, hash, length, stat, put_back, is_displaced: false };
+                Contents::Other(id, Box::new(theirs))
+            }
             Err(why) => Contents::Invalid(why),
         }
     }
@@ -259,10 +259,8 @@ impl Judge<'_> {
         match document_in(collection, &bytes) {
             Ok((id, text)) => {
                 let put_back = PutBack::No;
-                Contents::Other(
-                    id,
-                    Theirs { text, hash, length, stat, put_back, is_displaced: false },
-                )
+                let theirs = Theirs { text, hash, length, stat, put_back, is_displaced: false };
+                Contents::Other(id, Box::new(theirs))
             }
             Err(why) => Contents::Invalid(why),
         }

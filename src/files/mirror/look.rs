@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::edit::{Whose, document_in};
 use super::judge::STRANGERS_MAX;
-use super::open::list;
+use super::open::{is_json, list};
 use super::{Edit, Mirror, Now, Placed, PutBack, Stranger, Target, Theirs};
 use crate::base::{ContentHash, DocumentId, Error, Problem, ProblemKind, Result};
 use crate::files::conflicts::is_open_for_writing;
@@ -174,7 +174,7 @@ impl Mirror {
         seen: &mut Seen,
     ) -> Result<()> {
         let file = join(collection.dir(), name);
-        if !name.ends_with(".json") || names::is_editor_file(name) {
+        if !is_json(name) || names::is_editor_file(name) {
             return Ok(());
         }
         let is_known = |known: Option<&Option<Stat>>| known == Some(&Some(stat));

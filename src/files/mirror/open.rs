@@ -176,7 +176,7 @@ impl Mirror {
                     collection,
                     id: id.clone(),
                     file: file.clone(),
-                    now: Now::Text(theirs),
+                    now: Now::Text(*theirs),
                 });
                 (Some((Edited, detail.into())), judge.rendition(collection, id), false)
             }
@@ -257,7 +257,7 @@ impl Mirror {
             return;
         }
         let detail = "it belongs to no document; somebody made it, and it is left alone";
-        if !entry.name.ends_with(".json") {
+        if !is_json(&entry.name) {
             judge.report_stranger(ProblemKind::Edited, &file, detail);
             return;
         }
@@ -278,7 +278,7 @@ impl Mirror {
                 let detail = "it belongs to no document, and nobody can tell whether somebody made it, since the \
                               store is damaged; it goes to conflicts/";
                 judge.report(ProblemKind::Edited, &file, detail);
-                let Theirs { hash, length, .. } = theirs;
+                let Theirs { hash, length, .. } = *theirs;
                 self.remove_later(file, Placed { hash, length, lsn: Lsn::ZERO, stat: None });
                 return;
             }
@@ -286,7 +286,7 @@ impl Mirror {
                 let is_new = judge.table.get(collection, id.as_str()).is_none();
                 if (is_new || missing.contains_key(&id)) && taken.insert(id.clone()) {
                     judge.report(ProblemKind::Edited, &file, "somebody made it; it is taken in");
-                    self.edits.push(Edit { collection, id, file, now: Now::Text(theirs) });
+                    self.edits.push(Edit { collection, id, file, now: Now::Text(*theirs) });
                     return;
                 }
                 let detail = format!(
@@ -345,6 +345,11 @@ impl Mirror {
         }
         Ok(())
     }
+}
+
+/// Whether a name is one that a document's file may have.
+pub(super) fn is_json(name: &str) -> bool {
+    name.strip_suffix(".json").is_some()
 }
 
 /// How many files of a directory may be gone at once and are believed to have been removed.
