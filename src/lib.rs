@@ -21,8 +21,9 @@ pub use base::{
 pub use engine::{
     Action, Builder, Change, ChangeKind, Changes, Checkpoint, Commit, CommitStats, Durability,
     EditTaken, Effect, History, KeptStatus, KeptVersion, News, Options, Pending, PendingEdit,
-    Progress, Recovery, Repair, RepairOptions, Resolution, Resolved, Restored, Rung, Source, Status,
-    Step, Store, Tx, Verification, Version, View, conflicts, pending_edits, repair, status, verify,
+    Progress, Recovery, Repair, RepairOptions, Resolution, Resolved, Restored, Rung, Source,
+    Status, Step, Store, Tx, Verification, Version, View, conflicts, pending_edits, repair, status,
+    verify,
 };
 pub use state::{
     Collection, Doc, FieldChange, LogEntry, Metrics, Session, State, Status as TaskStatus, Task,
