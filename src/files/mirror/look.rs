@@ -22,7 +22,7 @@ const BYTES_MAX: u64 = 256 << 20;
 /// So long contents must stay as they are.
 const SETTLES_AFTER: Duration = Duration::from_millis(50);
 /// So long a file must be gone, or the same although somebody has it open for writing.
-const BELIEVED_AFTER: Duration = Duration::from_secs(1);
+pub(super) const BELIEVED_AFTER: Duration = Duration::from_secs(1);
 
 /// A look at the mirror's files.
 #[derive(Clone, Copy)]
@@ -80,11 +80,6 @@ impl Mirror {
         Ok(seen)
     }
 
-    /// The files that are to be looked at again soon.
-    pub fn looks_again(&self) -> BTreeSet<String> {
-        self.noticed.iter().chain(self.unsettled.keys()).cloned().collect()
-    }
-
     /// Looks at the files of a directory that are named; says whether one is gone.
     fn look_at_some(
         &mut self,
@@ -130,19 +125,6 @@ impl Mirror {
         Ok(())
     }
 
-    /// Whether the engine left something in this file.
-    fn is_expected(&self, file: &str) -> bool {
-        let is_known = self.placed.contains_key(file) || self.held.contains_key(file);
-        is_known && self.pending.get(file) != Some(&Target::Nothing)
-    }
-
-    /// Forgets what was known of a file that is not the engine's and is gone.
-    fn forget(&mut self, file: &str) {
-        self.noticed.remove(file);
-        self.unsettled.remove(file);
-        self.strangers.remove(file);
-    }
-
     /// Looks at one file that is there. `ids` are those that a file was counted for in this look.
     fn look_at(
         &mut self,
@@ -157,13 +139,7 @@ impl Mirror {
         if !name.ends_with(".json") || names::is_editor_file(name) {
             return Ok(());
         }
-        let is_known = |known: Option<&Option<Stat>>| known == Some(&Some(stat));
-        let is_untouched =
-            self.placed.get(&file).is_some_and(|placed| placed.is_untouched(Some(&stat)));
-        let is_seen = is_untouched && !self.held.contains_key(&file)
-            || is_known(self.held.get(&file))
-            || is_known(self.strangers.get(&file));
-        if is_seen {
+        if self.is_as_known(&file, stat) {
             self.forget_doubt(&file);
             return Ok(());
         }
@@ -199,12 +175,6 @@ impl Mirror {
             }
         }
         Ok(())
-    }
-
-    /// Nothing in this file needs another look.
-    fn forget_doubt(&mut self, file: &str) {
-        self.noticed.remove(file);
-        self.unsettled.remove(file);
     }
 
     /// Whether contents are what the engine put there. If so, they are known by their `stat` from now on.

@@ -10,6 +10,7 @@
 //! ([`Mirror::entries`]) is never more than it saw of its own doing.
 
 mod apply;
+mod due;
 mod edit;
 mod judge;
 mod look;
