@@ -19,16 +19,28 @@ impl Mirror {
 
     /// Those of them for which it is time at `now`: whether a file is gone is not asked over and over.
     pub fn looks_again_at(&self, now: Duration) -> BTreeSet<String> {
-        let is_due = |(file, since): (&String, &(Option<Stat>, Duration))| {
-            (looked_at_again(since) <= now).then(|| file.clone())
-        };
-        self.noticed.iter().cloned().chain(self.unsettled.iter().filter_map(is_due)).collect()
+        let is_time = self.gone_by().is_none_or(|due| due <= now);
+        let unsettled = self.unsettled.iter().filter(|(_, (stat, _))| stat.is_some() || is_time);
+        let lingering = self.lingering.values().filter(|one| one.due <= now);
+        let unsettled = unsettled.map(|(file, _)| file);
+        let files = self.noticed.iter().chain(unsettled).chain(lingering.map(|one| &one.file));
+        files.cloned().collect()
     }
 
     /// When the first of them is to be looked at again: at once, or by when a file must be gone.
     pub fn next_look(&self) -> Option<Duration> {
-        let noticed = self.noticed.first().map(|_| Duration::ZERO);
-        noticed.or_else(|| self.unsettled.values().map(looked_at_again).min())
+        let is_there = self.unsettled.values().any(|(stat, _)| stat.is_some());
+        if is_there || !self.noticed.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let lingering = self.lingering.values().map(|one| one.due);
+        lingering.chain(self.gone_by()).min()
+    }
+
+    /// When it is to be believed that the files that are not there are gone: some time after the last went.
+    fn gone_by(&self) -> Option<Duration> {
+        let gone = self.unsettled.values().filter(|(stat, _)| stat.is_none());
+        gone.map(|(_, since)| since.saturating_add(BELIEVED_AFTER)).max()
     }
 
     /// Leaves out the files that are as the engine knows them: most of what happens is its own doing.
@@ -74,9 +86,4 @@ impl Mirror {
         self.noticed.remove(file);
         self.unsettled.remove(file);
     }
-}
-
-/// When a file that has been so for some time is looked at again.
-fn looked_at_again((stat, since): &(Option<Stat>, Duration)) -> Duration {
-    if stat.is_none() { since.saturating_add(BELIEVED_AFTER) } else { Duration::ZERO }
 }

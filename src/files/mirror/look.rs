@@ -55,7 +55,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn tell(&mut self, kind: ProblemKind, file: &str, detail: impl Into<String>) {
+    pub(super) fn tell(&mut self, kind: ProblemKind, file: &str, detail: impl Into<String>) {
         self.problems.push(Problem::new(kind, file, 0, detail));
     }
 }
@@ -77,10 +77,11 @@ impl Mirror {
                 self.look_at_all(collection, look, &mut seen)?;
             }
         }
+        self.look_at_lingering(look, &mut seen)?;
         Ok(seen)
     }
 
-    /// Looks at the files of a directory that are named; says whether one is gone.
+    /// Looks at the files of a directory that are named; says whether one is gone for good.
     fn look_at_some(
         &mut self,
         collection: Collection,
@@ -94,7 +95,11 @@ impl Mirror {
             let name = file.get(prefix.len()..).unwrap_or_default();
             match crate::files::stat(look.fs, file)? {
                 Some(stat) => self.look_at(collection, name, stat, look, &mut ids, seen)?,
-                None if self.is_expected(file) => return Ok(true),
+                None if self.is_expected(file) => {
+                    if !look.is_patient || self.has_settled(file, None, look)? {
+                        return Ok(true);
+                    }
+                }
                 None => self.forget(file),
             }
         }
@@ -328,6 +333,11 @@ impl Mirror {
         self.unsettled.retain(|file, (stat, _)| stat.is_none() || is_there(file));
         let all = documents > 0 && gone.len() == documents;
         let too_many = all || gone.len() > deletions_max(documents);
+        let mut are_young = false;
+        for (file, _) in gone.iter().filter(|_| look.is_patient) {
+            // Those that go together are judged together, when no more have followed for a while.
+            are_young |= !self.has_settled(file, None, look).unwrap_or(false);
+        }
         let mut restored = 0_usize;
         for (file, id) in gone {
             let target = Target::Document(collection, id.clone());
@@ -337,11 +347,12 @@ impl Mirror {
                     &file,
                     "what could not be read is gone; it is written anew",
                 );
+                self.unsettled.remove(&file);
                 self.placed.remove(&file);
                 self.pending.insert(file, target);
                 continue;
             }
-            if look.is_patient && !self.has_settled(&file, None, look).unwrap_or(false) {
+            if are_young {
                 continue;
             }
             self.unsettled.remove(&file);

@@ -13,6 +13,7 @@ mod apply;
 mod due;
 mod edit;
 mod judge;
+mod linger;
 mod look;
 mod open;
 mod shown;
@@ -32,6 +33,7 @@ use crate::state::{Collection, Table};
 
 pub use edit::{Edit, Now, PutBack, Theirs};
 pub use judge::{Known, Mentions};
+use linger::Lingering;
 pub use look::{Look, Seen};
 pub use shown::{Shown, read_shown};
 
@@ -75,6 +77,8 @@ pub struct Mirror {
     noticed: BTreeSet<String>,
     /// Files that were replaced in the instant in which somebody wrote them, and where in `conflicts/` that is.
     displaced: Vec<(String, String)>,
+    /// What somebody had open for writing when it was replaced, by its name in `conflicts/`.
+    lingering: BTreeMap<String, Lingering>,
     /// Files of which it is not sure yet that nobody is at them: their `stat`, and since when it is that.
     unsettled: BTreeMap<String, (Option<Stat>, Duration)>,
     /// Files that belong to nobody, with their `stat`, since they were reported.
