@@ -338,6 +338,29 @@ fn a_new_document_merges_with_a_file_that_a_person_made() {
 }
 
 #[test]
+fn files_that_go_one_after_the_other_are_judged_together() {
+    let disk = SimFs::new();
+    let (store, clock) = store_with(&disk, &[r#"{"id": "a", "n": 1}"#, r#"{"id": "b"}"#]);
+    // What was taken in as it is must be written anew too.
+    disk.save_now(A, br#"{"id": "a", "n": 2}"#).unwrap();
+    find(&store, &clock);
+    let step = |milliseconds| {
+        clock.advance(Duration::from_millis(milliseconds));
+        store.step();
+    };
+    disk.remove_now(A).unwrap();
+    step(31_000);
+    step(500);
+    disk.remove_now("tasks/b.json").unwrap();
+    for _ in 0..80 {
+        step(400);
+    }
+    assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":2}"#);
+    assert!(store.task_json("b").is_some());
+    assert_eq!(below(&disk, "tasks/"), [A, "tasks/b.json"]);
+}
+
+#[test]
 fn what_is_written_into_a_file_that_was_replaced_meanwhile_is_taken_in() {
     for stays_open in [false, true] {
         let disk = SimFs::new();

@@ -15,7 +15,7 @@ use crate::files::conflicts::{self, Sight, is_open_for_writing, keep_open};
 use crate::fs::Fs;
 use crate::fs::replace::remove_if_any;
 
-/// Looks follow each other after an eighth of the time that it has lingered, within these.
+/// Looks follow each other after an eighth of the time that nothing has happened, within these.
 const PAUSE_SHARE: u32 = 8;
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -27,14 +27,13 @@ pub(super) struct Lingering {
     pub(super) file: String,
     /// When it is looked at next.
     pub(super) due: Duration,
-    /// Its contents when it was looked at last, and since when they are that.
+    /// Its contents when it was looked at last, and since when it is known that they are that.
     contents: ContentHash,
-    same_since: Option<Duration>,
+    since: Option<Duration>,
     /// Contents of which nothing is to be taken in any more.
     known: Option<ContentHash>,
     /// Whether those are the engine's own, so that they need not be kept.
     is_ours: bool,
-    since: Option<Duration>,
 }
 
 impl Mirror {
@@ -52,10 +51,9 @@ impl Mirror {
             file: file.to_owned(),
             due: Duration::ZERO,
             contents,
-            same_since: None,
+            since: None,
             known: is_ours.then_some(contents),
             is_ours,
-            since: None,
         };
         self.lingering.insert(kept, lingering);
         remove_if_any(fs, path)?;
@@ -77,16 +75,16 @@ impl Mirror {
                 self.lingering.remove(&kept);
                 continue;
             };
-            let is_settled = !is_held || !look.is_patient || one.has_stayed(contents, look.now);
+            let age = one.age(contents, look.now);
+            let is_settled = !is_held || !look.is_patient || age >= BELIEVED_AFTER;
             if one.known != Some(contents) && is_settled {
                 (one.known, one.is_ours) = (Some(contents), false);
                 self.displaced.push((one.file.clone(), kept.clone()));
                 seen.problems.push(edited(&one.file, &kept));
             }
             if is_held {
-                let since = *one.since.get_or_insert(look.now);
-                let pause = look.now.saturating_sub(since) / PAUSE_SHARE;
-                one.due = look.now.saturating_add(pause.clamp(PAUSE_MIN, PAUSE_MAX));
+                let pause = (age / PAUSE_SHARE).clamp(PAUSE_MIN, PAUSE_MAX);
+                one.due = look.now.saturating_add(pause);
                 continue;
             }
             if one.is_ours {
@@ -99,12 +97,11 @@ impl Mirror {
 }
 
 impl Lingering {
-    /// Whether its contents have been the same for so long that they are believed though it is open.
-    fn has_stayed(&mut self, contents: ContentHash, now: Duration) -> bool {
-        let is_same = self.contents == contents;
-        self.contents = contents;
-        let since = self.same_since.filter(|_| is_same).unwrap_or(now);
-        self.same_since = Some(since);
-        now.saturating_sub(since) >= BELIEVED_AFTER
+    /// For how long it has been seen with the `contents` that it has now.
+    fn age(&mut self, contents: ContentHash, now: Duration) -> Duration {
+        if self.contents != contents {
+            (self.contents, self.since) = (contents, None);
+        }
+        now.saturating_sub(*self.since.get_or_insert(now))
     }
 }

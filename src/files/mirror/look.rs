@@ -331,8 +331,7 @@ impl Mirror {
         self.strangers.retain(|file, _| is_there(file));
         self.noticed.retain(is_there);
         self.unsettled.retain(|file, (stat, _)| stat.is_none() || is_there(file));
-        let all = documents > 0 && gone.len() == documents;
-        let too_many = all || gone.len() > deletions_max(documents);
+        let too_many = gone.len() == documents || gone.len() > deletions_max(documents);
         let mut are_young = false;
         for (file, _) in gone.iter().filter(|_| look.is_patient) {
             // Those that go together are judged together, when no more have followed for a while.
@@ -347,9 +346,7 @@ impl Mirror {
                     &file,
                     "what could not be read is gone; it is written anew",
                 );
-                self.unsettled.remove(&file);
-                self.placed.remove(&file);
-                self.pending.insert(file, target);
+                self.write_anew(file, target);
                 continue;
             }
             if are_young {
@@ -359,8 +356,7 @@ impl Mirror {
             let name = file.strip_prefix(&prefix).unwrap_or(&file);
             if too_many || has_editor_file(entries, name) {
                 restored += 1;
-                self.placed.remove(&file);
-                self.pending.insert(file, target);
+                self.write_anew(file, target);
                 continue;
             }
             seen.edits.push(Edit { collection, id, file, now: Now::Gone });
