@@ -19,8 +19,9 @@ impl Told {
 impl Core {
     /// Tells what was found and done. No lock is held.
     pub(crate) fn tell(&self, told: Told) {
-        self.report(&told.problems);
-        for event in &told.events {
+        let Told { events, problems } = told;
+        self.report(&problems);
+        for event in &events {
             self.listeners.emit(event);
         }
     }

@@ -48,7 +48,7 @@ impl Ears {
 
     fn watch_dirs(&mut self, core: &Core) {
         let Some((watcher, place)) = &mut self.0 else { return };
-        let watched = Collection::ALL.into_iter().try_for_each(|collection| {
+        let done = Collection::ALL.into_iter().try_for_each(|collection| {
             // A link would lead out of the store; what cannot be looked at cannot be watched either.
             match core.around.fs.stat(collection.dir()) {
                 Ok(Some(stat)) if stat.kind == Kind::Directory => {
@@ -57,7 +57,7 @@ impl Ears {
                 _ => Ok(()),
             }
         });
-        match watched {
+        match done {
             // It is gone already, and that will be heard.
             Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => {}
             Err(error) => {
@@ -96,7 +96,7 @@ impl Core {
                 Ok(event) if !event.need_rescan() => {
                     let paths = event.paths.iter().filter(|_| is_change(event.kind));
                     let changed = paths.filter_map(|path| path.strip_prefix(root).ok());
-                    changed.fold(false, |news, path| note(&mut watch, path, now) || news)
+                    changed.filter(|path| note(&mut watch, path, now)).count() > 0
                 }
                 // It has lost something, or cannot tell.
                 _ => !std::mem::replace(&mut watch.is_overflown, true),

@@ -48,7 +48,7 @@ impl Mirror {
         files.retain(|file| {
             let Some((_, name)) = file.split_once('/') else { return true };
             let is_noted = self.noticed.contains(file) || self.unsettled.contains_key(file);
-            if !is_noted && (!name.ends_with(".json") || names::is_editor_file(name)) {
+            if !is_noted && (name.strip_suffix(".json").is_none() || names::is_editor_file(name)) {
                 return false;
             }
             match fs.stat(file) {

@@ -141,7 +141,7 @@ impl Mirror {
         seen: &mut Seen,
     ) -> Result<()> {
         let file = join(collection.dir(), name);
-        if !name.ends_with(".json") || names::is_editor_file(name) {
+        if name.strip_suffix(".json").is_none() || names::is_editor_file(name) {
             return Ok(());
         }
         if self.is_as_known(&file, stat) {
@@ -149,7 +149,8 @@ impl Mirror {
             return Ok(());
         }
         if stat.kind != Kind::File {
-            return self.found_no_file(file, stat, seen);
+            self.found_no_file(file, stat, seen);
+            return Ok(());
         }
         let bytes = match read_file(look.fs, &file, BYTES_MAX) {
             Ok(bytes) => bytes,
@@ -220,7 +221,7 @@ impl Mirror {
         Ok(!is_young && (age >= BELIEVED_AFTER || !is_open_for_writing(look.fs, file)?))
     }
 
-    fn found_no_file(&mut self, file: String, stat: Stat, seen: &mut Seen) -> Result<()> {
+    fn found_no_file(&mut self, file: String, stat: Stat, seen: &mut Seen) {
         self.forget_doubt(&file);
         let detail = "it is no regular file; it is left alone";
         seen.tell(ProblemKind::Unreadable, &file, detail);
@@ -229,7 +230,6 @@ impl Mirror {
         } else {
             self.strangers.insert(file, Some(stat));
         }
-        Ok(())
     }
 
     fn hold_and_tell(
