@@ -5,7 +5,7 @@
 //! is less than a scan would take. A tool that is not installed is left out, and that is printed.
 //! `WALDEN_EDITORS=1` makes ten times as many rounds.
 
-#![expect(clippy::print_stderr, reason = "what is left out must be seen")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr)]
 
 use std::fs;
 use std::io::Write as _;
@@ -308,8 +308,12 @@ fn a_checkout_of_an_earlier_version_brings_it_back() {
         let text = fs::read_to_string(&file).unwrap().replace("none", "changed");
         fs::File::create(&file).unwrap().write_all(text.as_bytes()).unwrap();
     }
-    ids.iter().for_each(|id| wait_for_note(&store, id, "changed"));
+    for id in &ids {
+        wait_for_note(&store, id, "changed");
+    }
     git(&["checkout", "-q", "--", "tasks"]);
-    ids.iter().for_each(|id| wait_for_note(&store, id, "none"));
+    for id in &ids {
+        wait_for_note(&store, id, "none");
+    }
     store.shutdown().unwrap();
 }
