@@ -65,12 +65,12 @@ fn under_load<T>(store: &Store, measure: impl FnOnce() -> T) -> (T, f64) {
 }
 
 /// How long each of `count` edits took to be in force, shortest first.
-fn latencies(dir: &Path, taken: &Receiver<String>, count: usize) -> Vec<Duration> {
+fn latencies(dir: &Path, name: &str, taken: &Receiver<String>, count: usize) -> Vec<Duration> {
     let mut latencies: Vec<Duration> = (0..count)
         .map(|n| {
             let file = format!("tasks/t{}.json", n % (TASKS / 2));
             let other = dir.join("tasks/edit.tmp");
-            let text = format!(r#"{{"id": "t{}", "note": "{n} {count}"}}"#, n % (TASKS / 2));
+            let text = format!(r#"{{"id": "t{}", "note": "{name} {n}"}}"#, n % (TASKS / 2));
             std::fs::write(&other, text).expect("it is written");
             let begun = Instant::now();
             std::fs::rename(&other, dir.join(&file)).expect("it is renamed");
@@ -98,7 +98,7 @@ fn main() {
     let has = |name: &str| std::env::args().any(|argument| argument == name);
     let asked = std::env::var("WALDEN_BENCH_QUICK").is_ok_and(|value| !value.is_empty());
     let quick = asked || has("--test") || !has("--bench");
-    let (edits, rounds, seconds) = if quick { (2, 1, 0.1) } else { (300, 5, 3.0) };
+    let (edits, rounds, seconds) = if quick { (2, 1, 0.1) } else { (200, 3, 2.0) };
     let parent = std::env::var_os("WALDEN_BENCH_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
     let place = tempfile::tempdir_in(parent).expect("a directory can be made to measure in");
@@ -110,8 +110,8 @@ fn main() {
             let _ = tell.send(file.clone());
         }
     });
-    print("edit, idle", &latencies(&dir, &taken, edits));
-    let (loaded, rate) = under_load(&store, || latencies(&dir, &taken, edits));
+    print("edit, idle", &latencies(&dir, "idle", &taken, edits));
+    let (loaded, rate) = under_load(&store, || latencies(&dir, "load", &taken, edits));
     print("edit, under load", &loaded);
     println!("{:<24} {rate:.0} writes/s", "  beside");
     store.shutdown().expect("it is saved");
