@@ -6,13 +6,13 @@
 //! everybody who waits.
 
 use std::borrow::Borrow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Clock, Entropy, Error, Event, Lsn, Problem, Result, StoreId};
 use crate::engine::changes::Durable;
 use crate::engine::checkpoint::{Checkpointer, Reason};
-use crate::engine::edits::Watch;
 use crate::engine::handle::{Promise, Spent};
 use crate::engine::listeners::Listeners;
 use crate::engine::mirror::{DirtySet, Freshness};
@@ -21,6 +21,7 @@ use crate::engine::outputs::Outputs;
 use crate::engine::queue::{Queue, Taken, Transaction};
 use crate::engine::recovery::Recovery;
 use crate::engine::sync::{AtomicBool, Condvar, Mutex, RwLock};
+use crate::engine::watch::Watch;
 use crate::files::backups::Backups;
 use crate::files::names::WAL;
 use crate::fs::replace::remove_if_any;
@@ -38,6 +39,9 @@ pub(crate) struct Surroundings {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) threads: bool,
+    /// Where the directory lies, if it is a real one.
+    #[cfg_attr(not(feature = "watch"), expect(dead_code, reason = "for the watcher"))]
+    pub(crate) place: Option<PathBuf>,
 }
 
 /// The log and what belongs to its end.
@@ -73,12 +77,18 @@ pub(crate) struct Wishes {
     pub(crate) checkpoint: Option<Reason>,
     /// The mirror has begun to lag behind.
     pub(crate) unshown: bool,
+    /// Something was heard to happen to the files.
+    pub(crate) heard: bool,
     pub(crate) stop: bool,
 }
 
 impl Wishes {
     pub(crate) fn are_there(&self) -> bool {
-        self.stop || self.unshown || self.segment.is_some() || self.checkpoint.is_some()
+        self.stop
+            || self.unshown
+            || self.heard
+            || self.segment.is_some()
+            || self.checkpoint.is_some()
     }
 }
 

@@ -220,9 +220,7 @@ impl Core {
         self.facts.lock().mirror.not_before = begun.saturating_add(self.options.mirror_interval);
         let lsn = cut.lsn;
         let passed = self.pass(mirror, past, cut, problems);
-        if !mirror.looks_again().is_empty() {
-            self.watch.lock().touched.extend(mirror.looks_again());
-        }
+        self.look_again(mirror, Duration::ZERO);
         self.pause(self.around.clock.monotonic().saturating_sub(begun), passed.is_err());
         let mut facts = self.facts.lock();
         facts.mirror.taken = mirror.behind();

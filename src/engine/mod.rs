@@ -33,6 +33,7 @@ mod threads;
 mod tx;
 mod verify;
 mod view;
+mod watch;
 mod whole;
 
 pub use changes::{Change, ChangeKind, Changes, News};

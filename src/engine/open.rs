@@ -10,7 +10,7 @@ use crate::base::{Error, Event, Lsn, Problem, ProblemKind, Result, StoreId, Time
 use crate::engine::changes::Durable;
 use crate::engine::checkpoint::{Checkpointer, Reason};
 use crate::engine::core::{Core, Facts, Surroundings, Wishes, Writer};
-use crate::engine::edits::{Earlier, Past, Told, Watch, earlier_versions};
+use crate::engine::edits::{Earlier, Past, Told, earlier_versions};
 use crate::engine::listeners::Listeners;
 use crate::engine::mirror::Freshness;
 use crate::engine::options::Options;
@@ -20,6 +20,7 @@ use crate::engine::recovery::{Intake, Plan, Recovery, Rung, plan};
 use crate::engine::room::make_room;
 use crate::engine::sync::{AtomicBool, Condvar, Mutex, RwLock};
 use crate::engine::threads::autosave;
+use crate::engine::watch::Watch;
 use crate::files::backups::Backups;
 use crate::files::mirror::{Edit, Mirror};
 use crate::files::names::{self, QUARANTINE, WAL};

@@ -135,7 +135,8 @@ impl Builder {
 
     fn surroundings(&self, fs: Arc<dyn Fs>) -> Surroundings {
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
-        Surroundings { fs, clock, entropy, threads: self.threads }
+        let place = self.fs.is_none().then(|| self.path.clone());
+        Surroundings { fs, clock, entropy, threads: self.threads, place }
     }
 
     pub(crate) fn open_locked(self, fs: Arc<dyn Fs>, lock: Box<dyn Lock>) -> Result<Store> {

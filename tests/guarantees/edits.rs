@@ -338,6 +338,70 @@ fn a_new_document_merges_with_a_file_that_a_person_made() {
 }
 
 #[test]
+fn files_that_go_one_after_the_other_are_judged_together() {
+    let disk = SimFs::new();
+    let (store, clock) = store_with(&disk, &[r#"{"id": "a", "n": 1}"#, r#"{"id": "b"}"#]);
+    // What was taken in as it is must be written anew too.
+    disk.save_now(A, br#"{"id": "a", "n": 2}"#).unwrap();
+    find(&store, &clock);
+    let step = |milliseconds| {
+        clock.advance(Duration::from_millis(milliseconds));
+        store.step();
+    };
+    disk.remove_now(A).unwrap();
+    step(31_000);
+    step(500);
+    disk.remove_now("tasks/b.json").unwrap();
+    for _ in 0..80 {
+        step(400);
+    }
+    assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":2}"#);
+    assert!(store.task_json("b").is_some());
+    assert_eq!(below(&disk, "tasks/"), [A, "tasks/b.json"]);
+}
+
+#[test]
+fn what_is_written_into_a_file_that_was_replaced_meanwhile_is_taken_in() {
+    for stays_open in [false, true] {
+        let disk = SimFs::new();
+        let (store, clock) = store_with(&disk, &[r#"{"id": "a", "n": 1, "m": 1}"#]);
+        let editor = disk.hold_now(A).unwrap();
+        store.patch_task_json("a", r#"{"n": 2}"#).unwrap();
+        store.checkpoint().unwrap();
+        assert_eq!(bare(&file(&disk, A)), r#"{"id":"a","n":2,"m":1}"#);
+        find(&store, &clock);
+        editor.write(br#"{"id": "a", "n": 1, "m": 7}"#);
+        let editor = stays_open.then_some(editor);
+        find(&store, &clock);
+        assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":2,"m":7}"#, "{stays_open}");
+        store.checkpoint().unwrap();
+        assert_eq!(bare(&file(&disk, A)), r#"{"id":"a","n":2,"m":7}"#, "{stays_open}");
+        let Some(editor) = editor else { continue };
+        editor.write(br#"{"id": "a", "n": 1, "m": 8}"#);
+        store.shutdown().unwrap();
+        let store = open(&disk, 2).unwrap();
+        assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":2,"m":8}"#, "before the end");
+    }
+}
+
+#[test]
+fn a_file_that_was_open_while_it_was_replaced_and_not_written_to_is_not_kept() {
+    let disk = SimFs::new();
+    let (store, clock) = store_with(&disk, &[r#"{"id": "a", "n": 1}"#]);
+    let editor = disk.hold_now(A).unwrap();
+    for n in 2..4 {
+        store.patch_task_json("a", &format!(r#"{{"n": {n}}}"#)).unwrap();
+        store.checkpoint().unwrap();
+        find(&store, &clock);
+    }
+    assert_eq!(conflicts(&disk).len(), 1, "while it is open");
+    drop(editor);
+    find(&store, &clock);
+    assert_eq!(conflicts(&disk), [""; 0]);
+    assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":3}"#);
+}
+
+#[test]
 fn an_edited_snapshot_is_kept_when_the_next_one_takes_its_place() {
     let disk = SimFs::new();
     let store = open(&disk, 1).unwrap();

@@ -8,18 +8,18 @@
 
 mod merge;
 mod past;
+mod told;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::base::{DocumentId, Event, Lsn, Problem, ProblemKind, Result};
+use crate::base::{DocumentId, Event, Lsn, ProblemKind, Result};
 use crate::engine::checkpoint::Checkpointer;
 use crate::engine::core::{Core, Writer};
 use crate::engine::recovery::Plan;
 use crate::engine::view::read_plan;
 use crate::files::conflicts;
-use crate::files::mirror::{Edit, Look, Mirror, Now, Theirs};
+use crate::files::mirror::{Edit, Look, Now, Theirs};
 use crate::fs::Fs;
 use crate::state::merge::difference;
 use crate::state::{Collection, Doc, Op, Table};
@@ -27,12 +27,8 @@ use crate::wal::Origin;
 use merge::{Bases, base_of, merge};
 pub(crate) use merge::{Merged, Outcome};
 pub(crate) use past::Past;
+pub(crate) use told::Told;
 
-/// All files are looked at so often, if looking takes no more than a twentieth of the time.
-const SCAN_INTERVAL: Duration = Duration::from_secs(30);
-const SCAN_SHARE: u32 = 20;
-/// What is not settled is looked at again after so long.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// So many edits are logged at once.
 const BATCH: usize = 1024;
 /// A document that changes under each merge is held still for the last of so many.
@@ -43,87 +39,7 @@ type Key = (Collection, DocumentId);
 /// Texts that documents' files showed earlier, newest first.
 pub(crate) type Earlier = HashMap<Key, Vec<Arc<str>>>;
 
-/// When which files are looked at next.
-#[derive(Debug)]
-pub(crate) struct Watch {
-    /// Files that something was seen to happen to.
-    pub(crate) touched: BTreeSet<String>,
-    /// What happened was more than could be told: all files are looked at.
-    pub(crate) is_overflown: bool,
-    next_scan: Duration,
-    again: Option<Duration>,
-}
-
-impl Watch {
-    /// After an opening at `now`, which has looked at everything.
-    pub(crate) fn new(now: Duration) -> Self {
-        let next_scan = now.saturating_add(SCAN_INTERVAL);
-        Watch { touched: BTreeSet::new(), is_overflown: false, next_scan, again: None }
-    }
-
-    /// When a look is due.
-    fn due(&self) -> Duration {
-        if self.is_overflown || !self.touched.is_empty() {
-            return Duration::ZERO;
-        }
-        self.again.map_or(self.next_scan, |again| again.min(self.next_scan))
-    }
-}
-
-/// What is to be told when no lock is held any more.
-#[derive(Debug, Default)]
-pub(crate) struct Told {
-    pub(crate) events: Vec<Event>,
-    pub(crate) problems: Vec<Problem>,
-}
-
-impl Told {
-    fn problem(&mut self, kind: ProblemKind, file: &str, detail: impl Into<String>) {
-        self.problems.push(Problem::new(kind, file, 0, detail));
-    }
-}
-
 impl Core {
-    /// When files are to be looked at next.
-    pub(crate) fn look_due(&self) -> Duration {
-        self.watch.lock().due()
-    }
-
-    /// Looks for edits, if that is due, and takes them in. Listeners are told of a failure; the files stay
-    /// as they are, and another look tries again.
-    pub(crate) fn look_for_edits(&self) {
-        let now = self.around.clock.monotonic();
-        if self.look_due() > now {
-            return;
-        }
-        let Some(mut checkpointer) = self.checkpointer.try_lock() else { return };
-        let mut told = Told::default();
-        let files = self.files_due(&checkpointer.mirror, now);
-        let taken = self.take_in_edits(&mut checkpointer, files.as_ref(), true, &mut told);
-        drop(checkpointer);
-        if files.is_none() {
-            let took = self.around.clock.monotonic().saturating_sub(now);
-            let pause = SCAN_INTERVAL.max(took.saturating_mul(SCAN_SHARE));
-            self.watch.lock().next_scan = now.saturating_add(pause);
-        }
-        self.tell(told);
-        if let Err(error) = taken {
-            self.failed(&error);
-        }
-    }
-
-    /// The files that are to be looked at now; `None`: all.
-    fn files_due(&self, mirror: &Mirror, now: Duration) -> Option<BTreeSet<String>> {
-        let mut watch = self.watch.lock();
-        let mut files = std::mem::take(&mut watch.touched);
-        watch.again = None;
-        if std::mem::take(&mut watch.is_overflown) || watch.next_scan <= now {
-            return None;
-        }
-        files.extend(mirror.looks_again());
-        Some(files)
-    }
-
     /// Takes in all edits that are there, or those of some files. `is_patient`: not what somebody may be at
     /// still.
     pub(crate) fn take_in_edits(
@@ -143,20 +59,11 @@ impl Core {
         let mut edits = seen.edits;
         edits.extend(mirror.take_displaced(&*self.around.fs, &mut told.problems));
         let taken = self.adopt(checkpointer, edits, None, told);
-        let again = !checkpointer.mirror.looks_again().is_empty();
-        self.watch.lock().again = again.then(|| now.saturating_add(LOOK_AGAIN));
+        self.looked(&checkpointer.mirror, now);
         if checkpointer.mirror.can_go_on() {
             self.note_unshown();
         }
         taken
-    }
-
-    /// Tells what was found and done. No lock is held.
-    pub(crate) fn tell(&self, told: Told) {
-        self.report(&told.problems);
-        for event in &told.events {
-            self.listeners.emit(event);
-        }
     }
 
     /// Takes edits in; gives the number of documents changed. `earlier`: what is known of files that were

@@ -264,9 +264,14 @@ impl Mirror {
     /// Writes the file of a document anew, since nothing of what was found there counts.
     pub fn restore(&mut self, edit: &Edit) {
         let target = Target::Document(edit.collection, edit.id.clone());
-        self.unsettled.remove(&edit.file);
-        self.placed.remove(&edit.file);
-        self.laid_out.remove(&edit.file);
-        self.pending.insert(edit.file.clone(), target);
+        self.write_anew(edit.file.clone(), target);
+    }
+
+    /// Writes a file anew, whatever was known of it.
+    pub(super) fn write_anew(&mut self, file: String, target: Target) {
+        self.unsettled.remove(&file);
+        self.placed.remove(&file);
+        self.laid_out.remove(&file);
+        self.pending.insert(file, target);
     }
 }

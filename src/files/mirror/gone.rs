@@ -30,24 +30,27 @@ impl Mirror {
         let all = documents > 0 && gone.len() == documents;
         let too_many = all || gone.len() > deletions_max(documents);
         let editors = editor_files(entries);
+        // Those that go together are judged together, when no more have followed for a while.
+        let mut are_young = false;
+        for (file, _) in gone.iter().filter(|_| look.is_patient) {
+            are_young |= self.age(file, None, look) < BELIEVED_AFTER;
+        }
         let mut restored = 0_usize;
         for (file, id) in gone {
             let target = Target::Document(collection, id.clone());
             if self.held.remove(&file).is_some() {
                 let detail = "what could not be read is gone; it is written anew";
                 seen.tell(ProblemKind::Missing, &file, detail);
-                self.placed.remove(&file);
-                self.pending.insert(file, target);
+                self.write_anew(file, target);
                 continue;
             }
-            if look.is_patient && self.age(&file, None, look) < BELIEVED_AFTER {
+            if are_young {
                 continue;
             }
             self.unsettled.remove(&file);
             if too_many || has_editor_file(&editors, file.get(dir.len() + 1..).unwrap_or(&file)) {
                 restored += 1;
-                self.placed.remove(&file);
-                self.pending.insert(file, target);
+                self.write_anew(file, target);
                 continue;
             }
             seen.edits.push(Edit { collection, id, file, now: Now::Gone });

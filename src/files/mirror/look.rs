@@ -99,12 +99,8 @@ impl Mirror {
             }
             seen.tell_of_strangers(collection.dir());
         }
+        self.look_at_lingering(look, &mut seen)?;
         Ok(seen)
-    }
-
-    /// The files that are to be looked at again soon.
-    pub fn looks_again(&self) -> BTreeSet<String> {
-        self.noticed.iter().chain(self.unsettled.keys()).cloned().collect()
     }
 
     /// Looks at the files of a directory that are named; says whether one is gone, for all that can be told.
@@ -157,12 +153,6 @@ impl Mirror {
         Ok(())
     }
 
-    /// Whether the engine left something in this file.
-    pub(super) fn is_expected(&self, file: &str) -> bool {
-        let is_known = self.placed.contains_key(file) || self.held.contains_key(file);
-        is_known && self.pending.get(file) != Some(&Target::Nothing)
-    }
-
     /// Looks at one file that is there. `ids` are those that a file was counted for in this look.
     fn look_at(
         &mut self,
@@ -177,13 +167,7 @@ impl Mirror {
         if !is_json(name) || names::is_editor_file(name) {
             return Ok(());
         }
-        let is_known = |known: Option<&Option<Stat>>| known == Some(&Some(stat));
-        let is_untouched =
-            self.placed.get(&file).is_some_and(|placed| placed.is_untouched(Some(&stat)));
-        let is_seen = is_untouched && !self.held.contains_key(&file)
-            || is_known(self.held.get(&file))
-            || self.strangers.get(&file).is_some_and(|stranger| stranger.stat == Some(stat));
-        if is_seen {
+        if self.is_as_known(&file, stat) {
             self.forget_doubt(&file);
             return Ok(());
         }
@@ -225,12 +209,6 @@ impl Mirror {
             }
         }
         Ok(())
-    }
-
-    /// Nothing in this file needs another look.
-    fn forget_doubt(&mut self, file: &str) {
-        self.noticed.remove(file);
-        self.unsettled.remove(file);
     }
 
     /// Whether contents are what the engine put there. If so, they are known by their `stat` from now on.

@@ -10,10 +10,12 @@
 //! ([`Mirror::entries`]) is never more than it saw of its own doing.
 
 mod apply;
+mod due;
 mod edit;
 mod gone;
 mod judge;
 mod known;
+mod linger;
 mod look;
 mod open;
 mod shown;
@@ -33,6 +35,7 @@ use crate::state::{Collection, Table};
 
 pub use edit::{Edit, Now, PutBack, Theirs};
 pub use known::{Known, Mentions};
+use linger::Lingering;
 pub use look::{Look, Seen};
 pub use shown::{Shown, read_shown};
 
@@ -76,6 +79,8 @@ pub struct Mirror {
     noticed: BTreeSet<String>,
     /// Files that were replaced in the instant in which somebody wrote them, and where in `conflicts/` that is.
     displaced: Vec<(String, String)>,
+    /// What somebody had open for writing when it was replaced, by its name in `conflicts/`.
+    lingering: BTreeMap<String, Lingering>,
     /// Files of which it is not sure yet that nobody is at them: their `stat`, and since when it is that.
     unsettled: BTreeMap<String, (Option<Stat>, Duration)>,
     /// Files that belong to nobody, since they were reported.
