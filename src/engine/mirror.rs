@@ -281,16 +281,16 @@ impl Core {
         let fs = &*self.around.fs;
         let now = self.around.clock.monotonic();
         let Cut { table, lsn, dirty, .. } = cut;
-        let mut changed = Vec::with_capacity(dirty.len());
+        let mut touched = Vec::with_capacity(dirty.len());
         for (collection, id, former) in dirty.into_iter() {
             if let Some(former) = former {
                 past.push(now, (collection, id.clone()), former);
             }
-            changed.push((collection, id));
+            touched.push((collection, id));
         }
         let mut done = 0;
         loop {
-            let due = std::mem::take(&mut changed);
+            let due = std::mem::take(&mut touched);
             let mut changes = mirror.plan(fs, due, &table, lsn, BATCH_BYTES)?;
             if changes.is_empty() {
                 return Ok(done);

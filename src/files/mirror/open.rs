@@ -31,6 +31,10 @@ use crate::files::stat;
 use crate::fs::{Entry, Fs, Kind, Stat, join};
 use crate::state::{Collection, Table};
 
+/// What is to be told of a document's file, what the engine is taken to have put there, and whether it is
+/// to be written anew.
+type Decision = (Option<(ProblemKind, String)>, Option<Placed>, bool);
+
 impl Mirror {
     /// Compares the mirror with `table`, the recovered state, and reports what is not the engine's
     /// own doing. Changes nothing on disk: what must be written or removed is in the next plan.
@@ -130,7 +134,7 @@ impl Mirror {
         stat: Option<Stat>,
         judge: &mut Judge<'_>,
     ) {
-        use ProblemKind::{Corrupt, Edited, Missing, Torn, Unreadable};
+        use ProblemKind::{Corrupt, Missing, Torn, Unreadable};
         let (finding, placed, is_due) = match (contents, judge.stop_of(&file)) {
             (Contents::Current(found), _) => (None, Some(found), false),
             (Contents::Earlier(found), Stop::Unclean) => (None, Some(found), true),
@@ -160,8 +164,34 @@ impl Mirror {
             (Contents::Missing, Stop::Clean) => {
                 (Some((Missing, "it is gone; it is restored".into())), None, true)
             }
-            (Contents::Other(_, theirs), _) if judge.is_in_doubt(&file) => {
-                self.doubted.insert(file.clone(), theirs.hash);
+            (contents, stop) => {
+                self.decide_of_person(&file, (collection, id), contents, (stat, stop), judge)
+            }
+        };
+        if let Some((kind, detail)) = finding {
+            judge.report(kind, &file, detail);
+        }
+        if is_due {
+            self.pending.insert(file.clone(), Target::Document(collection, id.clone()));
+        }
+        if let Some(placed) = placed {
+            self.placed.insert(file, placed);
+        }
+    }
+
+    /// The rows of contents that the engine did not leave there.
+    fn decide_of_person(
+        &mut self,
+        file: &str,
+        (collection, id): (Collection, &DocumentId),
+        contents: Contents,
+        (stat, stop): (Option<Stat>, Stop),
+        judge: &Judge<'_>,
+    ) -> Decision {
+        use ProblemKind::{Edited, Unreadable};
+        match (contents, stop) {
+            (Contents::Other(_, theirs), _) if judge.is_in_doubt(file) => {
+                self.doubted.insert(file.to_owned(), theirs.hash);
                 let detail = "nobody can tell whether somebody changed it, since the store is damaged; it goes \
                               to conflicts/ and is written anew";
                 (Some((Edited, detail.into())), None, true)
@@ -175,13 +205,13 @@ impl Mirror {
                 self.edits.push(Edit {
                     collection,
                     id: id.clone(),
-                    file: file.clone(),
+                    file: file.to_owned(),
                     now: Now::Text(*theirs),
                 });
                 (Some((Edited, detail.into())), judge.rendition(collection, id), false)
             }
             (Contents::Other(inside, _), _) => {
-                self.held.insert(file.clone(), stat);
+                self.held.insert(file.to_owned(), stat);
                 let detail = format!(
                     "the id in it is {:?}; it is left, and its document stays; restore the id, or give the \
                      file another name",
@@ -190,37 +220,30 @@ impl Mirror {
                 (Some((Unreadable, detail)), judge.rendition(collection, id), false)
             }
             (Contents::Earlier(_) | Contents::Torn(_) | Contents::Blank(_), Stop::Clean) => {
-                self.held.insert(file.clone(), stat);
+                self.held.insert(file.to_owned(), stat);
                 let detail = "it is empty or cut short; it is left, and the last good version stays in force";
                 (Some((Unreadable, detail.into())), judge.rendition(collection, id), false)
             }
             (Contents::Invalid(why), _) => {
-                self.held.insert(file.clone(), stat);
+                self.held.insert(file.to_owned(), stat);
                 let detail = format!(
                     "{why}; it is left as it is until it is mended, and the last good version stays in force"
                 );
                 (Some((Unreadable, detail)), judge.rendition(collection, id), false)
             }
             (Contents::Unreadable(why), stop) => {
-                self.held.insert(file.clone(), None);
+                self.held.insert(file.to_owned(), None);
                 let detail = format!("{why}; the last good version stays in force");
                 let known = judge.rendition(collection, id).filter(|_| stop == Stop::Clean);
                 if known.is_none() {
                     // When it can be read, it is known for the engine's if it is.
-                    let known = judge.all_known(collection, id, &file);
-                    self.attempts.insert(file.clone(), known);
+                    let known = judge.all_known(collection, id, file);
+                    self.attempts.insert(file.to_owned(), known);
                 }
                 (Some((Unreadable, detail)), known, stop == Stop::Unclean)
             }
-        };
-        if let Some((kind, detail)) = finding {
-            judge.report(kind, &file, detail);
-        }
-        if is_due {
-            self.pending.insert(file.clone(), Target::Document(collection, id.clone()));
-        }
-        if let Some(placed) = placed {
-            self.placed.insert(file, placed);
+            // All others are the engine's own.
+            _ => (None, None, false),
         }
     }
 
@@ -235,25 +258,7 @@ impl Mirror {
         judge: &mut Judge<'_>,
     ) {
         let file = join(collection.dir(), &entry.name);
-        let contents = judge.of_orphan(collection, entry, &file);
-        let is_torn = matches!(contents, Some(Contents::Torn(_)));
-        match contents {
-            Some(Contents::Earlier(found)) => {
-                self.remove_later(file, found);
-                return;
-            }
-            Some(Contents::Torn(found) | Contents::Blank(found)) => {
-                if is_torn {
-                    self.damaged.insert(file.clone(), found.hash);
-                }
-                let detail = "half of a file that is no longer wanted; it is removed";
-                judge.report(ProblemKind::Torn, &file, detail);
-                self.remove_later(file, found);
-                return;
-            }
-            _ => {}
-        }
-        if names::is_editor_file(&entry.name) {
+        if self.is_leftover(collection, entry, &file, judge) || names::is_editor_file(&entry.name) {
             return;
         }
         let detail = "it belongs to no document; somebody made it, and it is left alone";
@@ -265,22 +270,9 @@ impl Mirror {
         let mut stranger = Stranger { stat, id: None };
         match judge.of_stranger(collection, &file, (entry.kind, stat)) {
             Contents::Earlier(found) => return self.remove_later(file, found),
-            Contents::Rotten(found) => {
-                self.damaged.insert(file.clone(), found.hash);
-                let detail = "it is not what was written, though nobody wrote to it since, and no longer \
-                              wanted; it goes to quarantine/";
-                judge.report(ProblemKind::Corrupt, &file, detail);
-                self.remove_later(file, found);
-                return;
-            }
+            Contents::Rotten(found) => return self.remove_rot(file, found, judge),
             Contents::Other(_, theirs) if judge.is_in_doubt(&file) => {
-                self.doubted.insert(file.clone(), theirs.hash);
-                let detail = "it belongs to no document, and nobody can tell whether somebody made it, since the \
-                              store is damaged; it goes to conflicts/";
-                judge.report(ProblemKind::Edited, &file, detail);
-                let Theirs { hash, length, .. } = *theirs;
-                self.remove_later(file, Placed { hash, length, lsn: Lsn::ZERO, stat: None });
-                return;
+                return self.remove_doubted(file, &theirs, judge);
             }
             Contents::Other(id, theirs) => {
                 let is_new = judge.table.get(collection, id.as_str()).is_none();
@@ -307,6 +299,50 @@ impl Mirror {
             _ => judge.report_stranger(ProblemKind::Edited, &file, detail),
         }
         self.strangers.insert(file, stranger);
+    }
+
+    /// Whether a file is an earlier version of the engine's, whole or not, under a name that it gave; then
+    /// its removal is left to the next pass.
+    fn is_leftover(
+        &mut self,
+        collection: Collection,
+        entry: &Entry,
+        file: &str,
+        judge: &mut Judge<'_>,
+    ) -> bool {
+        let contents = judge.of_orphan(collection, entry, file);
+        let is_torn = matches!(contents, Some(Contents::Torn(_)));
+        let found = match contents {
+            Some(Contents::Earlier(found)) => found,
+            Some(Contents::Torn(found) | Contents::Blank(found)) => {
+                if is_torn {
+                    self.damaged.insert(file.to_owned(), found.hash);
+                }
+                let detail = "half of a file that is no longer wanted; it is removed";
+                judge.report(ProblemKind::Torn, file, detail);
+                found
+            }
+            _ => return false,
+        };
+        self.remove_later(file.to_owned(), found);
+        true
+    }
+
+    fn remove_rot(&mut self, file: String, found: Placed, judge: &mut Judge<'_>) {
+        self.damaged.insert(file.clone(), found.hash);
+        let detail = "it is not what was written, though nobody wrote to it since, and no longer wanted; it \
+                      goes to quarantine/";
+        judge.report(ProblemKind::Corrupt, &file, detail);
+        self.remove_later(file, found);
+    }
+
+    fn remove_doubted(&mut self, file: String, theirs: &Theirs, judge: &mut Judge<'_>) {
+        self.doubted.insert(file.clone(), theirs.hash);
+        let detail = "it belongs to no document, and nobody can tell whether somebody made it, since the store \
+                      is damaged; it goes to conflicts/";
+        judge.report(ProblemKind::Edited, &file, detail);
+        let Theirs { hash, length, .. } = *theirs;
+        self.remove_later(file, Placed { hash, length, lsn: Lsn::ZERO, stat: None });
     }
 
     /// Leaves the removal of a file that holds this to the next pass.
