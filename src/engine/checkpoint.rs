@@ -156,7 +156,7 @@ impl Core {
         let is_patient = self.around.threads && reason != Reason::Shutdown;
         restored.extend(self.look_at_state(&mut checkpointer, is_patient, told)?);
         let problems = &mut told.problems;
-        let last_lsn = checkpointer.snapshot_lsn;
+        let last_lsn = checkpointer.in_place;
         let cut = self.take_cut(Some(reason))?;
         let (table, lsn, has_grown) = (cut.table.clone(), cut.lsn, cut.has_grown);
         let saved = self.save_snapshot(&mut checkpointer, &table, lsn, has_grown, problems);

@@ -31,7 +31,8 @@ impl Checkpointer {
     pub(crate) fn opened(plan: &Plan, mirror: Mirror, now: Duration) -> Checkpointer {
         let strange = plan.strange.as_ref();
         let held = strange.filter(|strange| matches!(strange.what, What::Held(_)));
-        let taken_in = strange.filter(|strange| matches!(strange.what, What::TakenIn(_)));
+        let is_done = |what: &What| matches!(what, What::TakenIn(_) | What::TakenOver);
+        let taken_in = strange.filter(|strange| is_done(&strange.what));
         // While it is held, backups are the snapshots.
         let is_backup = held.is_some() && plan.recovery.rung == Rung::Backup;
         let base = is_backup.then_some(plan.recovery.base_lsn);
@@ -159,7 +160,7 @@ impl Core {
                 self.hold_state(checkpointer, stat, &held, told);
                 Ok(())
             }
-            Some((stat, What::TakenIn(_), _)) => {
+            Some((stat, What::TakenIn(_) | What::TakenOver, _)) => {
                 checkpointer.taken_in = Some(stat);
                 Ok(())
             }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | as the index recorded it by `stat`, with other bytes | damage: `quarantine/`, `corrupt` |
 //! | empty or all zero, after an unclean stop | damage: `quarantine/`, `torn` |
+//! | the earlier implementation's, of which there is a copy | nothing: the next snapshot replaces it |
 //! | what the log says was taken in, and no snapshot was saved since | nothing: the next one replaces it |
 //! | a whole state, of no other store | an edit |
 //! | anything else | held: left as it is, until it is mended |
@@ -37,6 +38,8 @@ pub(crate) enum What {
     Edit(Edited),
     /// A person's, in the log already.
     TakenIn(Edited),
+    /// The earlier implementation's, of which there is a copy.
+    TakenOver,
     Held(Held),
     Damaged,
 }
@@ -74,6 +77,9 @@ pub(super) fn judge(fs: &dyn Fs, clues: &Clues) -> Result<Option<Strange>> {
             return Ok(Some(Strange { stat, what }));
         }
         Parsed::NotIntact(Defect::Unsupported { .. }) => false,
+        Parsed::NotIntact(_) if files::migration::is_kept(fs, STATE)? => {
+            return Ok(Some(Strange { stat, what: What::TakenOver }));
+        }
         Parsed::NotIntact(_) => clues.recorded.is_some_and(|known| is_untouched(&known, &stat)),
     };
     let is_blank = bytes.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace());
@@ -110,6 +116,10 @@ impl Strange {
             What::TakenIn(_) => {
                 let detail = "somebody changed it; that was taken in, and the next snapshot replaces it";
                 (ProblemKind::Edited, detail.to_owned())
+            }
+            What::TakenOver => {
+                let detail = "it is of the earlier format, and taken over; the next snapshot replaces it";
+                (ProblemKind::Stale, detail.to_owned())
             }
             What::Held(held) => (held.kind, held.told()),
             What::Damaged => {
@@ -193,7 +203,7 @@ impl Plan {
             backups.extend(backup.lsn(fs, store)?);
         }
         let indexed = self.index.as_ref().map(|index| index.head.lsn);
-        let known = || backups.iter().copied().chain(self.saved).chain(indexed);
+        let known = || backups.iter().copied().chain(self.all_saved.iter().copied()).chain(indexed);
         let is_newest = lsn <= self.recovery.lsn && known().all(|known| known < lsn);
         if !is_newest && known().all(|known| known != lsn) {
             return Ok(None);

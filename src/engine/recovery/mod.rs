@@ -111,6 +111,8 @@ pub(crate) struct Plan {
     pub(crate) losers: Vec<(Collection, DocumentId, String)>,
     /// What the log says of `state.json`: the LSN of its last `saved` record.
     pub(crate) saved: Option<Lsn>,
+    /// The LSNs of all its `saved` records.
+    all_saved: Vec<Lsn>,
     /// What the log holds of session logs and reports.
     pub(crate) outputs: Logged,
     base: Table,
@@ -187,6 +189,7 @@ impl Plan {
             mentions,
             synced,
             saved,
+            all_saved,
             state_taken_in: taken_in,
             doubt,
             outputs,
@@ -254,6 +257,7 @@ impl Plan {
             others,
             losers,
             saved,
+            all_saved,
             outputs,
             base,
             versions,
@@ -293,6 +297,7 @@ impl Plan {
             others: String::new(),
             losers: Vec::new(),
             saved: None,
+            all_saved: Vec::new(),
             outputs: Logged::default(),
             base: Table::new(),
             versions: HashMap::new(),

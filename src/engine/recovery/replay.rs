@@ -25,6 +25,8 @@ pub(super) struct Outcome {
     pub(super) synced: Lsn,
     /// The LSN that the last `saved` record names.
     pub(super) saved: Option<Lsn>,
+    /// The LSNs that all of them name.
+    pub(super) all_saved: Vec<Lsn>,
     /// The hash of the `state.json` that was taken in behind that.
     pub(super) state_taken_in: Option<ContentHash>,
     pub(super) outputs: Logged,
@@ -101,6 +103,7 @@ impl Outcome {
                 Op::Synced => self.synced = *at,
                 Op::Saved { lsn } => {
                     self.saved = Some(*lsn);
+                    self.all_saved.push(*lsn);
                     self.state_taken_in = None;
                 }
                 _ => {}
