@@ -4,7 +4,7 @@
 //! | it is | then |
 //! |---|---|
 //! | as the index recorded it by `stat`, with other bytes | damage: `quarantine/`, `corrupt` |
-//! | empty or all zero, after an unclean stop | damage: `quarantine/`, `torn` |
+//! | empty or all zero, after an unclean stop | the same |
 //! | the earlier implementation's, of which there is a copy | nothing: the next snapshot replaces it |
 //! | what the log says was taken in, and no snapshot was saved since | nothing: the next one replaces it |
 //! | a whole state, of no other store | an edit |
@@ -102,7 +102,7 @@ fn is_untouched(marked: &Stat, found: &Stat) -> bool {
 
 impl Strange {
     /// Tells what it is, in the place of what was told of `state.json` before.
-    pub(super) fn tell(&self, is_clean: bool, problems: &mut Vec<Problem>) {
+    pub(super) fn tell(&self, problems: &mut Vec<Problem>) {
         let (kind, detail) = match &self.what {
             What::Edit(edited) if edited.base.is_none() => (
                 ProblemKind::Edited,
@@ -123,10 +123,9 @@ impl Strange {
             }
             What::Held(held) => (held.kind, held.told()),
             What::Damaged => {
-                let kind = if is_clean { ProblemKind::Corrupt } else { ProblemKind::Torn };
-                let detail = "it is not what was written, though nobody wrote to it since; it goes to \
-                              quarantine/, and a new snapshot is saved";
-                (kind, detail.to_owned())
+                let detail = "it is not what was written, and that was durable; it goes to quarantine/, and a new \
+                              snapshot is saved";
+                (ProblemKind::Corrupt, detail.to_owned())
             }
         };
         problems.retain(|problem| problem.file != STATE);

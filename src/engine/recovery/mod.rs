@@ -225,7 +225,7 @@ impl Plan {
             None => None,
         };
         if let Some(strange) = &strange {
-            strange.tell(clean, &mut problems);
+            strange.tell(&mut problems);
             if let What::Edit(edited) | What::TakenIn(edited) = &strange.what {
                 others.clone_from(&edited.others);
             }
