@@ -68,6 +68,8 @@ pub(crate) struct Facts {
     pub(crate) mirror_lsn: Lsn,
     pub(crate) mirror: Freshness,
     pub(crate) last_saved: Option<String>,
+    /// The members of `state.json` that a person added.
+    pub(crate) others: Arc<str>,
 }
 
 /// What is asked of the maintenance thread.

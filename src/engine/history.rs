@@ -235,5 +235,12 @@ impl Past<'_> {
 
 /// The state before the first record.
 fn empty(store: StoreId) -> Snapshot {
-    Snapshot { store, lsn: Lsn::ZERO, tasks: Vec::new(), sessions: Vec::new(), last_saved: None }
+    Snapshot {
+        store,
+        lsn: Lsn::ZERO,
+        tasks: Vec::new(),
+        sessions: Vec::new(),
+        last_saved: None,
+        others: String::new(),
+    }
 }

@@ -10,13 +10,13 @@ use crate::base::{Error, Event, Lsn, Problem, ProblemKind, Result, StoreId, Time
 use crate::engine::changes::Durable;
 use crate::engine::checkpoint::{Checkpointer, Reason};
 use crate::engine::core::{Core, Facts, Surroundings, Wishes, Writer};
-use crate::engine::edits::{Earlier, Past, Told, earlier_versions};
+use crate::engine::edits::{Earlier, Told, earlier_versions, set_damage_aside};
 use crate::engine::listeners::Listeners;
 use crate::engine::mirror::Freshness;
 use crate::engine::options::Options;
 use crate::engine::outputs::{Known, Outputs};
 use crate::engine::queue::Queue;
-use crate::engine::recovery::{Intake, Plan, Recovery, Rung, plan};
+use crate::engine::recovery::{Intake, Plan, Recovery, Rung, StateEdit, plan};
 use crate::engine::room::make_room;
 use crate::engine::sync::{AtomicBool, Condvar, Mutex, RwLock};
 use crate::engine::threads::autosave;
@@ -49,6 +49,8 @@ pub(crate) struct Unsettled {
     intake: Option<Intake>,
     /// What people did to the files, and what those showed earlier.
     edits: (Vec<Edit>, Earlier),
+    /// What they did to `state.json`.
+    state_edit: Option<StateEdit>,
     /// The LSN that the log's last `saved` record names.
     saved: Option<Lsn>,
 }
@@ -66,8 +68,10 @@ pub(crate) fn recover(around: &Surroundings, options: &Options) -> Result<Opened
         mirror.supersede(std::mem::take(&mut edits));
     }
     let earlier = earlier_versions(&plan, fs, &edits)?;
+    let state_edit = plan.state_edit_found(fs)?;
     let mut opened = act(around, options, plan, mirror)?;
     opened.unsettled.edits = (edits, earlier);
+    opened.unsettled.state_edit = state_edit;
     let took = around.clock.monotonic().saturating_sub(begun);
     opened.recovery.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     Ok(opened)
@@ -98,8 +102,20 @@ fn act(
     let leftovers = &plan.scan.other_files;
     let (outputs, found) = Known::recover(fs, logged, plan.recovery.clean, leftovers);
     plan.recovery.problems.extend(found);
+    set_damage_aside(fs, plan.strange.as_ref());
+    let checkpointer = Checkpointer::opened(&plan, mirror, around.clock.monotonic());
+    let mirror = &checkpointer.mirror;
     let Plan {
-        table, snapshot_lsn, state_stat, last_saved, recovery, has_hole, intake, saved, ..
+        table,
+        snapshot_lsn,
+        state_stat,
+        last_saved,
+        others,
+        recovery,
+        has_hole,
+        intake,
+        saved,
+        ..
     } = plan;
     let has_snapshot = matches!(recovery.rung, Rung::Snapshot | Rung::Empty);
     let saved_lsn = snapshot_lsn.unwrap_or_default();
@@ -107,27 +123,23 @@ fn act(
         snapshot_lsn: saved_lsn,
         snapshot_bytes: state_stat.map_or(0, |stat| stat.size_bytes),
         mirror_lsn: if mirror.behind() == 0 { recovery.lsn } else { saved_lsn },
-        mirror: Freshness::new(&mirror, around.clock.monotonic(), options.mirror_interval),
+        mirror: Freshness::new(mirror, around.clock.monotonic(), options.mirror_interval),
         last_saved,
+        others: others.into(),
     };
     Ok(Opened {
         store,
         identity,
         log,
         table,
-        checkpointer: Checkpointer {
-            mirror,
-            snapshot_lsn,
-            state_stat,
-            looked_at: None,
-            past: Past::new(around.clock.monotonic()),
-        },
+        checkpointer,
         outputs,
         facts,
         unsettled: Unsettled {
             needs_checkpoint: !has_snapshot || has_hole || intake.is_some(),
             intake,
             edits: (Vec::new(), Earlier::new()),
+            state_edit: None,
             saved,
         },
         recovery,
@@ -342,9 +354,13 @@ impl Core {
     /// Ends an opening: takes in what is to be taken in, tells what was found, saves what no snapshot
     /// holds.
     pub(crate) fn begin_serving(&self, unsettled: Unsettled) -> Result<()> {
-        let Unsettled { needs_checkpoint, intake, edits, saved } = unsettled;
-        let told = self.take_in_first(edits);
-        let snapshot_lsn = self.checkpointer.lock().snapshot_lsn;
+        let Unsettled { needs_checkpoint, intake, edits, state_edit, saved } = unsettled;
+        let told = self.take_in_first(edits, state_edit.as_ref());
+        let snapshot_lsn = {
+            let checkpointer = self.checkpointer.lock();
+            self.backups.lock().spare(checkpointer.in_place.filter(|_| checkpointer.is_held));
+            checkpointer.snapshot_lsn.filter(|_| !checkpointer.is_held)
+        };
         if let Some(intake) = intake {
             self.take_in(intake)?;
         } else if let Some(lsn) = snapshot_lsn.filter(|_| snapshot_lsn != saved) {
@@ -365,12 +381,21 @@ impl Core {
 
     /// Takes in what people did while the store was closed. What cannot be now, say because there is no
     /// room, stays in the files, which are not touched until it can.
-    fn take_in_first(&self, (edits, earlier): (Vec<Edit>, Earlier)) -> Told {
+    fn take_in_first(
+        &self,
+        (edits, earlier): (Vec<Edit>, Earlier),
+        state_edit: Option<&StateEdit>,
+    ) -> Told {
         let mut told = Told::default();
         let mut checkpointer = self.checkpointer.lock();
         let displaced = checkpointer.mirror.take_displaced(&*self.around.fs, &mut told.problems);
         let edits = edits.into_iter().chain(displaced).collect();
-        if let Err(error) = self.adopt(&mut checkpointer, edits, Some(&earlier), &mut told) {
+        let taken = self.adopt(&mut checkpointer, edits, Some(&earlier), &mut told);
+        let taken = taken.and_then(|_| match state_edit {
+            Some(edit) => self.take_in_state(&mut checkpointer, edit, names::STATE, &mut told),
+            None => Ok(()),
+        });
+        if let Err(error) = taken {
             tracing::error!(%error, "edits are not taken in yet");
             told.events.push(Event::SaveError { error });
         }

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::base::{Clock, DocumentId, Error, Lsn, ProblemKind, Result};
-use crate::engine::edits::{earlier_versions, preview};
+use crate::engine::edits::{earlier_versions, preview, preview_state};
 use crate::engine::options::Options;
 use crate::engine::recovery::{Intake, Plan, Recovery, hints, plan};
 use crate::engine::store::Builder;
@@ -119,6 +119,9 @@ pub(crate) fn open_view(fs: &dyn Fs, clock: &dyn Clock) -> Result<View> {
         let earlier = earlier_versions(&plan, fs, &edits)?;
         let max = Options::default().document_bytes_max;
         preview(&mut table, edits, &earlier, plan.recovery.lsn, max);
+        if let Some(edit) = plan.state_edit_found(fs)?.filter(|_| !writer_is_alive) {
+            preview_state(&mut table, &edit, plan.recovery.lsn, max);
+        }
     }
     Ok(View::new(table, plan.recovery.lsn, last_saved, Arc::new(plan.recovery)))
 }

@@ -67,7 +67,7 @@ pub(crate) struct Watch {
     scan_from: Duration,
     scan_by: Duration,
     /// When what was not sure is looked at again.
-    again: Option<Duration>,
+    pub(crate) again: Option<Duration>,
     not_before: Duration,
 }
 

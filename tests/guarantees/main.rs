@@ -45,6 +45,7 @@ mod outputs_shared;
 mod recovery;
 mod repair;
 mod restore;
+mod state_edits;
 mod support;
 mod tidy;
 mod verify;

@@ -8,10 +8,13 @@
 
 mod merge;
 mod past;
+mod state;
+mod state_merge;
 mod told;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::{DocumentId, Event, Lsn, ProblemKind, Result};
 use crate::engine::checkpoint::Checkpointer;
@@ -27,8 +30,16 @@ use crate::wal::Origin;
 use merge::{Bases, base_of, merge};
 pub(crate) use merge::{Merged, Outcome};
 pub(crate) use past::Past;
+pub(crate) use state::set_damage_aside;
+pub(crate) use state_merge::preview_state;
 pub(crate) use told::Told;
 
+/// What is not settled in the place of `state.json` is looked at again after so long.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// So long `state.json` must stay as it is.
+const SETTLES_AFTER: Duration = Duration::from_millis(50);
+/// So long it must be the same although somebody has it open for writing.
+const BELIEVED_AFTER: Duration = Duration::from_secs(1);
 /// So many edits are logged at once.
 const BATCH: usize = 1024;
 /// A document that changes under each merge is held still for the last of so many.

@@ -8,6 +8,7 @@
 
 mod base;
 mod doubt;
+mod edited;
 mod history;
 mod intake;
 mod replay;
@@ -31,6 +32,8 @@ use crate::state::{Collection, Table};
 use crate::wal::{self, Finding, Hints, Identity, Scan, Verdict};
 use base::Base;
 use doubt::{AsOf, Doubt};
+use edited::Clues;
+pub(crate) use edited::{StateEdit, Strange, What, file_of};
 pub(crate) use intake::{Intake, diff};
 use replay::Outcome;
 pub(crate) use replay::decode;
@@ -100,10 +103,16 @@ pub(crate) struct Plan {
     pub(crate) has_hole: bool,
     /// What is to be taken in: a restore or a migration.
     pub(crate) intake: Option<Intake>,
+    /// What lies in the place of `state.json`, if it is no snapshot of this store.
+    pub(crate) strange: Option<Strange>,
+    /// The members of `state.json` that a person added.
+    pub(crate) others: String,
     /// Versions that were displaced without proof of being older.
     pub(crate) losers: Vec<(Collection, DocumentId, String)>,
     /// What the log says of `state.json`: the LSN of its last `saved` record.
     pub(crate) saved: Option<Lsn>,
+    /// The LSNs of all its `saved` records.
+    all_saved: Vec<Lsn>,
     /// What the log holds of session logs and reports.
     pub(crate) outputs: Logged,
     base: Table,
@@ -161,6 +170,7 @@ impl Plan {
         let Base { rung, snapshot, older_state, backup_lsn, state_is_a_backup } = base;
         let base_lsn = snapshot.as_ref().map_or(Lsn::ZERO, |base| base.lsn);
         let last_saved = snapshot.as_ref().and_then(|base| base.last_saved.clone());
+        let mut others = snapshot.as_ref().map(|base| base.others.clone()).unwrap_or_default();
         let base = snapshot.map(table_of).unwrap_or_default();
         let index = index.filter(|index| store.is_none_or(|store| index.head.store == store));
         let durable = index.as_ref().map_or(Lsn::ZERO, |index| index.head.lsn);
@@ -179,6 +189,8 @@ impl Plan {
             mentions,
             synced,
             saved,
+            all_saved,
+            state_taken_in: taken_in,
             doubt,
             outputs,
         } = outcome;
@@ -204,10 +216,24 @@ impl Plan {
             let table = older_state.map_or_else(|| base.clone(), table_of);
             Intake::Restore { table, lsn }
         });
+        let clean = gap.is_none() && is_clean(owner.as_ref(), &scan, is_gone);
+        let recorded = index.as_ref().and_then(Index::state_stat);
+        let strange = match store.or(scan.store).filter(|_| snapshot_lsn.is_none()) {
+            Some(store) => {
+                edited::judge(fs, &Clues { store, recorded, taken_in, is_clean: clean })?
+            }
+            None => None,
+        };
+        if let Some(strange) = &strange {
+            strange.tell(&mut problems);
+            if let What::Edit(edited) | What::TakenIn(edited) = &strange.what {
+                others.clone_from(&edited.others);
+            }
+        }
         let is_harmless = |problem: &Problem| problem.kind.is_harmless();
         let is_sound = !has_hole && !is_gone && problems.iter().all(is_harmless);
         let recovery = Recovery {
-            clean: gap.is_none() && is_clean(owner.as_ref(), &scan, is_gone),
+            clean,
             rung,
             base_lsn,
             snapshot_indexed: is_indexed,
@@ -227,8 +253,11 @@ impl Plan {
             recovery,
             has_hole,
             intake,
+            strange,
+            others,
             losers,
             saved,
+            all_saved,
             outputs,
             base,
             versions,
@@ -264,8 +293,11 @@ impl Plan {
             },
             has_hole: false,
             intake: Some(intake),
+            strange: None,
+            others: String::new(),
             losers: Vec::new(),
             saved: None,
+            all_saved: Vec::new(),
             outputs: Logged::default(),
             base: Table::new(),
             versions: HashMap::new(),

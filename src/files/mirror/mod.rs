@@ -37,6 +37,7 @@ pub use edit::{Edit, Now, PutBack, Theirs};
 pub use known::{Known, Mentions};
 use linger::Lingering;
 pub use look::{Look, Seen};
+pub use open::deletions_max;
 pub use shown::{Shown, read_shown};
 
 /// Above so many files one flush of the whole file system is cheaper than one each.

@@ -389,7 +389,7 @@ pub(super) fn is_json(name: &str) -> bool {
 }
 
 /// How many files of a directory may be gone at once and are believed to have been removed.
-pub(super) fn deletions_max(documents: usize) -> usize {
+pub fn deletions_max(documents: usize) -> usize {
     (documents / 10).max(100)
 }
 
