@@ -148,7 +148,9 @@ impl Core {
         let saved = match restored {
             Ok(None) if !was_taken_in => return,
             Ok(restored) => {
-                restored.iter().for_each(|restored| self.tell_restored(restored));
+                for restored in &restored {
+                    self.tell_restored(restored);
+                }
                 // Listeners are told of a failure by the checkpoint itself.
                 self.checkpoint(Reason::Request).map(drop)
             }

@@ -25,6 +25,7 @@ mod queue;
 mod recovery;
 mod repair;
 mod room;
+mod serve;
 mod status;
 mod store;
 mod submit;

@@ -46,6 +46,7 @@ mod recovery;
 mod repair;
 mod restore;
 mod state_edits;
+mod state_edits_crash;
 mod support;
 mod tidy;
 mod verify;

@@ -5,38 +5,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use walden::fs::Fs;
 use walden::fs::sim::{CrashMode, SimFs};
 use walden::testing::SteppedClock;
 use walden::{Event, Problem, ProblemKind, Store};
 
-use crate::support::{at, builder, documents, files, open};
-use crate::watched::Watched;
+use crate::support::{at, documents, files, open};
 
-const STATE: &str = "state.json";
-const A: &str = r#"{"id": "a", "n": 1, "m": 1}"#;
-const B: &str = r#"{"id": "b", "n": 1}"#;
+pub(crate) const STATE: &str = "state.json";
+pub(crate) const A: &str = r#"{"id": "a", "n": 1, "m": 1}"#;
+pub(crate) const B: &str = r#"{"id": "b", "n": 1}"#;
 
 /// A document without its white space; nothing if there is none.
-fn bare(store: &Store, id: &str) -> String {
+pub(crate) fn bare(store: &Store, id: &str) -> String {
     store.task_json(id).map(|text| text.split_whitespace().collect()).unwrap_or_default()
 }
 
-fn below(disk: &SimFs, dir: &str) -> Vec<String> {
+pub(crate) fn below(disk: &SimFs, dir: &str) -> Vec<String> {
     disk.names().into_iter().filter(|name| name.starts_with(dir)).collect()
 }
 
-fn conflicts(disk: &SimFs) -> Vec<String> {
+pub(crate) fn conflicts(disk: &SimFs) -> Vec<String> {
     let texts = below(disk, "conflicts/").into_iter().map(|name| disk.read_now(&name).unwrap());
     texts.map(|text| String::from_utf8(text).unwrap().split_whitespace().collect()).collect()
 }
 
-fn state(disk: &SimFs) -> String {
+pub(crate) fn state(disk: &SimFs) -> String {
     String::from_utf8(disk.read_now(STATE).unwrap()).unwrap()
 }
 
 /// What `sed -i` does to `state.json`.
-fn sed(disk: &SimFs, from: &str, to: &str) {
+pub(crate) fn sed(disk: &SimFs, from: &str, to: &str) {
     let text = state(disk);
     assert!(text.contains(from), "{from} in {text}");
     disk.save_now(STATE, text.replacen(from, to, 1).as_bytes()).unwrap();
@@ -44,25 +42,30 @@ fn sed(disk: &SimFs, from: &str, to: &str) {
 
 /// How the store was left when it was edited.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Left {
+pub(crate) enum Left {
     Open,
     Shut,
     Killed,
 }
 
-const ALL: [Left; 3] = [Left::Open, Left::Shut, Left::Killed];
+pub(crate) const ALL: [Left; 3] = [Left::Open, Left::Shut, Left::Killed];
 
 /// A store that was edited, and took that in.
-struct Life {
-    disk: SimFs,
-    store: Store,
-    clock: Arc<SteppedClock>,
-    heard: Arc<Mutex<Vec<Event>>>,
+pub(crate) struct Life {
+    pub(crate) disk: SimFs,
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<SteppedClock>,
+    pub(crate) heard: Arc<Mutex<Vec<Event>>>,
 }
 
 impl Life {
     /// Of a store with these tasks, in a snapshot, which was changed by `program` since and then edited.
-    fn new(left: Left, tasks: &[&str], program: impl Fn(&Store), person: impl Fn(&SimFs)) -> Life {
+    pub(crate) fn new(
+        left: Left,
+        tasks: &[&str],
+        program: impl Fn(&Store),
+        person: impl Fn(&SimFs),
+    ) -> Life {
         let clock = Arc::new(SteppedClock::default());
         let mut disk = SimFs::new();
         let mut store = at(&disk, 1).clock(clock.clone()).open().unwrap();
@@ -91,7 +94,7 @@ impl Life {
         life
     }
 
-    fn of(disk: SimFs, store: Store, clock: Arc<SteppedClock>) -> Life {
+    pub(crate) fn of(disk: SimFs, store: Store, clock: Arc<SteppedClock>) -> Life {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let listener = heard.clone();
         store.on_event(move |event: &Event| listener.lock().push(event.clone()));
@@ -99,7 +102,7 @@ impl Life {
     }
 
     /// Lets the store find what was done to its files.
-    fn find(&self) {
+    pub(crate) fn find(&self) {
         for seconds in [2, 2, 2] {
             self.clock.advance(Duration::from_secs(seconds));
             self.store.step();
@@ -107,7 +110,7 @@ impl Life {
     }
 
     /// What was told of `state.json`, at the opening and since.
-    fn told(&self) -> Vec<Problem> {
+    pub(crate) fn told(&self) -> Vec<Problem> {
         let mut told = self.store.recovery().problems.clone();
         told.extend(self.heard.lock().iter().filter_map(|event| match event {
             Event::Found(problem) => Some(problem.clone()),
@@ -118,7 +121,7 @@ impl Life {
     }
 
     /// That what is in force now is durable, in a sound store, and found again.
-    fn assert_lasting(&self) {
+    pub(crate) fn assert_lasting(&self) {
         let now = documents(&self.store.view());
         let left = self.disk.if_crashed(&CrashMode::Nothing);
         assert_eq!(documents(&open(&left, 7).unwrap().view()), now, "after a power cut");
@@ -409,130 +412,4 @@ fn the_snapshot_itself_put_back_after_it_was_broken_restores_nothing() {
             life.assert_lasting();
         }
     }
-}
-
-#[test]
-fn rot_in_state_json_is_no_edit() {
-    let disk = SimFs::new();
-    let store = open(&disk, 1).unwrap();
-    store.save_task_json(A).unwrap();
-    store.shutdown().unwrap();
-    let at_byte = state(&disk).find("\"m\": 1").unwrap() as u64 + 5;
-    disk.corrupt(STATE, at_byte, 0b1000).unwrap();
-    assert!(state(&disk).contains("\"m\": 9"), "it still parses");
-    assert!(!at(&disk, 2).verify().unwrap().ok);
-    let store = open(&disk, 3).unwrap();
-    assert_eq!(bare(&store, "a"), r#"{"id":"a","n":1,"m":1}"#);
-    let kinds: Vec<_> = store.recovery().problems.iter().map(|found| found.kind).collect();
-    assert_eq!(kinds, [ProblemKind::Corrupt]);
-    assert_eq!((below(&disk, "quarantine/").len(), conflicts(&disk).len()), (1, 0));
-    store.shutdown().unwrap();
-    assert_eq!(at(&disk, 4).verify().unwrap().problems, []);
-}
-
-#[test]
-fn a_crash_at_any_call_of_taking_state_json_in_leaves_the_edit_in_the_file_or_in_the_log() {
-    for left in [Left::Shut, Left::Killed] {
-        let disk = SimFs::new();
-        let store = open(&disk, 1).unwrap();
-        for task in [A, B, r#"{"id": "c"}"#] {
-            store.save_task_json(task).unwrap();
-        }
-        store.checkpoint().unwrap();
-        store.patch_task_json("a", r#"{"n": 2}"#).unwrap();
-        let disk = if left == Left::Shut {
-            store.shutdown().unwrap();
-            disk
-        } else {
-            disk.if_killed()
-        };
-        let is_patched = left == Left::Shut;
-        let (from, to) = if is_patched { ("\"m\":1", "\"m\":5") } else { ("\"m\": 1", "\"m\": 5") };
-        sed(&disk, from, to);
-        sed(&disk, &format!("{B},"), r#"{"id": "new"},"#);
-        sed(&disk, "{\n", "{\n  \"mine\": 1,\n");
-        let calls = Arc::new(Mutex::new(0));
-        let count = calls.clone();
-        let watched = Watched::new(&disk, move |disk| {
-            let place: u64 = {
-                *count.lock() += 1;
-                *count.lock()
-            };
-            let mode = &[CrashMode::Nothing, CrashMode::Random(place)][(place % 2) as usize];
-            for crashed in [disk.if_killed(), disk.if_crashed(mode)] {
-                let store = open(&crashed, 60 + place).unwrap();
-                let found = ["a", "b", "c", "new"].map(|id| bare(&store, id));
-                let wanted = [r#"{"id":"a","n":2,"m":5}"#, "", r#"{"id":"c"}"#, r#"{"id":"new"}"#];
-                assert_eq!(found, wanted, "at {place}: {:#?}", store.recovery());
-                // What is written now is not taken back by an edit that was taken in already.
-                store.patch_task_json("a", r#"{"m": 6}"#).unwrap();
-                let again = open(&crashed.if_killed(), 900 + place).unwrap();
-                assert_eq!(bare(&again, "a"), r#"{"id":"a","n":2,"m":6}"#, "at {place}");
-                again.shutdown().unwrap();
-                store.shutdown().unwrap();
-                assert!(state(&crashed).contains("\"mine\": 1"), "at {place}");
-            }
-        });
-        let store = builder(Arc::new(watched), Arc::default(), 7).open().unwrap();
-        assert_eq!(bare(&store, "a"), r#"{"id":"a","n":2,"m":5}"#);
-        let places = *calls.lock();
-        println!("{left:?}: crashed before {places} calls");
-        assert!(places > 40, "{places}");
-    }
-}
-
-#[test]
-fn an_edit_of_state_json_at_any_call_of_a_checkpoint_is_in_force_soon() {
-    let mut places = 0;
-    for place in 1.. {
-        let disk = SimFs::new();
-        let store = open(&disk, 1).unwrap();
-        store.save_task_json(A).unwrap();
-        store.save_task_json(B).unwrap();
-        store.checkpoint().unwrap();
-        store.shutdown().unwrap();
-        let (watched, switch) = Watched::while_on(&disk, move |disk, call| {
-            if call == place && disk.stat(STATE).unwrap().is_some() {
-                sed(disk, "\"m\": 1", "\"m\": 5");
-            }
-        });
-        let clock = Arc::new(SteppedClock::default());
-        let store = builder(Arc::new(watched), clock.clone(), 7).open().unwrap();
-        let life = Life::of(disk, store.clone(), clock);
-        store.patch_task_json("b", r#"{"n": 2}"#).unwrap();
-        switch.set(true);
-        store.checkpoint().unwrap();
-        switch.set(false);
-        if switch.calls() < place {
-            break;
-        }
-        life.find();
-        assert_eq!(bare(&life.store, "a"), r#"{"id":"a","n":1,"m":5}"#, "at {place}");
-        let events = life.heard.lock();
-        assert_eq!(bare(&life.store, "b"), r#"{"id":"b","n":2}"#, "at {place}: {events:#?}");
-        drop(events);
-        life.assert_lasting();
-        places += 1;
-    }
-    println!("edited before each of {places} calls of a checkpoint");
-    assert!(places > 40, "{places}");
-}
-
-#[test]
-fn what_somebody_is_still_writing_into_state_json_is_waited_for() {
-    let life = Life::new(Left::Open, &[A, B], |_| {}, |_| {});
-    let whole = state(&life.disk).replace("\"m\": 1", "\"m\": 5");
-    let editor = life.disk.hold_now(STATE).unwrap();
-    editor.write(&whole.as_bytes()[..whole.len() / 2]);
-    life.store.patch_task_json("b", r#"{"n": 2}"#).unwrap();
-    life.store.checkpoint().unwrap();
-    assert_eq!(life.disk.read_now(STATE).unwrap(), &whole.as_bytes()[..whole.len() / 2]);
-    assert_eq!(life.told(), [], "nobody is told of half a save");
-    editor.write(whole.as_bytes());
-    drop(editor);
-    life.find();
-    assert_eq!(bare(&life.store, "a"), r#"{"id":"a","n":1,"m":5}"#);
-    assert_eq!(bare(&life.store, "b"), r#"{"id":"b","n":2}"#);
-    assert_eq!(conflicts(&life.disk), [""; 0]);
-    life.assert_lasting();
 }

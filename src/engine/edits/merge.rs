@@ -95,8 +95,8 @@ fn of_text(
 ) -> Outcome {
     let put = |text: &str| match Op::put(edit.collection, text, document_bytes_max) {
         Ok(op) => Ok(op),
-        Err(Error::Invalid { why, .. }) => Err(Outcome::Held(why)),
-        Err(error) => Err(Outcome::Held(error.to_string())),
+        Err(Error::Invalid { why, .. }) => Err(why),
+        Err(error) => Err(error.to_string()),
     };
     let Some(doc) = present else {
         // What was deleted here and changed there lives on.
@@ -104,7 +104,7 @@ fn of_text(
         let conflict = was_deleted.then(|| Conflict { fields: Vec::new(), keep: None });
         return match put(&theirs.text) {
             Ok(op) => Outcome::Change { op, is_whole: !theirs.is_displaced, conflict },
-            Err(held) => held,
+            Err(why) => Outcome::Held(why),
         };
     };
     let ours = doc.text();
@@ -120,6 +120,6 @@ fn of_text(
         .then(|| Conflict { fields: merged.conflicts, keep: Some(pretty(ours)) });
     match put(&merged.text) {
         Ok(op) => Outcome::Change { op, is_whole, conflict },
-        Err(held) => held,
+        Err(why) => Outcome::Held(why),
     }
 }

@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::dir::{deletions_max, editor_files, has_editor_file};
 use super::look::{BELIEVED_AFTER, Look, Seen};
-use super::open::{deletions_max, editor_files, has_editor_file};
 use super::{Edit, Mirror, Now, Target};
 use crate::base::{DocumentId, ProblemKind};
 use crate::fs::{Entry, Stat, join};

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use super::dir::{is_json, list};
 use super::edit::{Whose, document_in};
 use super::judge::STRANGERS_MAX;
-use super::open::{is_json, list};
 use super::{Edit, Mirror, Now, Placed, PutBack, Stranger, Target, Theirs};
 use crate::base::{ContentHash, DocumentId, Error, Problem, ProblemKind, Result};
 use crate::files::conflicts::is_open_for_writing;

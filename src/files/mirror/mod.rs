@@ -10,6 +10,7 @@
 //! ([`Mirror::entries`]) is never more than it saw of its own doing.
 
 mod apply;
+mod dir;
 mod due;
 mod edit;
 mod gone;
@@ -33,11 +34,11 @@ use crate::fs::{Fs, Kind, Mode, Stat, join};
 use crate::state::json::pretty;
 use crate::state::{Collection, Table};
 
+pub use dir::deletions_max;
 pub use edit::{Edit, Now, PutBack, Theirs};
 pub use known::{Known, Mentions};
 use linger::Lingering;
 pub use look::{Look, Seen};
-pub use open::deletions_max;
 pub use shown::{Shown, read_shown};
 
 /// Above so many files one flush of the whole file system is cheaper than one each.
