@@ -148,7 +148,7 @@ impl Core {
         let saved = match restored {
             Ok(None) if !was_taken_in => return,
             Ok(restored) => {
-                for restored in &restored {
+                if let Some(restored) = &restored {
                     self.tell_restored(restored);
                 }
                 // Listeners are told of a failure by the checkpoint itself.

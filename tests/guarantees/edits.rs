@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use walden::ChangeKind::{Delete, Put};
 use walden::fs::sim::SimFs;
 use walden::testing::SteppedClock;
 use walden::{ProblemKind, Store};
 
-use crate::support::{at, open};
+use crate::support::{at, builder, open};
+use crate::watched::Watched;
 
 const A: &str = "tasks/a.json";
 
@@ -196,7 +198,7 @@ fn a_file_that_a_person_made_is_a_document() {
         };
         store.checkpoint().unwrap();
         let ids: Vec<String> =
-            store.load_tasks().unwrap().iter().map(|task| task.id.to_string()).collect();
+            store.load_tasks().unwrap().iter().map(|task| task.id.clone()).collect();
         assert_eq!(ids, ["a", "b", "c"], "{is_open}");
         assert_eq!(bare(&text(&store, "a")), r#"{"id":"a"}"#, "a second file of an id is left");
         assert_eq!(
@@ -432,7 +434,6 @@ fn an_edit_is_on_the_change_stream_and_in_the_history_with_its_file() {
         seen.push((change.id.to_string(), change.kind, change.file.unwrap()));
     }
     seen.sort_by(|a, b| a.0.cmp(&b.0));
-    use walden::ChangeKind::{Delete, Put};
     let wanted = [("a", Put, A), ("b", Delete, "tasks/b.json"), ("c", Put, "tasks/c.json")];
     let wanted = wanted.map(|(id, kind, file)| (id.to_owned(), kind, file.to_owned()));
     assert_eq!(seen, wanted);
@@ -441,4 +442,34 @@ fn an_edit_is_on_the_change_stream_and_in_the_history_with_its_file() {
     assert_eq!(bare(last.text.as_ref().unwrap()), r#"{"id":"a","n":2}"#);
     let source = format!("{:?}", last.source);
     assert!(source.contains("Edit") && source.contains(A), "{source}");
+}
+
+#[test]
+fn an_edit_at_any_call_of_a_checkpoint_merges_with_what_that_shows() {
+    let mut places = 0;
+    for place in 1.. {
+        let disk = SimFs::new();
+        store_with(&disk, &[r#"{"id": "a", "n": 1, "m": 1}"#]).0.shutdown().unwrap();
+        let (watched, switch) = Watched::while_on(&disk, move |disk, call| {
+            if call == place {
+                disk.save_now(A, br#"{"id": "a", "n": 1, "m": 7}"#).unwrap();
+            }
+        });
+        let clock = Arc::new(SteppedClock::default());
+        let store = builder(Arc::new(watched), clock.clone(), 7).open().unwrap();
+        store.patch_task_json("a", r#"{"n": 2}"#).unwrap();
+        switch.set(true);
+        store.checkpoint().unwrap();
+        switch.set(false);
+        if switch.calls() < place {
+            break;
+        }
+        find(&store, &clock);
+        assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":2,"m":7}"#, "at {place}");
+        store.shutdown().unwrap();
+        assert_eq!(bare(&file(&disk, A)), r#"{"id":"a","n":2,"m":7}"#, "at {place}");
+        places += 1;
+    }
+    println!("edited before each of {places} calls");
+    assert!(places > 40, "{places}");
 }

@@ -12,7 +12,7 @@ mod state;
 mod state_merge;
 mod told;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,9 +87,9 @@ impl Core {
         told: &mut Told,
     ) -> Result<usize> {
         let mut changed = 0;
-        let mut edits = edits.into_iter();
+        let mut edits = edits;
         loop {
-            let batch: Vec<Edit> = edits.by_ref().take(BATCH).collect();
+            let batch = next_batch(&mut edits);
             if batch.is_empty() {
                 return Ok(changed);
             }
@@ -97,7 +97,7 @@ impl Core {
             match self.adopt_batch(checkpointer, batch, earlier, told) {
                 Ok(count) => changed += count,
                 Err(error) => {
-                    let left = edits.map(|edit| edit.file);
+                    let left = edits.into_iter().map(|edit| edit.file);
                     checkpointer.mirror.notice(files.into_iter().chain(left));
                     return Err(error);
                 }
@@ -120,7 +120,7 @@ impl Core {
             // The last time nobody changes anything meanwhile.
             let mut held = (attempt == ATTEMPTS_MAX).then(|| self.writer.lock());
             let table = self.table.read().clone();
-            let merged = self.merge_all(checkpointer, &table, edits, earlier, held.as_deref())?;
+            let merged = self.merge_all(checkpointer, &table, edits, earlier, held.as_deref());
             let kept = self.keep_losers(&merged)?;
             let mut writer = held.take().unwrap_or_else(|| self.writer.lock());
             let (same, moved) = self.split_moved(merged.into_iter().zip(kept));
@@ -146,13 +146,13 @@ impl Core {
         edits: Vec<Edit>,
         earlier: Option<&Earlier>,
         writer: Option<&Writer>,
-    ) -> Result<Vec<Merged>> {
+    ) -> Vec<Merged> {
         let mut bases: Vec<Bases> = match (earlier, writer) {
             (Some(_), _) => edits.iter().map(|edit| closed_bases(table, edit, earlier)).collect(),
-            (None, Some(writer)) => self.open_bases(checkpointer, table, &edits, writer),
+            (None, Some(writer)) => open_bases(checkpointer, table, &edits, writer),
             (None, None) => {
                 let writer = self.writer.lock();
-                self.open_bases(checkpointer, table, &edits, &writer)
+                open_bases(checkpointer, table, &edits, &writer)
             }
         };
         if earlier.is_none() {
@@ -161,32 +161,7 @@ impl Core {
         let max = self.options.document_bytes_max;
         let merged =
             edits.into_iter().zip(&bases).map(|(edit, bases)| merge(table, edit, bases, max));
-        Ok(merged.collect())
-    }
-
-    /// What is in memory of the versions that the files of `edits` showed.
-    fn open_bases(
-        &self,
-        checkpointer: &Checkpointer,
-        table: &Table,
-        edits: &[Edit],
-        writer: &Writer,
-    ) -> Vec<Bases> {
-        let of = |edit: &Edit| {
-            let key = (edit.collection, edit.id.clone());
-            let present = table.get(edit.collection, edit.id.as_str());
-            let is_shown = |doc: &&Arc<Doc>| checkpointer.mirror.shows(&edit.file, doc.lsn());
-            let present = present.filter(is_shown);
-            let former = writer.dirty.former(edit.collection, &edit.id).filter(is_shown);
-            let former = former.filter(|_| present.is_none());
-            let past = checkpointer.past.of(&key);
-            let versions = present.into_iter().chain(former).chain(past);
-            Bases {
-                versions: versions.map(|doc| doc.text().clone()).collect(),
-                shows_present: present.is_some(),
-            }
-        };
-        edits.iter().map(of).collect()
+        merged.collect()
     }
 
     /// Adds what snapshots and log tell of earlier versions, where memory may lack the right one: an edit of
@@ -199,6 +174,7 @@ impl Core {
         let is_far = |edit: &Edit, bases: &Bases| match &edit.now {
             Now::Gone => false,
             Now::Text(_) if !checkpointer.mirror.knows(&edit.file) => false,
+            Now::Text(theirs) if theirs.is_displaced => bases.versions.is_empty(),
             Now::Text(theirs) => {
                 base_of(bases, theirs).is_none_or(|base| difference(base, &theirs.text) > 1)
             }
@@ -328,6 +304,44 @@ impl Core {
         let key = (edit.collection, edit.id.clone());
         past.push(self.around.clock.monotonic(), key, Arc::new(doc));
     }
+}
+
+/// What is in memory of the versions that the files of `edits` showed.
+fn open_bases(
+    checkpointer: &Checkpointer,
+    table: &Table,
+    edits: &[Edit],
+    writer: &Writer,
+) -> Vec<Bases> {
+    let of = |edit: &Edit| {
+        let key = (edit.collection, edit.id.clone());
+        let present = table.get(edit.collection, edit.id.as_str());
+        let is_shown = |doc: &&Arc<Doc>| checkpointer.mirror.shows(&edit.file, doc.lsn());
+        // What took the place of a displaced one was not there when that was made.
+        let is_displaced = matches!(&edit.now, Now::Text(theirs) if theirs.is_displaced);
+        let is_shown = |doc: &&Arc<Doc>| !is_displaced && is_shown(doc);
+        let present = present.filter(is_shown);
+        let former = writer.dirty.former(edit.collection, &edit.id).filter(is_shown);
+        let former = former.filter(|_| present.is_none());
+        let past = checkpointer.past.of(&key);
+        let versions = present.into_iter().chain(former).chain(past);
+        Bases {
+            versions: versions.map(|doc| doc.text().clone()).collect(),
+            shows_present: present.is_some(),
+        }
+    };
+    edits.iter().map(of).collect()
+}
+
+/// The edits that are taken in next: at most one of each document, so that each is merged with what the
+/// one before it made.
+fn next_batch(edits: &mut Vec<Edit>) -> Vec<Edit> {
+    let mut ids = HashSet::new();
+    let (batch, left) = std::mem::take(edits)
+        .into_iter()
+        .partition(|edit| ids.len() < BATCH && ids.insert((edit.collection, edit.id.clone())));
+    *edits = left;
+    batch
 }
 
 /// The transaction that takes an edit in, if it changes anything.

@@ -88,11 +88,11 @@ impl Core {
                 return Ok(restored);
             }
             Some(Parsed::Intact(snapshot)) => {
-                self.hold_state(checkpointer, found, &Held::foreign(snapshot.store), told);
+                hold_state(checkpointer, found, &Held::foreign(snapshot.store), told);
             }
             Some(Parsed::NotIntact(defect @ Defect::Unsupported { .. })) => {
                 let held = Held::unreadable(defect.to_string());
-                self.hold_state(checkpointer, found, &held, told);
+                hold_state(checkpointer, found, &held, told);
             }
             Some(Parsed::NotIntact(_)) => {
                 if self.has_settled(checkpointer, found, is_patient)? {
@@ -152,12 +152,12 @@ impl Core {
             None => Ok(()),
             Some((_, _, Some(edit))) => self.take_in_state(checkpointer, &edit, STATE, told),
             Some((stat, What::Held(held), _)) => {
-                self.hold_state(checkpointer, stat, &held, told);
+                hold_state(checkpointer, stat, &held, told);
                 Ok(())
             }
             Some((stat, What::Damaged | What::Edit(_), _)) => {
                 let held = Held::unreadable("it is empty or damaged");
-                self.hold_state(checkpointer, stat, &held, told);
+                hold_state(checkpointer, stat, &held, told);
                 Ok(())
             }
             Some((stat, What::TakenIn(_) | What::TakenOver, _)) => {
@@ -165,19 +165,6 @@ impl Core {
                 Ok(())
             }
         }
-    }
-
-    fn hold_state(
-        &self,
-        checkpointer: &mut Checkpointer,
-        found: Stat,
-        held: &Held,
-        told: &mut Told,
-    ) {
-        checkpointer.settle_state(found);
-        checkpointer.is_held = true;
-        checkpointer.state_stat = Some(found);
-        told.problem(held.kind, STATE, held.told());
     }
 
     /// Takes in what somebody put in the place of `state.json` in the instant in which it was replaced.
@@ -237,7 +224,7 @@ impl Core {
                     drop(held);
                     let held = Held::unreadable(why);
                     match edit.stat {
-                        Some(stat) => self.hold_state(checkpointer, stat, &held, told),
+                        Some(stat) => hold_state(checkpointer, stat, &held, told),
                         None => told.problem(held.kind, file, held.why),
                     }
                     return Ok(());
@@ -377,4 +364,11 @@ fn tell_taken_in(merged: Vec<(Merged, Option<String>)>, last: Lsn, told: &mut To
             Outcome::Nothing { .. } | Outcome::Held(_) => {}
         }
     }
+}
+
+fn hold_state(checkpointer: &mut Checkpointer, found: Stat, held: &Held, told: &mut Told) {
+    checkpointer.settle_state(found);
+    checkpointer.is_held = true;
+    checkpointer.state_stat = Some(found);
+    told.problem(held.kind, STATE, held.told());
 }

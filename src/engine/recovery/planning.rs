@@ -103,8 +103,8 @@ impl Plan {
             state_stat,
             last_saved,
             index,
-            others,
             intake,
+            others,
             base,
             ..Plan::new(owner, store, scan, recovery)
         };
