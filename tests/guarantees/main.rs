@@ -24,6 +24,7 @@ mod corruption;
 mod crash;
 mod damage;
 mod edits;
+mod edits_meeting;
 mod faults;
 mod fidelity;
 mod grid;

@@ -6,6 +6,7 @@
 //! was looked whether the document is still the one it was merged with. Nothing is logged before what
 //! loses by it is durable in `conflicts/`.
 
+mod bases;
 mod merge;
 mod past;
 mod state;
@@ -27,6 +28,7 @@ use crate::fs::Fs;
 use crate::state::merge::difference;
 use crate::state::{Collection, Doc, Op, Table};
 use crate::wal::Origin;
+use bases::{closed_bases, open_bases};
 use merge::{Bases, base_of, merge};
 pub(crate) use merge::{Merged, Outcome};
 pub(crate) use past::Past;
@@ -306,33 +308,6 @@ impl Core {
     }
 }
 
-/// What is in memory of the versions that the files of `edits` showed.
-fn open_bases(
-    checkpointer: &Checkpointer,
-    table: &Table,
-    edits: &[Edit],
-    writer: &Writer,
-) -> Vec<Bases> {
-    let of = |edit: &Edit| {
-        let key = (edit.collection, edit.id.clone());
-        let present = table.get(edit.collection, edit.id.as_str());
-        let is_shown = |doc: &&Arc<Doc>| checkpointer.mirror.shows(&edit.file, doc.lsn());
-        // What took the place of a displaced one was not there when that was made.
-        let is_displaced = matches!(&edit.now, Now::Text(theirs) if theirs.is_displaced);
-        let is_shown = |doc: &&Arc<Doc>| !is_displaced && is_shown(doc);
-        let present = present.filter(is_shown);
-        let former = writer.dirty.former(edit.collection, &edit.id).filter(is_shown);
-        let former = former.filter(|_| present.is_none());
-        let past = checkpointer.past.of(&key);
-        let versions = present.into_iter().chain(former).chain(past);
-        Bases {
-            versions: versions.map(|doc| doc.text().clone()).collect(),
-            shows_present: present.is_some(),
-        }
-    };
-    edits.iter().map(of).collect()
-}
-
 /// The edits that are taken in next: at most one of each document, so that each is merged with what the
 /// one before it made.
 fn next_batch(edits: &mut Vec<Edit>) -> Vec<Edit> {
@@ -361,17 +336,6 @@ fn transaction(merged: &Merged) -> Option<Vec<Op>> {
         }
     };
     Some(vec![edited, op.clone()])
-}
-
-/// The versions that the file of an edit showed, where the store was closed when it was made.
-fn closed_bases(table: &Table, edit: &Edit, earlier: Option<&Earlier>) -> Bases {
-    let key = (edit.collection, edit.id.clone());
-    let versions = earlier.and_then(|earlier| earlier.get(&key)).cloned().unwrap_or_default();
-    let present = table.get(edit.collection, edit.id.as_str());
-    // A file is known to have been removed only where it showed the document as it is.
-    let shows_present = matches!(edit.now, Now::Gone)
-        || present.is_some_and(|doc| versions.first().is_some_and(|text| text == doc.text()));
-    Bases { versions, shows_present }
 }
 
 /// The earlier versions of the documents of edits, by what is on the disk.

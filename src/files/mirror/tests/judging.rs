@@ -207,14 +207,14 @@ fn a_directory_that_is_gone_is_one_finding_and_is_restored() {
 }
 
 /// A file, what is in it, what is told, and two answers.
-type Row = (&'static str, Vec<u8>, Vec<ProblemKind>, bool, bool);
+type OrphanRow = (&'static str, Vec<u8>, Vec<ProblemKind>, bool, bool);
 
 #[test]
 fn a_file_of_no_document_is_removed_only_if_it_is_known_to_be_the_engines() {
     use ProblemKind::{Edited, Torn, Unreadable};
     let (gone, new) = ("tasks/gone.json", b"{\"id\": \"new\"}");
     // Of each: file, contents; findings, whether it is taken in and whether it stays, after an unclean stop.
-    let rows: [Row; 12] = [
+    let rows: [OrphanRow; 12] = [
         (gone, shown("gone", 1), vec![], false, false),
         (gone, VERSION_0.to_vec(), vec![], false, false),
         (gone, with_zeroes(shown("gone", 1), 1), vec![Torn], false, false),
