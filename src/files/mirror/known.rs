@@ -24,7 +24,7 @@ pub struct Known<'a> {
     pub versions: &'a HashMap<String, Vec<ContentHash>>,
     /// The texts that a document had in earlier snapshots, or since, as far as they are at hand.
     pub earlier: &'a dyn Fn(Collection, &DocumentId) -> Vec<Arc<str>>,
-    /// By file: what [`Mirror::entries`] gave when it was last recorded. May be empty or old.
+    /// By file: what [`super::Mirror::entries`] gave when it was last recorded. May be empty or old.
     pub entries: &'a HashMap<&'a str, &'a Entry>,
     /// By file: what else the log says of it.
     pub mentions: &'a HashMap<String, Mentions>,
