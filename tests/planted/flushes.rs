@@ -60,11 +60,7 @@ const EXCEPTIONS: [(&str, &str, &str); 11] = [
         "sync_dir(fs, CONFLICTS)?;",
         "what a person resolved or removed and a power cut brings back is told as open again",
     ),
-    (
-        "files/kept.rs",
-        "sync_dir(fs, CONFLICTS)?;",
-        "the same",
-    ),
+    ("files/kept.rs", "sync_dir(fs, CONFLICTS)?;", "the same"),
     (
         "files/backups/kept.rs",
         "sync_dir(fs, \"\")?;",
