@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Error, Event, Result, Timestamp};
-use crate::engine::checkpoint::Reason;
+use crate::engine::checkpoint::{Checkpointer, Reason};
 use crate::engine::core::{Core, Writer};
 use crate::engine::edits::{Earlier, Told};
 use crate::engine::open::{Unsettled, recover, write_owner};
 use crate::engine::recovery::StateEdit;
 use crate::engine::threads::autosave;
-use crate::files::migration;
 use crate::files::mirror::Edit;
 use crate::files::names;
 use crate::files::owner::Stage;
+use crate::files::{conflicts, migration, stat};
 use crate::state::{Collection, Op};
 use crate::wal::Log;
 
@@ -93,7 +93,9 @@ impl Core {
         let mut checkpointer = self.checkpointer.lock();
         let displaced = checkpointer.mirror.take_displaced(&*self.around.fs, &mut told.problems);
         let edits = edits.into_iter().chain(displaced).collect();
-        let taken = self.adopt(&mut checkpointer, edits, Some(&earlier), &mut told);
+        let taken = self.note_doubted(&checkpointer);
+        let taken =
+            taken.and_then(|()| self.adopt(&mut checkpointer, edits, Some(&earlier), &mut told));
         let taken = taken.and_then(|_| match state_edit {
             Some(edit) => self.take_in_state(&mut checkpointer, edit, names::STATE, &mut told),
             None => Ok(()),
@@ -103,6 +105,23 @@ impl Core {
             told.events.push(Event::SaveError { error });
         }
         told
+    }
+
+    /// Keeps what may be a person's or not, and logs that it was found, so that a later opening, which may
+    /// find a sound store, decides the same.
+    fn note_doubted(&self, checkpointer: &Checkpointer) -> Result<()> {
+        let fs = &*self.around.fs;
+        let mut found = Vec::new();
+        for (file, hash) in checkpointer.mirror.doubted() {
+            conflicts::keep(fs, file, file)?;
+            let length = stat(fs, file)?.map_or(1, |stat| stat.size_bytes.max(1));
+            let file = file.to_owned();
+            found.push(Op::Edited { file, hash, length, modified_ns: 0, is_whole: false });
+        }
+        if found.is_empty() {
+            return Ok(());
+        }
+        self.log_own(&found).map(drop)
     }
 
     /// Tells what an opening found.

@@ -260,6 +260,11 @@ impl Mirror {
         self.held.keys().map(String::as_str)
     }
 
+    /// Files that a person may have changed or not, with what is in them: see [`Known::is_sound`].
+    pub fn doubted(&self) -> impl Iterator<Item = (&str, ContentHash)> {
+        self.doubted.iter().map(|(file, hash)| (file.as_str(), *hash))
+    }
+
     /// Whether a file's place is taken by something that is not the engine's to replace.
     fn must_wait(&self, file: &str) -> bool {
         self.blocked.contains(file) || self.held.contains_key(file) || self.noticed.contains(file)

@@ -194,7 +194,9 @@ impl Mirror {
                 self.doubted.insert(file.to_owned(), theirs.hash);
                 let detail = "nobody can tell whether somebody changed it, since the store is damaged; it goes \
                               to conflicts/ and is written anew";
-                (Some((Edited, detail.into())), None, true)
+                let Theirs { hash, length, .. } = *theirs;
+                let found = Placed { hash, length, lsn: Lsn::ZERO, stat: None };
+                (Some((Edited, detail.into())), Some(found), true)
             }
             (Contents::Other(inside, theirs), _) if inside == *id => {
                 let detail = if theirs.put_back == PutBack::Yes {
