@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::{Error, Event, Result, Timestamp};
+use crate::base::{Error, Event, Lsn, Result, Timestamp};
 use crate::engine::checkpoint::{Checkpointer, Reason};
 use crate::engine::core::{Core, Writer};
 use crate::engine::edits::{Earlier, Told};
@@ -118,6 +118,9 @@ impl Core {
             let file = file.to_owned();
             found.push(Op::Edited { file, hash, length, modified_ns: 0, is_whole: false });
         }
+        // A change of its name that is not known to be durable: its absence proves nothing.
+        let removals = checkpointer.mirror.doubted_removals();
+        found.extend(removals.map(|file| Op::Removed { file: file.to_owned(), lsn: Lsn::ZERO }));
         if found.is_empty() {
             return Ok(());
         }

@@ -138,7 +138,11 @@ impl Plan {
 
     /// What lies in the place of `state.json`, if it is no snapshot of ours.
     fn look_at_state(&mut self, fs: &dyn Fs, taken_in: Option<ContentHash>) -> Result<()> {
-        let Some(store) = self.store.filter(|_| self.snapshot_lsn.is_none()) else { return Ok(()) };
+        if self.snapshot_lsn.is_some() {
+            return Ok(());
+        }
+        // Where nothing says which store it is, an opening makes it a new one, whose id nobody else has.
+        let store = self.store.unwrap_or(StoreId(0));
         let recorded = self.index.as_ref().and_then(Index::state_stat);
         let clues = Clues { store, recorded, taken_in, is_clean: self.recovery.clean };
         self.strange = edited::judge(fs, &clues)?;

@@ -228,10 +228,10 @@ impl Judge<'_> {
     /// Whether a document's file that is gone was removed by somebody: it was there durably, and showed
     /// the document as it is.
     pub(super) fn was_removed(&self, file: &str, doc: &Doc) -> bool {
-        let Known { entries, mentions, synced, is_sound, .. } = *self.known;
+        let Known { entries, mentions, synced, .. } = *self.known;
         let was_shown = entries.get(file).is_some_and(|entry| entry.lsn >= doc.lsn());
         let was_durable = mentions.get(file).is_none_or(|mentions| mentions.changed < synced);
-        is_sound && was_shown && was_durable
+        was_shown && was_durable
     }
 
     /// What somebody left in a file that belongs to no document.

@@ -71,6 +71,8 @@ pub struct Mirror {
     damaged: HashMap<String, ContentHash>,
     /// Contents that may be a person's or not, by file: they go to `conflicts/` before their place is taken.
     doubted: HashMap<String, ContentHash>,
+    /// Files that may have been removed by a person, or be lost: they are written anew.
+    doubted_removals: Vec<String>,
     /// What was found by a change that failed afterwards: reported with the next one.
     unreported: Vec<Problem>,
     /// What people had done when the mirror was opened.
@@ -263,6 +265,11 @@ impl Mirror {
     /// Files that a person may have changed or not, with what is in them: see [`Known::is_sound`].
     pub fn doubted(&self) -> impl Iterator<Item = (&str, ContentHash)> {
         self.doubted.iter().map(|(file, hash)| (file.as_str(), *hash))
+    }
+
+    /// Files that are gone, which a person may have removed or not.
+    pub fn doubted_removals(&self) -> impl Iterator<Item = &str> {
+        self.doubted_removals.iter().map(String::as_str)
     }
 
     /// Whether a file's place is taken by something that is not the engine's to replace.

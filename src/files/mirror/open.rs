@@ -111,6 +111,10 @@ impl Mirror {
             let file = join(dir, &name);
             if taken.contains(id) || too_many {
                 self.pending.insert(file, Target::Document(collection, id.clone()));
+            } else if !judge.known.is_sound && judge.was_removed(&file, doc) {
+                // In a damaged store it may be lost, and the next opening must not think otherwise.
+                self.doubted_removals.push(file.clone());
+                self.decide(file, (collection, id), Contents::Missing, None, judge);
             } else if judge.was_removed(&file, doc) && !has_editor_file(&editors, &name) {
                 judge.report(
                     ProblemKind::Edited,
