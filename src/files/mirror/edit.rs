@@ -147,6 +147,16 @@ impl Mirror {
             && names::forms(id).iter().any(|form| form == name)
     }
 
+    /// Files that a person may have changed or not, with what is in them: see [`super::Known::is_sound`].
+    pub fn doubted(&self) -> impl Iterator<Item = (&str, ContentHash)> {
+        self.doubted.iter().map(|(file, hash)| (file.as_str(), *hash))
+    }
+
+    /// Files that are gone, which a person may have removed or not.
+    pub fn doubted_removals(&self) -> impl Iterator<Item = &str> {
+        self.doubted_removals.iter().map(String::as_str)
+    }
+
     /// Notes that an edit was taken in. `shows`: the file means what its document is as of that LSN;
     /// if not, it is written anew by the next pass.
     pub fn adopted(&mut self, edit: &Edit, shows: Option<Lsn>) {

@@ -262,16 +262,6 @@ impl Mirror {
         self.held.keys().map(String::as_str)
     }
 
-    /// Files that a person may have changed or not, with what is in them: see [`Known::is_sound`].
-    pub fn doubted(&self) -> impl Iterator<Item = (&str, ContentHash)> {
-        self.doubted.iter().map(|(file, hash)| (file.as_str(), *hash))
-    }
-
-    /// Files that are gone, which a person may have removed or not.
-    pub fn doubted_removals(&self) -> impl Iterator<Item = &str> {
-        self.doubted_removals.iter().map(String::as_str)
-    }
-
     /// Whether a file's place is taken by something that is not the engine's to replace.
     fn must_wait(&self, file: &str) -> bool {
         self.blocked.contains(file) || self.held.contains_key(file) || self.noticed.contains(file)
