@@ -17,6 +17,16 @@ pub(crate) struct Merged {
     pub(crate) outcome: Outcome,
 }
 
+impl Merged {
+    /// Whether something loses, and is to be kept.
+    pub(crate) fn must_keep(&self) -> bool {
+        matches!(
+            &self.outcome,
+            Outcome::Change { conflict: Some(Conflict { keep: Some(_), .. }), .. }
+        )
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     /// The document changes to this, or is deleted.
