@@ -1,12 +1,13 @@
 //! How fast durable commits are, beside what the same disk allows to anybody.
 //!
-//! First the throughput of durable puts at 1, 16 and 64 threads, in interleaved rounds: the limit
-//! (raw writes and flushes behind the same kind of group commit), the store, and the store without
-//! checkpoints. What counts is the ratio: absolute figures move from day to day and from disk to
+//! First the throughput of durable puts at 1 to 256 threads, in interleaved rounds: the limit (raw
+//! durable writes behind the same kind of group commit), the same with a write and a flush, the store, and
+//! the store without checkpoints. What counts is the ratio: absolute figures move from day to day and from disk to
 //! disk. Then criterion measures the parts.
 //!
 //! `cargo bench --bench commit` measures; an argument is a filter (`throughput/64`, `latency`).
 //! `WALDEN_BENCH_QUICK=1`, `--quick` and `--test` run everything once, to see that it works.
+//! `WALDEN_BENCH_ROUNDS` and `WALDEN_BENCH_TURN_MS` make the table of throughput shorter.
 //! `WALDEN_BENCH_DIR` names the directory to measure in; by default it is below `target/tmp`.
 
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]

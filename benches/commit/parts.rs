@@ -13,7 +13,7 @@ use walden::wal::{self, Hints, Identity, Log, LogOptions, Origin, Record, Segmen
 use walden::{Lsn, Store, StoreId, Timestamp};
 
 use crate::place::Place;
-use crate::raw::{Prewritten, Raw};
+use crate::raw::{Prewritten, Raw, Way};
 use crate::tasks;
 
 const IDENTITY: Identity = Identity { store: StoreId(7), incarnation: 1, nonce: 42 };
@@ -32,13 +32,18 @@ fn latency(criterion: &mut Criterion, place: &Place) {
     let texts = tasks::prepare(100);
     let records: Vec<Arc<[u8]>> = texts.iter().map(|text| Arc::from(text.as_bytes())).collect();
     let mut group = criterion.benchmark_group("latency");
+    group.bench_function("raw durable write by the caller", |bencher| {
+        let mut file = Prewritten::new(&tempfile_in(place), 8 << 20, Way::Direct);
+        let mut records = records.iter().cycle();
+        bencher.iter(|| records.next().map(|record| file.commit([&**record].into_iter())));
+    });
     group.bench_function("raw write + flush by the caller", |bencher| {
-        let mut file = Prewritten::new(&tempfile_in(place), 8 << 20);
+        let mut file = Prewritten::new(&tempfile_in(place), 8 << 20, Way::Flush);
         let mut records = records.iter().cycle();
         bencher.iter(|| records.next().map(|record| file.commit([&**record].into_iter())));
     });
     group.bench_function("raw write + flush by a thread", |bencher| {
-        let raw = Raw::start(Prewritten::new(&tempfile_in(place), 8 << 20));
+        let raw = Raw::start(Prewritten::new(&tempfile_in(place), 8 << 20, Way::Flush));
         let mut records = records.iter().cycle();
         bencher.iter(|| records.next().map(|record| raw.put(record)));
     });

@@ -1,13 +1,14 @@
 //! The limit: what a group commit can do that does nothing but write and flush.
 //!
 //! The file is written with zeroes and flushed beforehand, as the store's segments are, so that a
-//! flush writes no metadata. Callers queue their bytes and wait, each in a slot of its own; a writer
-//! thread takes all that is queued, lays it out in whole blocks with the room that a header and a
-//! record table would take, writes once, flushes once, and wakes the callers. No checksum, no table
-//! of documents, no limits, no errors handled.
+//! flush writes no metadata. One thread writes by itself. Of several, callers queue their bytes and wait,
+//! each in a slot of its own; a writer thread takes all that is queued, lays it out in whole blocks with
+//! the room that a header and a record table would take, makes it durable, and wakes the callers. No
+//! checksum, no table of documents, no limits, no errors handled.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::Write;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -18,41 +19,73 @@ const BLOCK_BYTES: usize = 4096;
 const HEADER_BYTES: usize = 64;
 const ENTRY_BYTES: usize = 16;
 
+/// How a group is made durable.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// A write and a flush.
+    Flush,
+    /// One write past the page cache that is durable when it returns; where the file system refuses
+    /// that, a write and a flush.
+    Direct,
+}
+
 /// A file of zeroes that is overwritten from the beginning to the end, again and again.
 pub(crate) struct Prewritten {
     file: File,
+    way: Way,
     offset: usize,
     size_bytes: usize,
     group: Vec<u8>,
 }
 
 impl Prewritten {
-    pub(crate) fn new(path: &Path, size_bytes: usize) -> Prewritten {
+    pub(crate) fn new(path: &Path, size_bytes: usize, way: Way) -> Prewritten {
         let mut file = OpenOptions::new().create_new(true).write(true).open(path).expect("a file");
         let zeroes = vec![0; 1 << 20];
         for _ in 0..size_bytes.div_ceil(zeroes.len()) {
             file.write_all(&zeroes).expect("room for the file");
         }
         file.sync_all().expect("the file can be flushed");
-        file.rewind().expect("a file has a beginning");
-        Prewritten { file, offset: 0, size_bytes, group: Vec::new() }
+        let plain = Prewritten { file, way: Way::Flush, offset: 0, size_bytes, group: Vec::new() };
+        if way == Way::Flush { plain } else { plain.direct(path) }
     }
 
-    /// One write and one flush.
+    #[cfg(target_os = "linux")]
+    fn direct(self, path: &Path) -> Prewritten {
+        let flags = libc::O_DIRECT | libc::O_DSYNC;
+        match OpenOptions::new().write(true).custom_flags(flags).open(path) {
+            Ok(file) => Prewritten { file, way: Way::Direct, ..self },
+            Err(_) => self,
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn direct(self, _: &Path) -> Prewritten {
+        self
+    }
+
+    /// Durable when it returns.
     pub(crate) fn commit<'a>(&mut self, records: impl ExactSizeIterator<Item = &'a [u8]>) {
         self.group.clear();
-        self.group.resize(HEADER_BYTES + records.len() * ENTRY_BYTES, 1);
+        // Such a write needs memory that lies on a block's boundary. Enough for any group is taken at once.
+        self.group.reserve(1 << 20);
+        let start = self.group.as_ptr().align_offset(BLOCK_BYTES);
+        self.group.resize(start + HEADER_BYTES + records.len() * ENTRY_BYTES, 1);
         for record in records {
             self.group.extend_from_slice(record);
         }
-        self.group.resize(self.group.len().next_multiple_of(BLOCK_BYTES), 0);
-        if self.offset + self.group.len() > self.size_bytes {
-            self.file.seek(SeekFrom::Start(0)).expect("a file has a beginning");
+        let length = (self.group.len() - start).next_multiple_of(BLOCK_BYTES);
+        self.group.resize(start + length, 0);
+        assert!(self.group[start..].as_ptr().align_offset(BLOCK_BYTES) == 0, "a group grew too large");
+        if self.offset + length > self.size_bytes {
             self.offset = 0;
         }
-        self.file.write_all(&self.group).expect("the file can be written");
-        self.file.sync_data().expect("the file can be flushed");
-        self.offset += self.group.len();
+        let written = self.file.write_all_at(&self.group[start..], self.offset as u64);
+        written.expect("the file can be written");
+        if self.way == Way::Flush {
+            self.file.sync_data().expect("the file can be flushed");
+        }
+        self.offset += length;
     }
 }
 
@@ -68,13 +101,13 @@ struct Waiting {
     stopped: bool,
 }
 
-#[derive(Default)]
 struct Queue {
+    file: Mutex<Prewritten>,
     waiting: Mutex<Waiting>,
     work: Condvar,
 }
 
-/// Group commit by a writer thread, and nothing else.
+/// Group commit, and nothing else.
 pub(crate) struct Raw {
     queue: Arc<Queue>,
     writer: Option<JoinHandle<()>>,
@@ -82,12 +115,18 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub(crate) fn start(file: Prewritten) -> Raw {
-        let queue = Arc::new(Queue::default());
+        let (waiting, work) = (Mutex::default(), Condvar::new());
+        let queue = Arc::new(Queue { file: Mutex::new(file), waiting, work });
         let writer = thread::spawn({
             let queue = queue.clone();
-            move || run_writer(&queue, file)
+            move || run_writer(&queue)
         });
         Raw { queue, writer: Some(writer) }
+    }
+
+    /// Durable when it returns, by the caller's own write; others must not put meanwhile.
+    pub(crate) fn put_alone(&self, record: &Arc<[u8]>) {
+        self.queue.file.lock().commit([&**record].into_iter());
     }
 
     /// Durable when it returns.
@@ -118,7 +157,7 @@ impl Drop for Raw {
     }
 }
 
-fn run_writer(queue: &Queue, mut file: Prewritten) {
+fn run_writer(queue: &Queue) {
     loop {
         let group = {
             let mut waiting = queue.waiting.lock();
@@ -130,7 +169,7 @@ fn run_writer(queue: &Queue, mut file: Prewritten) {
             }
             std::mem::take(&mut waiting.records)
         };
-        file.commit(group.iter().map(|(record, _)| &**record));
+        queue.file.lock().commit(group.iter().map(|(record, _)| &**record));
         for (_, slot) in group {
             *slot.done.lock() = true;
             slot.changed.notify_one();

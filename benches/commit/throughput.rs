@@ -1,4 +1,5 @@
-//! Durable puts a second by many threads, in interleaved rounds, as a table of medians.
+//! Durable puts a second by many threads, and how long one waits, in interleaved rounds, as a table of
+//! medians.
 //!
 //! The contenders take turns within each round, so that what else the machine does meets all of them
 //! alike. Before each turn the stores save what the turn before left behind, outside the measured
@@ -12,11 +13,12 @@ use std::time::{Duration, Instant};
 use walden::{Options, Store};
 
 use crate::place::Place;
-use crate::raw::{Prewritten, Raw};
+use crate::raw::{Prewritten, Raw, Way};
 use crate::{Call, tasks};
 
-const THREADS: [usize; 3] = [1, 16, 64];
-const NAMES: [&str; 3] = ["raw write + flush", "walden", "walden, no checkpoint"];
+const THREADS: [usize; 5] = [1, 4, 16, 64, 256];
+const NAMES: [&str; 4] =
+    ["limit: raw durable write", "raw write + flush", "walden", "walden, no checkpoint"];
 
 /// How much is measured.
 struct Plan {
@@ -32,15 +34,22 @@ impl Plan {
             let turn = Duration::from_millis(50);
             Plan { rounds: 1, turn, documents: 200, raw_bytes: 8 << 20 }
         } else {
-            let turn = Duration::from_secs(5);
-            Plan { rounds: 7, turn, documents: 10_000, raw_bytes: 256 << 20 }
+            let turn = Duration::from_millis(given("WALDEN_BENCH_TURN_MS", 5_000));
+            let rounds = usize::try_from(given("WALDEN_BENCH_ROUNDS", 7)).expect("a few rounds");
+            Plan { rounds, turn, documents: 10_000, raw_bytes: 256 << 20 }
         }
     }
 }
 
+/// The number that this variable of the environment gives.
+fn given(name: &str, or: u64) -> u64 {
+    std::env::var(name).map_or(or, |value| value.parse().expect("a number"))
+}
+
 /// Something that makes the task of a number durable.
 trait Contender: Sync {
-    fn put(&self, number: usize);
+    /// Returns when it is; `alone` says that nobody else puts meanwhile.
+    fn put(&self, number: usize, alone: bool);
     /// Finishes what it does in the background.
     fn settle(&self);
     /// Records written and flushes made so far, where they are counted.
@@ -53,8 +62,9 @@ struct RawContender {
 }
 
 impl Contender for RawContender {
-    fn put(&self, number: usize) {
-        self.raw.put(&self.records[number]);
+    fn put(&self, number: usize, alone: bool) {
+        let record = &self.records[number];
+        if alone { self.raw.put_alone(record) } else { self.raw.put(record) }
     }
 
     fn settle(&self) {}
@@ -83,7 +93,7 @@ impl StoreContender {
 }
 
 impl Contender for StoreContender {
-    fn put(&self, number: usize) {
+    fn put(&self, number: usize, _: bool) {
         self.store.save_task_json(&self.texts[number]).expect("the disk takes it");
     }
 
@@ -115,58 +125,66 @@ pub(crate) fn run(call: &Call, place: &Place) {
     );
     for threads in threads {
         let mut rates = [const { Vec::new() }; NAMES.len()];
+        let mut waits = [const { Vec::new() }; NAMES.len()];
         let mut groups = [None; NAMES.len()];
         for _ in 0..plan.rounds {
-            let turns = contenders.iter().zip(&mut rates).zip(&mut groups);
-            for ((contender, rates), group) in turns {
+            let turns = contenders.iter().zip(&mut rates).zip(&mut waits).zip(&mut groups);
+            for (((contender, rates), waits), group) in turns {
                 for any in &contenders {
                     any.settle();
                 }
                 let before = contender.counts();
-                rates.push(turn(&**contender, threads, &plan));
+                let (rate, wait) = turn(&**contender, threads, &plan);
+                rates.push(rate);
+                waits.push(wait);
                 *group = records_per_flush(before, contender.counts());
             }
         }
-        print_rows(threads, &rates, &groups);
+        print_rows(threads, &rates, &waits, &groups);
     }
     println!();
 }
 
 fn contenders(place: &Place, plan: &Plan) -> [Box<dyn Contender>; NAMES.len()] {
     let texts = tasks::prepare(plan.documents);
-    let raw = Raw::start(Prewritten::new(&place.join("raw"), plan.raw_bytes));
-    let records = texts.iter().map(|text| Arc::from(text.as_bytes())).collect();
+    let records: Vec<Arc<[u8]>> = texts.iter().map(|text| Arc::from(text.as_bytes())).collect();
+    let raw = |name: &str, way| {
+        let raw = Raw::start(Prewritten::new(&place.join(name), plan.raw_bytes, way));
+        Box::new(RawContender { raw, records: records.clone() })
+    };
     let quiet = Options {
         checkpoint_interval: Duration::from_secs(86_400),
         checkpoint_log_bytes: u64::MAX,
         ..Options::default()
     };
     [
-        Box::new(RawContender { raw, records }),
+        raw("limit", Way::Direct),
+        raw("raw", Way::Flush),
         Box::new(StoreContender::open(place, "store", &texts, Options::default())),
         Box::new(StoreContender::open(place, "store-without-checkpoints", &texts, quiet)),
     ]
 }
 
-/// One contender's turn in a round: puts a second.
+/// One contender's turn in a round: puts a second, and the median wait for one in microseconds.
 #[expect(clippy::cast_precision_loss, reason = "counts of puts are far below 2^52")]
-fn turn(contender: &dyn Contender, threads: usize, plan: &Plan) -> f64 {
+fn turn(contender: &dyn Contender, threads: usize, plan: &Plan) -> (f64, f64) {
     let stop = AtomicBool::new(false);
     let start = Barrier::new(threads + 1);
-    let (done, elapsed) = thread::scope(|scope| {
+    let (mut waits, elapsed) = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|worker| {
                 let (stop, start) = (&stop, &start);
                 scope.spawn(move || {
                     start.wait();
                     let mut number = worker * 7919;
-                    let mut done = 0_u64;
+                    let mut waits = Vec::new();
                     while !stop.load(Ordering::Relaxed) {
-                        contender.put(number % plan.documents);
+                        let begun = Instant::now();
+                        contender.put(number % plan.documents, threads == 1);
+                        waits.push(begun.elapsed().as_secs_f32());
                         number += 104_729;
-                        done += 1;
                     }
-                    done
+                    waits
                 })
             })
             .collect();
@@ -174,10 +192,13 @@ fn turn(contender: &dyn Contender, threads: usize, plan: &Plan) -> f64 {
         let begun = Instant::now();
         thread::sleep(plan.turn);
         stop.store(true, Ordering::Relaxed);
-        let done: u64 = workers.into_iter().map(|worker| worker.join().expect("no panic")).sum();
-        (done, begun.elapsed())
+        let waits = workers.into_iter().map(|worker| worker.join().expect("no panic"));
+        (waits.collect::<Vec<_>>().concat(), begun.elapsed())
     });
-    done as f64 / elapsed.as_secs_f64()
+    let middle = waits.len() / 2;
+    let (_, median, _) = waits.select_nth_unstable_by(middle, f32::total_cmp);
+    let median = f64::from(*median) * 1e6;
+    (waits.len() as f64 / elapsed.as_secs_f64(), median)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of puts are far below 2^52")]
@@ -186,15 +207,17 @@ fn records_per_flush(before: Option<(u64, u64)>, after: Option<(u64, u64)>) -> O
     Some((records_after - records) as f64 / (flushes_after - flushes).max(1) as f64)
 }
 
-fn print_rows(threads: usize, rates: &[Vec<f64>], groups: &[Option<f64>]) {
+fn print_rows(threads: usize, rates: &[Vec<f64>], waits: &[Vec<f64>], groups: &[Option<f64>]) {
     let plural = if threads == 1 { "" } else { "s" };
     println!("\n{threads} thread{plural}");
-    for ((name, of_this), group) in NAMES.iter().zip(rates).zip(groups) {
+    for (((name, of_this), waits), group) in NAMES.iter().zip(rates).zip(waits).zip(groups) {
         // Within a round the disk was about the same for all, so ratios are formed there.
         let ratios = of_this.iter().zip(&rates[0]).map(|(rate, limit)| rate / limit).collect();
         let (rate, ratio) = (Spread::of(of_this.clone()), Spread::of(ratios));
-        print!("  {name:<22} {:>8.0} ({:.0}-{:.0})", rate.median, rate.least, rate.most);
-        print!("  {:.2} ({:.2}-{:.2}) x raw", ratio.median, ratio.least, ratio.most);
+        let wait = Spread::of(waits.clone());
+        print!("  {name:<25} {:>8.0} ({:.0}-{:.0})", rate.median, rate.least, rate.most);
+        print!("  {:.2} ({:.2}-{:.2}) x limit", ratio.median, ratio.least, ratio.most);
+        print!("  p50 {:.0} us ({:.0}-{:.0})", wait.median, wait.least, wait.most);
         match group {
             Some(group) => println!("  {group:.1} records a flush"),
             None => println!(),
