@@ -76,7 +76,10 @@ impl Prewritten {
         }
         let length = (self.group.len() - start).next_multiple_of(BLOCK_BYTES);
         self.group.resize(start + length, 0);
-        assert!(self.group[start..].as_ptr().align_offset(BLOCK_BYTES) == 0, "a group grew too large");
+        assert!(
+            self.group[start..].as_ptr().align_offset(BLOCK_BYTES) == 0,
+            "a group grew too large"
+        );
         if self.offset + length > self.size_bytes {
             self.offset = 0;
         }

@@ -18,7 +18,7 @@ use crate::{Call, tasks};
 
 const THREADS: [usize; 5] = [1, 4, 16, 64, 256];
 const NAMES: [&str; 4] =
-    ["limit: raw durable write", "raw write + flush", "walden", "walden, no checkpoint"];
+    ["limit: raw durable write", "raw write + flush", "walden", "walden, log only"];
 
 /// How much is measured.
 struct Plan {
@@ -154,6 +154,7 @@ fn contenders(place: &Place, plan: &Plan) -> [Box<dyn Contender>; NAMES.len()] {
     };
     let quiet = Options {
         checkpoint_interval: Duration::from_secs(86_400),
+        mirror_interval: Duration::from_secs(86_400),
         checkpoint_log_bytes: u64::MAX,
         ..Options::default()
     };
@@ -161,7 +162,7 @@ fn contenders(place: &Place, plan: &Plan) -> [Box<dyn Contender>; NAMES.len()] {
         raw("limit", Way::Direct),
         raw("raw", Way::Flush),
         Box::new(StoreContender::open(place, "store", &texts, Options::default())),
-        Box::new(StoreContender::open(place, "store-without-checkpoints", &texts, quiet)),
+        Box::new(StoreContender::open(place, "store-log-only", &texts, quiet)),
     ]
 }
 

@@ -13,12 +13,11 @@ use std::time::Duration;
 use crate::base::{Clock, Entropy, Error, Event, Lsn, Problem, Result, StoreId};
 use crate::engine::changes::Durable;
 use crate::engine::checkpoint::{Checkpointer, Reason};
-use crate::engine::handle::{Promise, Spent};
 use crate::engine::listeners::Listeners;
 use crate::engine::mirror::{DirtySet, Freshness};
-use crate::engine::options::{Durability, Options};
+use crate::engine::options::Options;
 use crate::engine::outputs::Outputs;
-use crate::engine::queue::{Queue, Taken, Transaction};
+use crate::engine::queue::Queue;
 use crate::engine::recovery::Recovery;
 use crate::engine::sync::{AtomicBool, Condvar, Mutex, RwLock};
 use crate::engine::watch::Watch;
@@ -28,9 +27,6 @@ use crate::fs::replace::remove_if_any;
 use crate::fs::{Fs, Lock, join};
 use crate::state::{Doc, Op, Table};
 use crate::wal::{Identity, Log, Origin, PreparedSegment, Record, SegmentNumber, prepare_segment};
-
-/// What to answer to a waiter, and what to give back to it.
-type Answer = (Promise, Result<Lsn>, Spent);
 
 /// The surroundings of a store: disk, time, randomness, and whether it makes threads.
 #[derive(Clone, Debug)]
@@ -55,6 +51,8 @@ pub(crate) struct Writer {
     unflushed_since: Option<Duration>,
     /// When the log was last flushed or written.
     last_active: Duration,
+    /// When the writer thread will look at its duties at the latest.
+    looks_at: Duration,
     /// The log asks for a checkpoint when it has written so many bytes.
     pub(crate) checkpoint_at_bytes: u64,
     durable: Arc<Durable>,
@@ -124,6 +122,7 @@ impl Writer {
             dirty: DirtySet::default(),
             unflushed_since: None,
             last_active: now,
+            looks_at: Duration::ZERO,
             checkpoint_at_bytes: 0,
             durable,
         }
@@ -176,83 +175,6 @@ impl Writer {
 }
 
 impl Core {
-    /// What the writer thread does, once: duties that are due, then a group; says if there was one.
-    pub(crate) fn step(&self) -> bool {
-        self.duties();
-        match self.queue.take(Some(Duration::ZERO)) {
-            Taken::Group(group) => {
-                self.commit(group);
-                true
-            }
-            Taken::Idle | Taken::Stopped => false,
-        }
-    }
-
-    /// Commits one group: write, flush, apply, answer.
-    pub(crate) fn commit(&self, group: Vec<Transaction>) {
-        let sync = group.iter().any(|transaction| transaction.durability == Durability::Sync);
-        let records: Vec<&Record> =
-            group.iter().flat_map(|transaction| &transaction.records).collect();
-        let mut writer = self.writer.lock();
-        let last_lsn = match writer.write(self, &records, sync) {
-            Ok(last_lsn) => last_lsn,
-            Err(error) => {
-                let is_written = writer.log.as_ref().is_none_or(|log| log.poison().is_some());
-                drop(writer);
-                self.refuse(group, &error, is_written);
-                return;
-            }
-        };
-        let first_lsn = last_lsn.0.saturating_sub(records.len() as u64).saturating_add(1);
-        let answers = self.apply(&mut writer, group, Lsn(first_lsn));
-        self.wish(&mut writer);
-        drop(writer);
-        Promise::fulfil_all(answers);
-    }
-
-    /// Answers a group that failed. If there was no room for it and nothing of it is written, its
-    /// deletions are tried again without the others: they may use what is kept back for them.
-    fn refuse(&self, group: Vec<Transaction>, error: &Error, is_written: bool) {
-        let may_fit = matches!(error, Error::DiskFull { .. }) && !is_written;
-        let (deletions, others): (Vec<_>, Vec<_>) =
-            group.into_iter().partition(|transaction| may_fit && transaction.makes_room());
-        let (refused, again) =
-            if others.is_empty() { (deletions, Vec::new()) } else { (others, deletions) };
-        for transaction in refused {
-            transaction.promise.fail(error.clone());
-        }
-        self.failed(error);
-        if !again.is_empty() {
-            self.commit(again);
-        }
-    }
-
-    /// Applies a group that is written, from `lsn` on; says what to answer to whom.
-    fn apply(&self, writer: &mut Writer, group: Vec<Transaction>, mut lsn: Lsn) -> Vec<Answer> {
-        let mut answers = Vec::with_capacity(group.len());
-        let was_shown = writer.dirty.is_empty();
-        let mut table = self.table.write();
-        for Transaction { records, mut changes, promise, .. } in group {
-            for (place, _) in &mut changes {
-                *place = lsn;
-                lsn = lsn.next();
-            }
-            let last_lsn = changes.last().map_or(lsn, |(last_lsn, _)| *last_lsn);
-            let (outcome, replaced) = match table.apply(&changes) {
-                Ok(applied) => {
-                    writer.note_changed(&changes, &applied.replaced);
-                    (Ok(last_lsn), applied.replaced)
-                }
-                Err(refused) => (Err(refused.error), Vec::new()),
-            };
-            answers.push((promise, outcome, Spent { records, changes, replaced }));
-        }
-        if was_shown && !writer.dirty.is_empty() {
-            self.note_unshown();
-        }
-        answers
-    }
-
     /// Logs what the engine is about to do to its own files; durable when it returns. Tells nobody of
     /// a failure, since its caller holds a lock.
     pub(crate) fn log_own(&self, ops: &[Op]) -> Result<Lsn> {
@@ -306,11 +228,9 @@ impl Core {
         let now = self.around.clock.monotonic();
         let wall = self.around.clock.now();
         let mut writer = self.writer.lock();
-        let due = match (writer.unflushed_since, writer.log.as_ref()?.wants_witness()) {
-            (Some(since), _) => since.saturating_add(self.options.buffered_age_max),
-            (None, true) => writer.last_active.saturating_add(self.options.witness_after),
-            (None, false) => return None,
-        };
+        let due = self.due(&writer);
+        writer.looks_at = due.unwrap_or(Duration::MAX);
+        let due = due?;
         if let Some(rest) = due.checked_sub(now).filter(|rest| !rest.is_zero()) {
             return Some(rest);
         }
@@ -319,6 +239,7 @@ impl Core {
             None => writer.log().and_then(|log| log.witness(wall)).map(|_| ()),
         };
         writer.last_active = now;
+        writer.looks_at = now.saturating_add(self.options.witness_after);
         drop(writer);
         if let Err(error) = done {
             self.failed(&error);
@@ -326,8 +247,28 @@ impl Core {
         Some(self.options.witness_after)
     }
 
+    /// When time demands something of the log.
+    fn due(&self, writer: &Writer) -> Option<Duration> {
+        match (writer.unflushed_since, writer.log.as_ref()?.wants_witness()) {
+            (Some(since), _) => Some(since.saturating_add(self.options.buffered_age_max)),
+            (None, true) => Some(writer.last_active.saturating_add(self.options.witness_after)),
+            (None, false) => None,
+        }
+    }
+
+    /// Sees to it that the writer thread looks at its duties in time, after another thread has written.
+    pub(crate) fn remind(&self) {
+        let mut writer = self.writer.lock();
+        let sooner = self.due(&writer).filter(|due| *due < writer.looks_at);
+        if let Some(due) = sooner {
+            writer.looks_at = due;
+            drop(writer);
+            self.queue.nudge();
+        }
+    }
+
     /// Tells the maintenance thread what the log wants.
-    fn wish(&self, writer: &mut Writer) {
+    pub(crate) fn wish(&self, writer: &mut Writer) {
         let Some(log) = writer.log.as_mut() else { return };
         let segment = log.begin_preparing();
         let full = log.stats().bytes >= writer.checkpoint_at_bytes;

@@ -18,7 +18,7 @@ impl Store {
     fn run(&self, op: Op) -> Result<Lsn> {
         let core = self.core();
         core.check_growth(&op)?;
-        core.submit(vec![op], core.options.durability)?.wait()
+        core.write(vec![op])
     }
 
     fn document_bytes_max(&self) -> usize {
@@ -146,7 +146,7 @@ impl Store {
         let core = self.core();
         let mut tx = Tx::new(core);
         let value = f(&mut tx)?;
-        core.submit(tx.into_ops(), core.options.durability)?.wait()?;
+        core.write(tx.into_ops())?;
         Ok(value)
     }
 

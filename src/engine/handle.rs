@@ -82,6 +82,11 @@ pub struct Commit {
 }
 
 impl Commit {
+    /// What makes progress on the thread that waits, where there are no others.
+    pub(crate) fn drive(&self) -> Option<&dyn Fn()> {
+        self.drive.as_deref().map(|drive| drive as &dyn Fn())
+    }
+
     /// Waits until the transaction is durable (or, if `Buffered`, handed to the kernel), and gives
     /// the LSN of its last record.
     ///

@@ -6,6 +6,7 @@
 mod census;
 mod changes;
 mod checkpoint;
+mod commit;
 mod core;
 mod documents;
 mod dump;

@@ -1,7 +1,9 @@
-//! The bounded queue between callers and the writer: backpressure on one end, groups at the other.
+//! The bounded queue between callers and the writer: backpressure on one end, groups at the other, and
+//! the role of the writer, which is the writer thread's or for one transaction a caller's.
 //!
-//! Invariants: a transaction is never split; once the queue is shut, with whatever reason, nothing
-//! enters, and everybody who waits for room is told that reason.
+//! Invariants: a transaction is never split; nothing is taken while a caller has the role, and no caller
+//! gets it while anything is queued or in the writer thread's hands; once the queue is shut, with
+//! whatever reason, nothing enters, and everybody who waits for room is told that reason.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -44,6 +46,10 @@ pub(crate) struct Limits {
     pub(crate) group_bytes: usize,
 }
 
+/// So many groups of one transaction in a row say that nobody else is there. Several callers are served
+/// best by the writer thread: while it writes for some, the others gather.
+const ALONE_MIN: u32 = 2;
+
 /// What the writer finds.
 pub(crate) enum Taken {
     /// A group's worth of transactions.
@@ -54,6 +60,23 @@ pub(crate) enum Taken {
     Stopped,
 }
 
+/// The role of the writer in a caller's hands. Dropping it gives it back, and wakes the writer thread if
+/// that has something to do.
+#[must_use = "while it is held, nobody else writes"]
+pub(crate) struct Lead<'a>(&'a Queue);
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.led = false;
+        let is_awaited = !state.waiting.is_empty() || state.stopped;
+        drop(state);
+        if is_awaited {
+            self.0.work.notify_one();
+        }
+    }
+}
+
 pub(crate) struct Queue {
     limits: Limits,
     state: Mutex<State>,
@@ -61,7 +84,6 @@ pub(crate) struct Queue {
     room: Condvar,
 }
 
-#[derive(Default)]
 struct State {
     waiting: VecDeque<(usize, Transaction)>,
     /// Whoever is queued now.
@@ -70,11 +92,44 @@ struct State {
     shut: Option<Error>,
     stopped: bool,
     nudged: bool,
+    /// A caller has the role of the writer.
+    led: bool,
+    /// The writer thread has a group.
+    writing: bool,
+    /// So many groups in a row were of one transaction.
+    alone: u32,
 }
 
 impl Queue {
     pub(crate) fn new(limits: Limits) -> Self {
-        Queue { limits, state: Mutex::default(), work: Condvar::new(), room: Condvar::new() }
+        let state = State {
+            waiting: VecDeque::new(),
+            batch: Arc::default(),
+            bytes: 0,
+            shut: None,
+            stopped: false,
+            nudged: false,
+            led: false,
+            writing: false,
+            alone: ALONE_MIN,
+        };
+        Queue { limits, state: Mutex::new(state), work: Condvar::new(), room: Condvar::new() }
+    }
+
+    /// Gives the transaction back, with the role, to a caller that will wait for it and finds nobody
+    /// else there; else adds it as [`Queue::push`] does.
+    pub(crate) fn lead_or_push(
+        &self,
+        transaction: Transaction,
+    ) -> Result<Option<(Transaction, Lead<'_>)>> {
+        let mut state = self.state.lock();
+        let is_busy = state.led || state.writing || !state.waiting.is_empty();
+        if is_busy || state.alone < ALONE_MIN || state.shut.is_some() {
+            drop(state);
+            return self.push(transaction, None).map(|()| None);
+        }
+        state.led = true;
+        Ok(Some((transaction, Lead(self))))
     }
 
     /// Adds a transaction, waiting for room. One that is larger than the whole queue gets in when it
@@ -104,21 +159,23 @@ impl Queue {
             }
         }
         state.bytes += bytes;
-        let was_empty = state.waiting.is_empty();
+        let is_first = state.waiting.is_empty() && !state.led;
         transaction.promise.join(&state.batch);
         state.waiting.push_back((bytes, transaction));
         drop(state);
-        if was_empty {
+        if is_first {
             self.work.notify_one();
         }
         Ok(())
     }
 
-    /// Takes up to a group's worth, waiting at most `patience` (`None`: until something comes).
+    /// Takes up to a group's worth, waiting at most `patience` (`None`: until something comes). The group
+    /// that was taken before is done.
     pub(crate) fn take(&self, patience: Option<Duration>) -> Taken {
         let mut state = self.state.lock();
-        while state.waiting.is_empty() {
-            if state.stopped {
+        state.writing = false;
+        while state.led || state.waiting.is_empty() {
+            if state.stopped && !state.led {
                 return Taken::Stopped;
             }
             if std::mem::take(&mut state.nudged) {
@@ -129,7 +186,7 @@ impl Queue {
                 continue;
             };
             let timed_out = self.work.wait_for(&mut state, patience).timed_out();
-            if timed_out && state.waiting.is_empty() {
+            if timed_out && (state.led || state.waiting.is_empty()) {
                 return Taken::Idle;
             }
         }
@@ -143,6 +200,8 @@ impl Queue {
             group.extend(state.waiting.pop_front().map(|(_, transaction)| transaction));
         }
         state.bytes = state.bytes.saturating_sub(bytes);
+        state.writing = true;
+        state.alone = if group.len() > 1 { 0 } else { state.alone.saturating_add(1) };
         state.batch = Arc::default();
         drop(state);
         self.room.notify_all();

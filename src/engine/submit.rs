@@ -1,4 +1,5 @@
-//! The caller's half of a commit: encoding a transaction on its own thread, and queueing it.
+//! The caller's half of a commit: encoding a transaction on its own thread, and queueing it, or committing
+//! it there too.
 //!
 //! Invariants: a transaction that is refused for its size was not queued, and leaves nothing; one that
 //! is queued is answered through its handle, whatever becomes of the log.
@@ -16,16 +17,45 @@ use crate::wal::{Origin, Record};
 impl Core {
     /// Encodes a transaction on the caller's thread and queues it.
     pub(crate) fn submit(self: &Arc<Self>, ops: Vec<Op>, durability: Durability) -> Result<Commit> {
-        self.submit_within(ops, durability, self.options.transaction_bytes_max)
+        let max = self.options.transaction_bytes_max;
+        let (transaction, commit) = self.encode(ops, durability, max)?;
+        if let Some(transaction) = transaction {
+            let full = commit.drive();
+            self.queue.push(transaction, full)?;
+        }
+        Ok(commit)
     }
 
-    /// The same with another limit of its bytes.
-    pub(crate) fn submit_within(
+    /// Commits a transaction of at most `max` bytes before it returns, on this very thread where nobody
+    /// else writes. The caller must not hold a lock of the engine: listeners may be called.
+    pub(crate) fn write_within(
         self: &Arc<Self>,
         ops: Vec<Op>,
         durability: Durability,
         max: usize,
-    ) -> Result<Commit> {
+    ) -> Result<Lsn> {
+        let (transaction, commit) = self.encode(ops, durability, max)?;
+        let Some(transaction) = transaction else { return commit.wait() };
+        if let Some(full) = commit.drive() {
+            self.queue.push(transaction, Some(full))?;
+        } else if let Some((transaction, lead)) = self.queue.lead_or_push(transaction)? {
+            self.lead(transaction, lead);
+        }
+        commit.wait()
+    }
+
+    /// The same, of a caller's transaction.
+    pub(crate) fn write(self: &Arc<Self>, ops: Vec<Op>) -> Result<Lsn> {
+        self.write_within(ops, self.options.durability, self.options.transaction_bytes_max)
+    }
+
+    /// Encodes a transaction, and makes the handle that waits for it. One of nothing is answered already.
+    fn encode(
+        self: &Arc<Self>,
+        ops: Vec<Op>,
+        durability: Durability,
+        max: usize,
+    ) -> Result<(Option<Transaction>, Commit)> {
         let drive = (!self.around.threads).then(|| {
             let core = Arc::downgrade(self);
             Arc::new(move || {
@@ -34,10 +64,10 @@ impl Core {
                 }
             }) as Drive
         });
-        let (promise, commit) = promise(drive.clone());
+        let (promise, commit) = promise(drive);
         let Some(last) = ops.len().checked_sub(1) else {
             promise.fulfil(Ok(self.table.read().last_changed()));
-            return Ok(commit);
+            return Ok((None, commit));
         };
         let records: Vec<Record> = ops
             .iter()
@@ -55,9 +85,6 @@ impl Core {
             return Err(Error::invalid(format!("transaction of {bytes} bytes"), why));
         }
         let changes = ops.into_iter().map(|op| (Lsn::ZERO, op)).collect();
-        let transaction = Transaction { records, changes, durability, promise };
-        let full = drive.as_deref().map(|drive| drive as &dyn Fn());
-        self.queue.push(transaction, full)?;
-        Ok(commit)
+        Ok((Some(Transaction { records, changes, durability, promise }), commit))
     }
 }

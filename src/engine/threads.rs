@@ -15,7 +15,6 @@ use crate::engine::core::Core;
 use crate::engine::queue::Taken;
 use crate::engine::sync::thread::{self, JoinHandle};
 use crate::engine::watch::Ears;
-use crate::files::names::WAL;
 use crate::wal::Log;
 
 /// So often it is looked whether a person put an earlier snapshot back: one `stat`.
@@ -56,27 +55,16 @@ impl Threads {
 }
 
 fn run_writer(core: &Core) {
-    loop {
-        let ran = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                match core.queue.take(core.duties()) {
-                    Taken::Group(group) => core.commit(group),
-                    Taken::Idle => {}
-                    Taken::Stopped => break,
-                }
+    let serve = || {
+        loop {
+            match core.queue.take(core.duties()) {
+                Taken::Group(group) => core.commit(group),
+                Taken::Idle => {}
+                Taken::Stopped => break,
             }
-        }));
-        if ran.is_ok() {
-            return;
         }
-        // What it was doing is unknown, as after a failed write: nothing more may be acknowledged.
-        let panicked = io::Error::other("the writer thread panicked");
-        let error = Error::io("commit to", core.around.fs.display(WAL), panicked);
-        if let Some(log) = core.writer.lock().log.as_mut() {
-            log.give_up(error.clone());
-        }
-        core.failed(&error);
-    }
+    };
+    while !core.guarded(serve) {}
 }
 
 fn run_maintenance(core: &Arc<Core>) {

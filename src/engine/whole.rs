@@ -120,7 +120,7 @@ impl Store {
                 ops.extend(surplus.map(|id| Op::Delete { collection, id: id.clone() }));
             }
         }
-        let lsn = core.submit_within(ops, core.options.durability, usize::MAX)?.wait()?;
+        let lsn = core.write_within(ops, core.options.durability, usize::MAX)?;
         core.checkpoint(Reason::Request)?;
         Ok(lsn)
     }

@@ -155,3 +155,26 @@ fn a_buffered_write_is_durable_a_second_later() {
     store.step();
     assert_eq!(left(), 1);
 }
+
+#[test]
+fn what_a_caller_wrote_by_itself_is_durable_when_it_is_old_though_the_writer_thread_slept() {
+    let disk = SimFs::new();
+    let options = Options {
+        durability: Durability::Buffered,
+        buffered_age_max: Duration::from_millis(20),
+        witness_after: Duration::from_secs(3600),
+        ..Options::default()
+    };
+    let store = Store::builder("sim").fs(Arc::new(disk.clone())).options(options).open().unwrap();
+    for round in 1..=3 {
+        // Nothing is due, so the writer thread sleeps until somebody wakes it.
+        std::thread::sleep(Duration::from_millis(50));
+        store.save_task_json(&format!(r#"{{"id": "{round}"}}"#)).unwrap();
+        let left = || documents(&open(&disk.if_crashed(CrashMode::Nothing), 2).unwrap().view());
+        let begun = std::time::Instant::now();
+        while left().len() < round {
+            assert!(begun.elapsed() < Duration::from_secs(10), "nobody flushes it");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}

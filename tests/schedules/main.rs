@@ -21,4 +21,5 @@
 mod commits;
 mod endings;
 mod failures;
+mod leading;
 mod runner;

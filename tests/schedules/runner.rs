@@ -98,6 +98,28 @@ pub(crate) struct Opened {
     pub(crate) disk: SimFs,
     pub(crate) store: Store,
     switch: Arc<Switch>,
+    calls: Arc<[AtomicU64; 2]>,
+}
+
+impl Opened {
+    /// How many calls that change the disk the writer thread has made.
+    pub(crate) fn calls_of_writer(&self) -> u64 {
+        self.calls[0].load(Relaxed)
+    }
+
+    /// The same of all threads that are not the store's.
+    pub(crate) fn calls_of_callers(&self) -> u64 {
+        self.calls[1].load(Relaxed)
+    }
+}
+
+/// Counts a call for the thread that makes it.
+fn count(calls: &[AtomicU64; 2]) {
+    match shuttle::thread::current().name() {
+        Some("walden-keeper") => {}
+        Some("walden-writer") => drop(calls[0].fetch_add(1, Relaxed)),
+        _ => drop(calls[1].fetch_add(1, Relaxed)),
+    }
 }
 
 pub(crate) fn open(options: Options) -> Opened {
@@ -110,7 +132,12 @@ pub(crate) fn open(options: Options) -> Opened {
 /// more likely.
 pub(crate) fn open_quick(options: Options) -> Opened {
     let disk = SimFs::new();
-    let (watched, switch) = Watched::while_on(&disk, |_, _| pause());
+    let calls = Arc::<[AtomicU64; 2]>::default();
+    let counted = calls.clone();
+    let (watched, switch) = Watched::while_on(&disk, move |_, _| {
+        count(&counted);
+        pause();
+    });
     let store = Store::builder("sim")
         .options(options)
         .fs(Arc::new(watched))
@@ -118,7 +145,7 @@ pub(crate) fn open_quick(options: Options) -> Opened {
         .entropy(Arc::new(Seeded::new(7)))
         .open()
         .unwrap();
-    Opened { disk, store, switch }
+    Opened { disk, store, switch, calls }
 }
 
 pub(crate) fn join_all(threads: Vec<JoinHandle<()>>) {

@@ -6,7 +6,15 @@ const LOG: By = By::Lib("wal::tests");
 const CRASH: By = By::Guarantees("crash::a_crash_at_any_call_of crash::on_a_disk");
 const FAULTS: By = By::Guarantees("faults::");
 
-pub(super) const BUGS: [Bug; 35] = [
+pub(super) const BUGS: [Bug; 36] = [
+    bug(
+        "writer-thread-not-reminded",
+        "engine/commit.rs",
+        "self.remind();",
+        "",
+        "what a caller wrote `Buffered` by itself is not flushed when it is old",
+        By::Guarantees("limits::what_a_caller_wrote"),
+    ),
     bug(
         "durable-means-written",
         "wal/log.rs",
@@ -183,7 +191,7 @@ pub(super) const BUGS: [Bug; 35] = [
     ),
     bug(
         "waiters-of-a-failed-commit-not-answered",
-        "engine/core.rs",
+        "engine/commit.rs",
         "transaction.promise.fail(error.clone());",
         "std::mem::forget(transaction.promise);",
         "okaywal: who waits for a failed commit hangs",
@@ -199,7 +207,7 @@ pub(super) const BUGS: [Bug; 35] = [
     ),
     bug(
         "failed-commit-applied",
-        "engine/core.rs",
+        "engine/commit.rs",
         "«drop(writer);»
                 self.refuse(",
         "{ let mut table = self.table.write(); for of in &group { let _ = table.apply(&of.changes); } } drop(writer);",

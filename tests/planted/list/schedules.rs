@@ -8,7 +8,36 @@ const FAILED_FLUSH: By = By::Schedules("failures::a_failed_flush");
 const REOPENED: By = By::Schedules("failures::what_a_reopening");
 const SHUTDOWN: By = By::Schedules("endings::a_shutdown");
 
-pub(super) const BUGS: [Bug; 15] = [
+const LED: By = By::Schedules("leading::callers_that");
+const OVERTAKEN: By = By::Schedules("leading::a_caller_that");
+
+pub(super) const BUGS: [Bug; 18] = [
+    bug(
+        "role-given-back-without-a-wake-up",
+        "engine/queue.rs",
+        "if is_awaited {
+            self.0.work.notify_one();
+        }",
+        "",
+        "who was queued while a caller wrote by itself waits until somebody else comes",
+        LED,
+    ),
+    bug(
+        "caller-overtakes-what-the-writer-thread-has",
+        "engine/queue.rs",
+        "let is_busy = state.led || «state.writing» ||",
+        "false",
+        "a caller that writes by itself overtakes what it submitted, and the writer thread took",
+        OVERTAKEN,
+    ),
+    bug(
+        "caller-overtakes-what-is-queued",
+        "engine/queue.rs",
+        "let is_busy = state.led || state.writing || «!state.waiting.is_empty()»;",
+        "false",
+        "a caller that writes by itself overtakes what it submitted, and is still queued",
+        OVERTAKEN,
+    ),
     bug(
         "waiters-not-woken",
         "engine/handle.rs",
@@ -105,9 +134,9 @@ pub(super) const BUGS: [Bug; 15] = [
     bug(
         "stopped-before-the-queue-is-empty",
         "engine/queue.rs",
-        "while «state.waiting.is_empty()» {
-            if state.stopped {",
-        "{ if state.stopped { return Taken::Stopped; } state.waiting.is_empty() }",
+        "while «state.led || state.waiting.is_empty()» {
+            if state.stopped && !state.led {",
+        "{ if state.stopped && !state.led { return Taken::Stopped; } state.led || state.waiting.is_empty() }",
         "a shutdown leaves what is still queued",
         EVERY_COMMIT,
     ),
