@@ -16,6 +16,7 @@
 mod backups;
 mod bad_input;
 mod bad_places;
+mod calls;
 mod changes;
 mod checkpoint;
 mod complete;
