@@ -1,9 +1,9 @@
 //! How fast durable commits are, beside what the same disk allows to anybody.
 //!
 //! First the throughput of durable puts at 1 to 256 threads, in interleaved rounds: the limit (raw
-//! durable writes behind the same kind of group commit), the same with a write and a flush, the store, and
-//! the store without checkpoints and mirror. What counts is the ratio: absolute figures move from day to day and from disk to
-//! disk. Then criterion measures the parts.
+//! durable writes behind the same kind of group commit), the same with a write and a flush, the store, the
+//! store without checkpoints and mirror, and that by way of the page cache. What counts is the ratio:
+//! absolute figures move from day to day and from disk to disk. Then criterion measures the parts.
 //!
 //! `cargo bench --bench commit` measures; an argument is a filter (`throughput/64`, `latency`).
 //! `WALDEN_BENCH_QUICK=1`, `--quick` and `--test` run everything once, to see that it works.

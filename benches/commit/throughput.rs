@@ -17,8 +17,13 @@ use crate::raw::{Prewritten, Raw, Way};
 use crate::{Call, tasks};
 
 const THREADS: [usize; 5] = [1, 4, 16, 64, 256];
-const NAMES: [&str; 4] =
-    ["limit: raw durable write", "raw write + flush", "walden", "walden, log only"];
+const NAMES: [&str; 5] = [
+    "limit: raw durable write",
+    "raw write + flush",
+    "walden",
+    "walden, log only",
+    "walden, log only, cached",
+];
 
 /// How much is measured.
 struct Plan {
@@ -34,7 +39,7 @@ impl Plan {
             let turn = Duration::from_millis(50);
             Plan { rounds: 1, turn, documents: 200, raw_bytes: 8 << 20 }
         } else {
-            let turn = Duration::from_millis(given("WALDEN_BENCH_TURN_MS", 5_000));
+            let turn = Duration::from_millis(given("WALDEN_BENCH_TURN_MS", 2_000));
             let rounds = usize::try_from(given("WALDEN_BENCH_ROUNDS", 7)).expect("a few rounds");
             Plan { rounds, turn, documents: 10_000, raw_bytes: 256 << 20 }
         }
@@ -158,11 +163,14 @@ fn contenders(place: &Place, plan: &Plan) -> [Box<dyn Contender>; NAMES.len()] {
         checkpoint_log_bytes: u64::MAX,
         ..Options::default()
     };
+    let mut cached = quiet.clone();
+    cached.log.direct = false;
     [
         raw("limit", Way::Direct),
         raw("raw", Way::Flush),
         Box::new(StoreContender::open(place, "store", &texts, Options::default())),
-        Box::new(StoreContender::open(place, "store-log-only", &texts, quiet)),
+        Box::new(StoreContender::open(place, "store-log-only", &texts, quiet.clone())),
+        Box::new(StoreContender::open(place, "store-cached", &texts, cached)),
     ]
 }
 

@@ -14,7 +14,8 @@ use walden::{Lsn, StoreId, Timestamp};
 
 use super::reseal::{self, BLOCK};
 
-const OPTIONS: LogOptions = LogOptions { segment_bytes_min: 24 << 10, segment_bytes_max: 32 << 10 };
+const OPTIONS: LogOptions =
+    LogOptions { segment_bytes_min: 24 << 10, segment_bytes_max: 32 << 10, direct: true };
 const SEGMENT_BYTES_MAX: usize = 64 << 10;
 const STORE: StoreId = StoreId(7);
 /// A scan asks for each file's stat and for its bytes, in pieces of at least a block.

@@ -141,7 +141,7 @@ impl Writer {
     ) -> Result<Lsn> {
         let now = core.around.clock.monotonic();
         let wall = core.around.clock.now();
-        let last_lsn = core.append(self.log()?, records, wall)?;
+        let last_lsn = core.append(self.log()?, records, wall, sync)?;
         self.last_active = now;
         let since = *self.unflushed_since.get_or_insert(now);
         let log = self.log()?;

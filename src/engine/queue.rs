@@ -68,7 +68,7 @@ pub(crate) struct Lead<'a>(&'a Queue);
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
-        state.led = false;
+        state.role = Role::Nobody;
         let is_awaited = !state.waiting.is_empty() || state.stopped;
         drop(state);
         if is_awaited {
@@ -84,6 +84,16 @@ pub(crate) struct Queue {
     room: Condvar,
 }
 
+/// Who has the role of the writer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Nobody,
+    /// Until it drops its [`Lead`].
+    Caller,
+    /// Until it comes back for more.
+    Thread,
+}
+
 struct State {
     waiting: VecDeque<(usize, Transaction)>,
     /// Whoever is queued now.
@@ -92,12 +102,15 @@ struct State {
     shut: Option<Error>,
     stopped: bool,
     nudged: bool,
-    /// A caller has the role of the writer.
-    led: bool,
-    /// The writer thread has a group.
-    writing: bool,
+    role: Role,
     /// So many groups in a row were of one transaction.
     alone: u32,
+}
+
+impl State {
+    fn is_led(&self) -> bool {
+        self.role == Role::Caller
+    }
 }
 
 impl Queue {
@@ -109,8 +122,7 @@ impl Queue {
             shut: None,
             stopped: false,
             nudged: false,
-            led: false,
-            writing: false,
+            role: Role::Nobody,
             alone: ALONE_MIN,
         };
         Queue { limits, state: Mutex::new(state), work: Condvar::new(), room: Condvar::new() }
@@ -123,12 +135,12 @@ impl Queue {
         transaction: Transaction,
     ) -> Result<Option<(Transaction, Lead<'_>)>> {
         let mut state = self.state.lock();
-        let is_busy = state.led || state.writing || !state.waiting.is_empty();
-        if is_busy || state.alone < ALONE_MIN || state.shut.is_some() {
+        let is_free = state.role == Role::Nobody && state.waiting.is_empty();
+        if !is_free || state.alone < ALONE_MIN || state.shut.is_some() {
             drop(state);
             return self.push(transaction, None).map(|()| None);
         }
-        state.led = true;
+        state.role = Role::Caller;
         Ok(Some((transaction, Lead(self))))
     }
 
@@ -159,7 +171,7 @@ impl Queue {
             }
         }
         state.bytes += bytes;
-        let is_first = state.waiting.is_empty() && !state.led;
+        let is_first = state.waiting.is_empty() && !state.is_led();
         transaction.promise.join(&state.batch);
         state.waiting.push_back((bytes, transaction));
         drop(state);
@@ -173,9 +185,11 @@ impl Queue {
     /// that was taken before is done.
     pub(crate) fn take(&self, patience: Option<Duration>) -> Taken {
         let mut state = self.state.lock();
-        state.writing = false;
-        while state.led || state.waiting.is_empty() {
-            if state.stopped && !state.led {
+        if !state.is_led() {
+            state.role = Role::Nobody;
+        }
+        while state.is_led() || state.waiting.is_empty() {
+            if state.stopped && !state.is_led() {
                 return Taken::Stopped;
             }
             if std::mem::take(&mut state.nudged) {
@@ -186,7 +200,7 @@ impl Queue {
                 continue;
             };
             let timed_out = self.work.wait_for(&mut state, patience).timed_out();
-            if timed_out && (state.led || state.waiting.is_empty()) {
+            if timed_out && (state.is_led() || state.waiting.is_empty()) {
                 return Taken::Idle;
             }
         }
@@ -200,7 +214,7 @@ impl Queue {
             group.extend(state.waiting.pop_front().map(|(_, transaction)| transaction));
         }
         state.bytes = state.bytes.saturating_sub(bytes);
-        state.writing = true;
+        state.role = Role::Thread;
         state.alone = if group.len() > 1 { 0 } else { state.alone.saturating_add(1) };
         state.batch = Arc::default();
         drop(state);

@@ -27,15 +27,18 @@ impl Core {
     }
 
     /// Appends a group to the log. One for which no segment could be prepared was not written at all,
-    /// unless it makes room itself: such a group may use what the segments keep back for it.
+    /// unless it makes room itself: such a group may use what the segments keep back for it, and is to be
+    /// flushed then by the caller.
     pub(crate) fn append<R: Borrow<Record>>(
         &self,
         log: &mut Log,
         records: &[R],
         wall: Timestamp,
+        sync: bool,
     ) -> Result<Lsn> {
         loop {
-            match log.append(records, wall) {
+            let written = if sync { log.commit(records, wall) } else { log.append(records, wall) };
+            match written {
                 Err(error) if log.poison().is_none() && self.make_room(&error) => {}
                 Err(error @ Error::DiskFull { .. })
                     if log.poison().is_none()

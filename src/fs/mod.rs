@@ -33,6 +33,10 @@ pub enum Mode {
     Write,
     /// A file that must not exist yet, to read and write, permissions 0600.
     CreateNew,
+    /// An existing file, to write whole blocks of 4096 bytes from memory on such a boundary, past the
+    /// page cache: each write is durable when it returns, with nothing else that was written before. An
+    /// error, at opening or at the first write, where the file system or the system has no such way.
+    Through,
 }
 
 /// What a directory entry is.

@@ -25,7 +25,7 @@ use super::{
 
 mod file;
 
-use file::RealFile;
+use file::{RealFile, THROUGH};
 
 const FILE_MODE: os::Mode = os::Mode::from_raw_mode(0o600);
 const DIRECTORY_MODE: os::Mode = os::Mode::from_raw_mode(0o700);
@@ -95,6 +95,7 @@ impl RealFs {
             Mode::Read => OFlags::RDONLY,
             Mode::Write => OFlags::RDWR,
             Mode::CreateNew => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+            Mode::Through => THROUGH.ok_or(io::ErrorKind::Unsupported)?,
         };
         if mode != Mode::CreateNew {
             // Merely opening a device can already do something to it, so it is looked at first.

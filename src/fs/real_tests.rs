@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
 use super::*;
-use crate::fs::{join, read_file, write_all_at};
+use crate::fs::{join, read_exact_at, read_file, write_all_at};
 
 fn disk() -> (tempfile::TempDir, RealFs) {
     let dir = tempfile::tempdir().unwrap();
@@ -370,4 +370,22 @@ fn many_stats_are_what_each_is() {
             }
         }
     }
+}
+
+#[test]
+fn a_write_past_the_page_cache_is_seen_by_every_reader_where_it_is_possible() {
+    let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR").to_owned() + "/target").unwrap();
+    let fs = RealFs::open(dir.path()).unwrap();
+    let plain = fs.open("a", Mode::CreateNew).unwrap();
+    write_all_at(&*plain, &[0; 3 * 4096], 0).unwrap();
+    let memory = vec![7; 3 * 4096];
+    let start = memory.as_ptr().align_offset(4096);
+    let block = &memory[start..start + 4096];
+    let written = fs.open("a", Mode::Through).and_then(|file| write_all_at(&*file, block, 4096));
+    let mut read = vec![1; 3 * 4096];
+    read_exact_at(&*plain, &mut read, 0).unwrap();
+    let expected = if written.is_ok() { 7 } else { 0 };
+    println!("direct writes here: {written:?}");
+    assert_eq!(read[4096..8192], [expected; 4096]);
+    assert!(read[..4096].iter().chain(&read[8192..]).all(|byte| *byte == 0));
 }

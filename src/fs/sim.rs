@@ -163,7 +163,8 @@ impl SimFs {
         if writes {
             self.machine.lock().writers.push(inode);
         }
-        SimFile { fs: self.clone(), inode, path: path.to_owned(), writes }
+        let is_through = mode == Mode::Through;
+        SimFile { fs: self.clone(), inode, path: path.to_owned(), writes, is_through }
     }
 
     /// Lets a call pass the gate, and holds the machine for it.

@@ -10,12 +10,12 @@ use std::io;
 use std::sync::Arc;
 
 use crate::base::{Error, Lsn, Result, Timestamp};
-use crate::fs::{self, File, Fs, join};
+use crate::fs::{File, Fs, join};
+use crate::wal::buffer::Buffer;
 use crate::wal::format::{
-    BLOCK_BYTES, GroupKind, Identity, NUMBER_MAX, SEGMENT_HEADER_BYTES, SegmentHeader,
-    SegmentNumber, padded,
+    BLOCK_BYTES, GroupKind, Identity, NUMBER_MAX, SEGMENT_HEADER_BYTES, SegmentNumber, padded,
 };
-use crate::wal::group::{Draft, group_length};
+use crate::wal::group::group_length;
 use crate::wal::options::{LogOptions, LogStats};
 use crate::wal::record::{RECORD_BYTES_MAX, Record};
 use crate::wal::scan::{Join, Older, Scan};
@@ -27,20 +27,29 @@ const RESERVED_BYTES: u64 = 2 * BLOCK_BYTES;
 const DELETES_BYTES_MAX: u64 = 256 << 10;
 /// The part of a segment that is, below that.
 const DELETES_PART: u64 = 8;
-/// A buffer that a big group made larger is given back.
-const BUFFER_BYTES_KEPT: usize = 4 << 20;
 /// A reader may see the first group of a segment just before its flush, with LSNs above the ceiling
 /// of the segment before; this keeps those from being given out again if the flush never comes.
 const CEILING_SLACK: u64 = 1 << 16;
 
 mod segments;
+mod write;
 
 #[derive(Debug)]
 struct Active {
     number: SegmentNumber,
     size_bytes: u64,
     file: Arc<dyn File>,
+    /// The same file past the page cache, where that can and may be.
+    through: Option<Arc<dyn File>>,
     offset: u64,
+}
+
+impl Active {
+    fn new(prepared: PreparedSegment, options: &LogOptions) -> Active {
+        let PreparedSegment { number, size_bytes, file, through } = prepared;
+        let through = through.filter(|_| options.direct);
+        Active { number, size_bytes, file, through, offset: SEGMENT_HEADER_BYTES }
+    }
 }
 
 /// The log, open for writing.
@@ -94,7 +103,7 @@ pub struct Log {
     unflushed_seals: Vec<Arc<dyn File>>,
     poison: Option<Error>,
     stats: LogStats,
-    buffer: Vec<u8>,
+    buffer: Buffer,
 }
 
 impl Log {
@@ -132,9 +141,8 @@ impl Log {
         let tail: Vec<&Record> = tail.iter().collect();
         let need = segment_for(padded(group_length(&tail)));
         let segment = prepare_segment(&*fs, dir, number, options.segment_bytes_min.max(need))?;
-        let PreparedSegment { size_bytes, file, .. } = segment;
         let mut log = Log {
-            active: Active { number, size_bytes, file, offset: SEGMENT_HEADER_BYTES },
+            active: Active::new(segment, &options),
             older: scan.older().collect(),
             prepared: None,
             next_number: SegmentNumber(number.0 + 1),
@@ -149,7 +157,7 @@ impl Log {
             unflushed_seals: Vec::new(),
             poison: None,
             stats: LogStats::default(),
-            buffer: Vec::new(),
+            buffer: Buffer::default(),
             fs,
             dir: dir.to_owned(),
             identity,
@@ -162,7 +170,7 @@ impl Log {
             start.first_lsn = first_lsn;
             header.restated_lsn = first_lsn.plus(tail.len() as u64 - 1);
         }
-        log.write_group(&start, Some(&header))?;
+        log.write_group(&start, Some(&header), true)?;
         log.sync()?;
         // What is restated must not be restated again by an opening that finds nothing behind it.
         log.witness(now)?;
@@ -223,6 +231,25 @@ impl Log {
     /// After any other failure the outcome is not known before the next opening, and every later
     /// call is answered `Poisoned`.
     pub fn append<R: Borrow<Record>>(&mut self, records: &[R], now: Timestamp) -> Result<Lsn> {
+        self.write(records, now, false)
+    }
+
+    /// Writes `records` as [`Log::append`] does, and flushes everything written: with one call to the disk
+    /// where nothing else is to be flushed and [`LogOptions::direct`] has its way. Gives the durable LSN.
+    ///
+    /// # Errors
+    /// As those of [`Log::append`].
+    pub fn commit<R: Borrow<Record>>(&mut self, records: &[R], now: Timestamp) -> Result<Lsn> {
+        self.write(records, now, true)?;
+        self.sync()
+    }
+
+    fn write<R: Borrow<Record>>(
+        &mut self,
+        records: &[R],
+        now: Timestamp,
+        is_durable: bool,
+    ) -> Result<Lsn> {
         self.check()?;
         let records: &[&Record] = &records.iter().map(Borrow::borrow).collect::<Vec<_>>();
         if let Some(record) = records.iter().find(|record| record.len() > RECORD_BYTES_MAX) {
@@ -237,7 +264,7 @@ impl Log {
         }
         let need = padded(group_length(records));
         if self.fits(need + RESERVED_BYTES + kept_back(self.active.size_bytes)) {
-            self.write_group(&self.draft(GroupKind::Data, records, now), None)?;
+            self.write_group(&self.draft(GroupKind::Data, records, now), None, is_durable)?;
         } else {
             self.rotate(records, need, now)?;
         }
@@ -257,7 +284,7 @@ impl Log {
         if !self.fits(padded(group_length(records)) + RESERVED_BYTES) {
             return Ok(None);
         }
-        self.write_group(&self.draft(GroupKind::Data, records, now), None)?;
+        self.write_group(&self.draft(GroupKind::Data, records, now), None, false)?;
         Ok(Some(self.last_lsn))
     }
 
@@ -283,7 +310,7 @@ impl Log {
             return Ok(false);
         }
         self.sync()?;
-        self.write_group(&self.draft(GroupKind::Witness, &[], now), None)?;
+        self.write_group(&self.draft(GroupKind::Witness, &[], now), None, true)?;
         self.sync()?;
         Ok(true)
     }
@@ -293,7 +320,7 @@ impl Log {
         self.sync()?;
         self.sync_seals()?;
         if self.fits(BLOCK_BYTES) {
-            self.write_group(&self.draft(GroupKind::Close, &[], now), None)?;
+            self.write_group(&self.draft(GroupKind::Close, &[], now), None, true)?;
             self.sync()?;
         }
         match self.prepared.take() {
@@ -317,50 +344,6 @@ impl Log {
         let error = Error::Io { action, path, source: Arc::new(source) };
         self.poison.get_or_insert_with(|| error.clone());
         error
-    }
-
-    /// Writes one group to the active segment, behind the segment's header if that is given too.
-    fn write_group(&mut self, draft: &Draft<'_>, header: Option<&SegmentHeader>) -> Result<()> {
-        let mut bytes = std::mem::take(&mut self.buffer);
-        bytes.clear();
-        let mut write_at = self.active.offset;
-        if let Some(header) = header {
-            bytes.extend_from_slice(&header.encode());
-            write_at = 0;
-        }
-        let Active { number, offset, .. } = self.active;
-        self.chain = draft.encode(&self.identity, number, offset, &mut bytes);
-        if let Err(source) = fs::write_all_at(&*self.active.file, &bytes, write_at) {
-            return Err(self.poisoned_by("write to", source));
-        }
-        let count = draft.records.len() as u64;
-        self.active.offset = write_at + bytes.len() as u64;
-        self.unflushed_bytes += bytes.len() as u64;
-        self.unwitnessed = count > 0;
-        self.stats.bytes += bytes.len() as u64;
-        if count > 0 {
-            self.last_lsn = draft.first_lsn.plus(count - 1);
-            self.next_lsn = self.next_lsn.max(self.last_lsn.next());
-            let end = self.active.offset;
-            self.join = Join { segment: number, end, crc: self.chain, lsn: self.last_lsn };
-            self.stats.groups += 1;
-            self.stats.records += count;
-        }
-        bytes.shrink_to(BUFFER_BYTES_KEPT);
-        self.buffer = bytes;
-        Ok(())
-    }
-
-    fn draft<'a>(&self, kind: GroupKind, records: &'a [&'a Record], now: Timestamp) -> Draft<'a> {
-        Draft {
-            kind,
-            records,
-            first_lsn: self.next_lsn,
-            durable_lsn: self.durable_lsn,
-            chain: self.chain,
-            next_segment: SegmentNumber(0),
-            now,
-        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! To use it: [`scan`] the directory, [`Scan::replay`] what stands, [`Log::begin`] a new incarnation,
 //! then [`Log::append`] and [`Log::sync`].
 
+mod buffer;
 mod chain;
 pub mod format;
 mod group;

@@ -1,17 +1,21 @@
 //! What a user of the log can set, and what it counts.
 
-/// Sizes of segments, in bytes.
+/// Sizes of segments, in bytes, and the way to the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogOptions {
     /// The first segment of an opening (default 256 KiB); each further one doubles.
     pub segment_bytes_min: u64,
     /// The largest, but for a group that needs more (default 64 MiB).
     pub segment_bytes_max: u64,
+    /// Whether a group that is to be durable at once goes past the page cache, with one call instead of a
+    /// write and a flush, where the file system can do that (`O_DIRECT` and `O_DSYNC`). Default: true.
+    /// What is durable when does not depend on it.
+    pub direct: bool,
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
-        LogOptions { segment_bytes_min: 256 << 10, segment_bytes_max: 64 << 20 }
+        LogOptions { segment_bytes_min: 256 << 10, segment_bytes_max: 64 << 20, direct: true }
     }
 }
 

@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use crate::base::{Error, Result};
 use crate::fs::{self, File, Fs, Mode, join};
-use crate::wal::format::{SEGMENT_BYTES_MIN, SegmentNumber, padded, usize_of};
+use crate::wal::buffer::Buffer;
+use crate::wal::format::{
+    SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES, SegmentNumber, padded, usize_of,
+};
 
 const ZEROES_BYTES: u64 = 1 << 20;
 
@@ -18,6 +21,8 @@ pub struct PreparedSegment {
     pub(crate) number: SegmentNumber,
     pub(crate) size_bytes: u64,
     pub(crate) file: Arc<dyn File>,
+    /// The same file past the page cache, where that can be.
+    pub(crate) through: Option<Arc<dyn File>>,
 }
 
 /// Makes the segment `number` in `dir`, of at least `size_bytes`, and makes it durable.
@@ -34,19 +39,34 @@ pub fn prepare_segment(
     let temporary = join(dir, &number.temporary_name());
     let path = join(dir, &number.file_name());
     let named = fill(fs, &temporary, size_bytes)
-        .and_then(|file| fs.rename_new(&temporary, &path).map(|()| file))
+        .map(|file| (file, open_through(fs, &temporary)))
+        .and_then(|files| fs.rename_new(&temporary, &path).map(|()| files))
         .map_err(|error| (&temporary, error));
-    let made = named.and_then(|file| match fs.sync_dir(dir) {
-        Ok(()) => Ok(file),
+    let made = named.and_then(|files| match fs.sync_dir(dir) {
+        Ok(()) => Ok(files),
         Err(error) => Err((&path, error)),
     });
-    let file = made.map_err(|(unfinished, source)| {
+    let (file, through) = made.map_err(|(unfinished, source)| {
         if let Err(error) = fs.remove(unfinished) {
             tracing::debug!(%error, unfinished, "an unfinished segment stays until the next opening");
         }
         Error::io("prepare", fs.display(&path), source)
     })?;
-    Ok(PreparedSegment { number, size_bytes, file })
+    Ok(PreparedSegment { number, size_bytes, file, through })
+}
+
+/// Opens a segment for writing past the page cache, and tries it with zeroes in the place of the header:
+/// some file systems refuse only the write.
+fn open_through(fs: &dyn Fs, path: &str) -> Option<Arc<dyn File>> {
+    let (mut zeroes, length) = (Buffer::default(), usize_of(SEGMENT_HEADER_BYTES));
+    zeroes.begin(length).extend(std::iter::repeat_n(0, length));
+    let opened = fs.open(path, Mode::Through).and_then(|file| {
+        fs::write_all_at(&*file, zeroes.bytes(), 0)?;
+        Ok(file)
+    });
+    opened
+        .inspect_err(|error| tracing::debug!(%error, path, "written by way of the page cache"))
+        .ok()
 }
 
 fn fill(fs: &dyn Fs, path: &str, size_bytes: u64) -> io::Result<Arc<dyn File>> {

@@ -71,7 +71,7 @@ fn under_moderate_load_a_change_is_shown_within_a_second() {
 #[test]
 fn under_heavy_load_the_mirror_takes_a_tenth_of_the_time_and_its_lag_is_bounded() {
     let disk = SimFs::new();
-    let log = LogOptions { segment_bytes_min: 64 << 20, segment_bytes_max: 64 << 20 };
+    let log = LogOptions { segment_bytes_min: 64 << 20, segment_bytes_max: 64 << 20, direct: true };
     let options = Options { checkpoint_log_bytes: 1 << 30, log, ..small() };
     let (store, clock) = timed(&disk, MS, options);
     let (mut passing, mut longest, mut passes) = (Duration::ZERO, Duration::ZERO, 0);

@@ -42,6 +42,13 @@ impl RealFile {
     }
 }
 
+/// How a file is opened whose writes go past the page cache and are durable at once.
+#[cfg(target_os = "linux")]
+pub(super) const THROUGH: Option<os::OFlags> =
+    Some(os::OFlags::WRONLY.union(os::OFlags::DIRECT).union(os::OFlags::DSYNC));
+#[cfg(not(target_os = "linux"))]
+pub(super) const THROUGH: Option<os::OFlags> = None;
+
 impl File for RealFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.0.read_at(buf, offset)

@@ -72,6 +72,17 @@ impl Data {
         self.written_back.clear();
     }
 
+    /// Makes the dirty sectors of `length` bytes at `offset` durable, and the length of the file.
+    pub(super) fn sync_part(&mut self, offset: usize, length: usize) {
+        self.durable.grow(self.now.len());
+        for sector in offset / SECTOR_BYTES..(offset + length).div_ceil(SECTOR_BYTES) {
+            if self.dirty.remove(&sector) {
+                self.durable.overwrite(sector * SECTOR_BYTES, &bytes_of(&self.now, sector));
+            }
+            self.written_back.remove(&sector);
+        }
+    }
+
     /// What a failed sync leaves where the pages become clean: they are not on the medium.
     pub(super) fn lose(&mut self) {
         self.lost.append(&mut self.dirty);

@@ -10,6 +10,13 @@ use super::fault::{Call, CallKind, Pass, Path};
 use super::{Machine, SimFs};
 use crate::fs::{File, Stat};
 
+/// What a write past the page cache must be made of.
+const ALIGNMENT: usize = 4096;
+
+fn is_on_boundary(buf: &[u8]) -> bool {
+    buf.as_ptr().align_offset(ALIGNMENT) == 0
+}
+
 #[derive(Debug)]
 pub(super) struct SimFile {
     pub(super) fs: SimFs,
@@ -17,6 +24,8 @@ pub(super) struct SimFile {
     /// The name it was opened by, for the trace and for faults by path.
     pub(super) path: String,
     pub(super) writes: bool,
+    /// Its writes go past the page cache: each is followed by a flush of what it wrote, and of no more.
+    pub(super) is_through: bool,
 }
 
 impl SimFile {
@@ -32,9 +41,14 @@ impl SimFile {
     }
 
     /// Flushes in one way or another; a failure loses what was unsynced.
-    fn flush(&self, kind: CallKind, verb: &str, done: fn(&mut Disk, u64)) -> io::Result<()> {
-        let mut machine = self.fs.machine.lock();
-        let passed = self.pass(&mut machine, kind, verb, None);
+    fn flush(
+        &self,
+        machine: &mut Machine,
+        kind: CallKind,
+        verb: &str,
+        done: impl FnOnce(&mut Disk, u64),
+    ) -> io::Result<()> {
+        let passed = self.pass(machine, kind, verb, None);
         match passed {
             Ok(Pass::Lie) => {}
             Ok(_) => done(&mut machine.disk, self.inode),
@@ -63,16 +77,31 @@ impl File for SimFile {
         if !self.writes {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
+        // A write that goes on behind a short one need not begin at a boundary.
+        let is_aligned = buf.len().is_multiple_of(ALIGNMENT) && is_on_boundary(buf);
+        if self.is_through && offset.is_multiple_of(ALIGNMENT as u64) && !is_aligned {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let buf = buf.get(..pass.shortened(buf.len())).unwrap_or(buf);
-        if buf.is_empty() { Ok(0) } else { machine.disk.write(self.inode, buf, offset) }
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let count = machine.disk.write(self.inode, buf, offset)?;
+        if self.is_through {
+            self.flush(&mut machine, CallKind::Sync, "sync", |disk, inode| {
+                disk.sync_part(inode, offset, count);
+            })?;
+        }
+        Ok(count)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.flush(CallKind::Sync, "sync", Disk::sync)
+        self.flush(&mut self.fs.machine.lock(), CallKind::Sync, "sync", Disk::sync)
     }
 
     fn write_back(&self) -> io::Result<()> {
-        self.flush(CallKind::WriteBack, "write_back", Disk::write_back)
+        let machine = &mut self.fs.machine.lock();
+        self.flush(machine, CallKind::WriteBack, "write_back", Disk::write_back)
     }
 
     fn set_modified(&self, modified_ns: i64) -> io::Result<()> {

@@ -259,3 +259,21 @@ fn the_same_seed_gives_the_same_disk() {
     let distinct: BTreeSet<_> = (0..20).map(|seed| look(fs.crash(seed))).collect();
     assert!(distinct.len() > 10, "different seeds give different disks: {}", distinct.len());
 }
+
+#[test]
+fn a_write_past_the_page_cache_makes_itself_durable_and_nothing_else() {
+    let fs = SimFs::new();
+    let plain = fs.open("a", Mode::CreateNew).unwrap();
+    write_all_at(&*plain, &[1; 3 * 4096], 0).unwrap();
+    plain.sync_data().unwrap();
+    fs.sync_dir("").unwrap();
+    write_all_at(&*plain, &[2; 4096], 0).unwrap();
+    let memory = vec![3; 2 * 4096];
+    let start = memory.as_ptr().align_offset(4096);
+    let through = fs.open("a", Mode::Through).unwrap();
+    write_all_at(&*through, &memory[start..start + 4096], 8192).unwrap();
+    let left = fs.if_crashed(CrashMode::Nothing).read_now("a").unwrap();
+    assert_eq!(left, [[1; 8192].as_slice(), &[3; 4096]].concat());
+    let crooked = through.write_at(&memory[start + 1..start + 4097], 8192).unwrap_err();
+    assert_eq!(crooked.kind(), io::ErrorKind::InvalidInput);
+}

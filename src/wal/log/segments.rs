@@ -9,9 +9,7 @@ use super::{Active, CEILING_SLACK, Log, segment_for};
 use crate::base::{Error, Lsn, Result, Timestamp};
 use crate::fs::replace::remove_if_any;
 use crate::fs::{self, join};
-use crate::wal::format::{
-    ENTRY_BYTES, GroupKind, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentNumber,
-};
+use crate::wal::format::{ENTRY_BYTES, GroupKind, SegmentHeader, SegmentNumber};
 use crate::wal::record::Record;
 use crate::wal::scan::Older;
 use crate::wal::segment::{PreparedSegment, prepare_segment};
@@ -135,14 +133,13 @@ impl Log {
                 self.prepare_now(self.next_size_bytes().max(need))?
             }
         };
-        let PreparedSegment { number, size_bytes, file } = segment;
-        let active = Active { number, size_bytes, file, offset: SEGMENT_HEADER_BYTES };
+        let active = Active::new(segment, &self.options);
         let old = std::mem::replace(&mut self.active, active);
         let last_lsn = self.last_lsn;
         self.older.push_back(Older { number: old.number, size_bytes: old.size_bytes, last_lsn });
         let header = self.header(false);
         self.chain = header.chain;
-        self.write_group(&self.draft(GroupKind::Data, records, now), Some(&header))?;
+        self.write_group(&self.draft(GroupKind::Data, records, now), Some(&header), true)?;
         self.sync()?;
         self.stats.rotations += 1;
         self.seal(old, last, now);

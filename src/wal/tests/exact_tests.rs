@@ -236,8 +236,11 @@ fn a_segment_under_another_number_is_told_and_kept() {
 #[test]
 fn a_large_segment_that_lost_its_header_is_read_from_its_beginning_again() {
     let (fs, mut oracle) = (disk(), Oracle::default());
-    oracle.options =
-        Some(wal::LogOptions { segment_bytes_min: 4 << 20, segment_bytes_max: 4 << 20 });
+    oracle.options = Some(wal::LogOptions {
+        segment_bytes_min: 4 << 20,
+        segment_bytes_max: 4 << 20,
+        direct: true,
+    });
     let mut log = oracle.begin(&fs).unwrap();
     for size in [700_000, 8, 900_000, 8, 1_200_000] {
         oracle.append(&mut log, &[size, 8]).unwrap();

@@ -112,7 +112,8 @@ fn after_a_failed_write_or_flush_every_call_is_refused_and_none_reaches_the_disk
 #[test]
 fn what_is_kept_back_of_a_segment_takes_only_what_may_have_it_and_stands_after_a_power_cut() {
     let fs = disk();
-    let options = LogOptions { segment_bytes_min: 128 << 10, segment_bytes_max: 128 << 10 };
+    let options =
+        LogOptions { segment_bytes_min: 128 << 10, segment_bytes_max: 128 << 10, direct: true };
     let mut log = log_with(&fs, options);
     let mut written = 0;
     fs.set_free_bytes(0);
@@ -143,5 +144,36 @@ fn no_room_in_the_middle_of_a_commit_does_not_say_that_nothing_was_written() {
         let failed = log.append(&[record], Timestamp(0)).and_then(|_| log.sync());
         assert!(matches!(failed, Err(Error::Io { .. })), "{kind:?}: {failed:?}");
         assert!(log.poison().is_some());
+    }
+}
+
+#[test]
+fn where_direct_writes_are_refused_the_page_cache_serves_and_what_is_committed_is_durable() {
+    // Either no file can be opened so, or the first write fails: there it is the one behind the zeroes.
+    for (kind, nth) in [(CallKind::Open, 1), (CallKind::Write, 2), (CallKind::Sync, 2)] {
+        let fs = disk();
+        fs.fail_when(kind, nth, Fault::Error(ErrorKind::InvalidInput));
+        let mut log = log_with(&fs, LogOptions { segment_bytes_min: 128 << 10, ..SMALL });
+        assert_eq!(fs.faults_fired(), 1, "{kind:?}");
+        for committed in 1..=3 {
+            assert_eq!(log.commit(&record(100), Timestamp(0)).unwrap(), Lsn(committed));
+            let cut = fs.if_crashed(CrashMode::Nothing);
+            let found = scan(&cut, DIR, &Hints::default()).unwrap();
+            assert_eq!(found.last_lsn, Lsn(committed), "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn a_direct_commit_makes_durable_what_was_only_written_before_it() {
+    for direct in [true, false] {
+        let fs = disk();
+        let mut log = log_with(&fs, LogOptions { direct, segment_bytes_min: 128 << 10, ..SMALL });
+        for before in [0, 2, 4] {
+            log.append(&record(5000), Timestamp(0)).unwrap();
+            assert_eq!(log.commit(&record(100), Timestamp(0)).unwrap(), Lsn(before + 2));
+            let found = scan(&fs.if_crashed(CrashMode::Nothing), DIR, &Hints::default()).unwrap();
+            assert_eq!(found.last_lsn, Lsn(before + 2));
+        }
     }
 }

@@ -58,8 +58,9 @@ fn what_is_acknowledged_after_a_failed_rotation_and_a_reopening_survives_a_power
     let mut log = oracle.begin(&fs).unwrap();
     oracle.append(&mut log, &[8]).unwrap();
     oracle.sync(&mut log).unwrap();
-    // The second flush of a rotation is that of the new segment's header and first group.
-    fs.fail_when(CallKind::Sync, 2, Fault::Errno(5));
+    // The third flush of a rotation is that of the new segment's header and first group, behind those of
+    // its zeroes and of the trial of direct writes.
+    fs.fail_when(CallKind::Sync, 3, Fault::Errno(5));
     oracle.append(&mut log, &[8]).unwrap_err();
     let fs = fs.kill();
     let mut log = oracle.begin(&fs).unwrap();

@@ -16,9 +16,9 @@ pub(super) const QUARANTINE: &str = "quarantine";
 pub(super) const STORE: StoreId = StoreId(7);
 /// Room for some groups in the first segment.
 pub(super) const ROOMY: LogOptions =
-    LogOptions { segment_bytes_min: 64 << 10, segment_bytes_max: 64 << 10 };
+    LogOptions { segment_bytes_min: 64 << 10, segment_bytes_max: 64 << 10, direct: true };
 pub(super) const SMALL: LogOptions =
-    LogOptions { segment_bytes_min: 24 << 10, segment_bytes_max: 32 << 10 };
+    LogOptions { segment_bytes_min: 24 << 10, segment_bytes_max: 32 << 10, direct: true };
 
 /// A disk with the directories that a store has.
 pub(super) fn disk() -> SimFs {
@@ -146,6 +146,18 @@ impl Oracle {
 
     /// Appends one group of records of these sizes (at least 8 bytes each).
     pub(super) fn append(&mut self, log: &mut Log, sizes: &[usize]) -> Result<()> {
+        self.write(log, sizes, false)
+    }
+
+    /// The same, durable when it returns.
+    pub(super) fn commit(&mut self, log: &mut Log, sizes: &[usize]) -> Result<()> {
+        self.write(log, sizes, true)?;
+        assert_eq!(log.durable_lsn(), log.last_lsn());
+        self.acknowledged = self.history.len();
+        Ok(())
+    }
+
+    fn write(&mut self, log: &mut Log, sizes: &[usize], is_durable: bool) -> Result<()> {
         self.groups += 1;
         let mut records = Vec::new();
         for size in sizes {
@@ -155,7 +167,8 @@ impl Oracle {
             self.history.push(Written { number: self.numbers, lsn: None, group: self.groups });
             self.numbers += 1;
         }
-        let last = log.append(&records, Timestamp(0))?;
+        let write = if is_durable { Log::commit } else { Log::append };
+        let last = write(log, &records, Timestamp(0))?;
         for (back, written) in self.history.iter_mut().rev().take(sizes.len()).enumerate() {
             let lsn = Lsn(last.0 - back as u64);
             written.lsn = Some(lsn);

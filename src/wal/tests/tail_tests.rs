@@ -155,8 +155,9 @@ fn what_a_failed_rotation_leaves_is_read_once_in_its_new_place() {
     let (fs, mut oracle, mut log) = rotating(1);
     let mut tail = tail(&fs, 0);
     assert_eq!(read(&mut tail, &log), records([1]));
-    // The second flush of a rotation is that of the new segment's header and first group.
-    fs.fail_when(CallKind::Sync, 2, Fault::Errno(5));
+    // The third flush of a rotation is that of the new segment's header and first group, behind those of
+    // its zeroes and of the trial of direct writes.
+    fs.fail_when(CallKind::Sync, 3, Fault::Errno(5));
     oracle.append(&mut log, &[8]).unwrap_err();
     assert!(log.poison().is_some());
     fs.clear_faults();

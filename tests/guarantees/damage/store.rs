@@ -48,7 +48,10 @@ pub(super) struct Reference {
 /// Options under which a few groups fill a segment.
 pub(super) fn options() -> Options {
     let bytes = 32 << 10;
-    Options { log: LogOptions { segment_bytes_min: bytes, segment_bytes_max: bytes }, ..small() }
+    Options {
+        log: LogOptions { segment_bytes_min: bytes, segment_bytes_max: bytes, direct: true },
+        ..small()
+    }
 }
 
 /// Opens a damaged store, or its reference, for writing.

@@ -5,7 +5,7 @@ use super::{Bug, By, bug};
 const LOG: By = By::Lib("wal::tests");
 const CRASH: By = By::Guarantees("crash::a_crash_at_any_call_of crash::on_a_disk");
 
-pub(super) const BUGS: [Bug; 27] = [
+pub(super) const BUGS: [Bug; 28] = [
     bug(
         "log-not-flushed",
         "wal/log.rs",
@@ -19,19 +19,22 @@ pub(super) const BUGS: [Bug; 27] = [
     bug(
         "start-not-flushed",
         "wal/log.rs",
-        "log.write_group(&start, Some(&header))?;
-        «log.sync()?;»",
-        "",
+        "«log.write_group(&start, Some(&header), true)?;
+        log.sync()?;»
+        // What",
+        "log.write_group(&start, Some(&header), false)?;",
         "an incarnation begins before its first group is durable",
         CRASH,
     ),
     bug(
         "restated-tail-not-flushed",
         "wal/log.rs",
-        "log.sync()?;
+        "log.write_group(&start, Some(&header), true)?;
+        log.sync()?;
         // What is restated must not be restated again by an opening that finds nothing behind it.
         log.witness(now)?;",
-        "log.unflushed_bytes = 0;",
+        "log.write_group(&start, Some(&header), false)?;
+        log.unflushed_bytes = 0;",
         "redb: what a recovery made of the tail is taken for durable, and is not",
         LOG,
     ),
@@ -48,9 +51,9 @@ pub(super) const BUGS: [Bug; 27] = [
     bug(
         "witness-not-flushed",
         "wal/log.rs",
-        "GroupKind::Witness, &[], now), None)?;
-        «self.sync()?;»",
-        "",
+        "self.write_group(&self.draft(GroupKind::Witness, &[], now), None, true)?;
+        self.sync()?;",
+        "self.write_group(&self.draft(GroupKind::Witness, &[], now), None, false)?;",
         "the next group is written before the witness is durable",
         LOG,
     ),
@@ -66,9 +69,9 @@ pub(super) const BUGS: [Bug; 27] = [
     bug(
         "close-not-flushed",
         "wal/log.rs",
-        "GroupKind::Close, &[], now), None)?;
-            «self.sync()?;»",
-        "",
+        "self.write_group(&self.draft(GroupKind::Close, &[], now), None, true)?;
+            self.sync()?;",
+        "self.write_group(&self.draft(GroupKind::Close, &[], now), None, false)?;",
         "the mark of a clean stop is not flushed",
         LOG,
     ),
@@ -113,9 +116,9 @@ pub(super) const BUGS: [Bug; 27] = [
     bug(
         "first-group-of-segment-not-flushed",
         "wal/log/segments.rs",
-        "«self.sync()?;»
-        self.stats.rotations += 1;",
-        "",
+        "self.write_group(&self.draft(GroupKind::Data, records, now), Some(&header), true)?;
+        self.sync()?;",
+        "self.write_group(&self.draft(GroupKind::Data, records, now), Some(&header), false)?;",
         "a segment is sealed before the first group of the next is durable",
         LOG,
     ),
@@ -176,13 +179,22 @@ pub(super) const BUGS: [Bug; 27] = [
         By::Guarantees("crash::three_crashes"),
     ),
     bug(
-        "commit-not-flushed",
+        "plain-write-taken-for-durable",
+        "wal/log/write.rs",
+        "if «is_through» {
+            self.stats.flushes += 1;",
+        "is_durable",
+        "a group that went to the page cache is not flushed where direct writes are refused",
+        LOG,
+    ),
+    bug(
+        "delete-from-reserve-not-flushed",
         "engine/core.rs",
         "if sync || due {
             «log.sync()?;»",
         "",
-        "a commit is acknowledged before it is durable",
-        CRASH,
+        "deletes that take what is kept back for them are acknowledged before they are durable",
+        By::Guarantees("full_disk::deletes_go_through full_disk::a_transaction_of_deletes"),
     ),
     bug(
         "asked-for-flush-left-out",

@@ -17,7 +17,7 @@ pub(super) const BUGS: [Bug; 36] = [
     ),
     bug(
         "durable-means-written",
-        "wal/log.rs",
+        "wal/log/write.rs",
         "durable_lsn: «self.durable_lsn»,
             chain: self.chain,",
         "self.last_lsn",
@@ -54,7 +54,7 @@ pub(super) const BUGS: [Bug; 36] = [
     ),
     bug(
         "failed-write-ignored",
-        "wal/log.rs",
+        "wal/log/write.rs",
         "return Err(self.poisoned_by(\"write to\", source));",
         "let _ = source;",
         "a commit is acknowledged though its write failed",

@@ -25,16 +25,16 @@ pub(super) const BUGS: [Bug; 18] = [
     bug(
         "caller-overtakes-what-the-writer-thread-has",
         "engine/queue.rs",
-        "let is_busy = state.led || «state.writing» ||",
-        "false",
+        "let is_free = «state.role == Role::Nobody» &&",
+        "state.role != Role::Caller",
         "a caller that writes by itself overtakes what it submitted, and the writer thread took",
         OVERTAKEN,
     ),
     bug(
         "caller-overtakes-what-is-queued",
         "engine/queue.rs",
-        "let is_busy = state.led || state.writing || «!state.waiting.is_empty()»;",
-        "false",
+        "let is_free = state.role == Role::Nobody && «state.waiting.is_empty()»;",
+        "true",
         "a caller that writes by itself overtakes what it submitted, and is still queued",
         OVERTAKEN,
     ),
@@ -134,9 +134,10 @@ pub(super) const BUGS: [Bug; 18] = [
     bug(
         "stopped-before-the-queue-is-empty",
         "engine/queue.rs",
-        "while «state.led || state.waiting.is_empty()» {
-            if state.stopped && !state.led {",
-        "{ if state.stopped && !state.led { return Taken::Stopped; } state.led || state.waiting.is_empty() }",
+        "while «state.is_led() || state.waiting.is_empty()» {
+            if state.stopped && !state.is_led() {",
+        "{ if state.stopped && !state.is_led() { return Taken::Stopped; }
+            state.is_led() || state.waiting.is_empty() }",
         "a shutdown leaves what is still queued",
         EVERY_COMMIT,
     ),
@@ -157,9 +158,9 @@ pub(super) const BUGS: [Bug; 18] = [
     ),
     bug(
         "flushed-only-when-due",
-        "engine/core.rs",
-        "if «sync || due» {",
-        "due",
+        "engine/commit.rs",
+        "let sync = «group.iter().any(|transaction| transaction.durability == Durability::Sync)»;",
+        "false",
         "a group with a `Sync` transaction is answered before it is flushed",
         CRASHES,
     ),

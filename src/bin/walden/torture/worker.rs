@@ -67,7 +67,7 @@ fn open(dir: &Path) -> Result<Store> {
         buffered_bytes_max: 64 << 10,
         buffered_age_max: Duration::from_millis(100),
         witness_after: Duration::from_millis(5),
-        log: LogOptions { segment_bytes_min: 32 << 10, segment_bytes_max: 128 << 10 },
+        log: LogOptions { segment_bytes_min: 32 << 10, segment_bytes_max: 128 << 10, direct: true },
         ..Options::default()
     };
     let builder = Store::builder(dir).options(options);

@@ -46,6 +46,14 @@ impl Disk {
         }
     }
 
+    /// A write past the page cache, of so many bytes, has arrived.
+    pub(in crate::fs::sim) fn sync_part(&mut self, inode: u64, offset: u64, length: usize) {
+        let offset = usize::try_from(offset).expect("it was written there");
+        if let Some(data) = self.data(inode) {
+            data.sync_part(offset, length);
+        }
+    }
+
     /// A sync of the file failed.
     pub(in crate::fs::sim) fn lose(&mut self, inode: u64) {
         let outcome = self.after_failed_sync;

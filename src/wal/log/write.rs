@@ -1,0 +1,81 @@
+//! How a group gets into the active segment.
+//!
+//! One group is one write, behind all that was written before, of whole blocks that were zeroes. Nothing
+//! is retried: a write that fails poisons the log, since nobody knows how much of it arrived.
+
+use super::{Active, Log};
+use crate::base::{Result, Timestamp};
+use crate::fs;
+use crate::wal::format::{
+    GroupKind, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentNumber, padded, usize_of,
+};
+use crate::wal::group::{Draft, group_length};
+use crate::wal::record::Record;
+use crate::wal::scan::Join;
+
+impl Log {
+    /// Writes one group to the active segment, behind the segment's header if that is given too. If it is
+    /// to be durable, the next [`Log::sync`] may find that it is. A write past the page cache flushes
+    /// nothing that was written before it, so there must be nothing.
+    pub(super) fn write_group(
+        &mut self,
+        draft: &Draft<'_>,
+        header: Option<&SegmentHeader>,
+        is_durable: bool,
+    ) -> Result<()> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let head_bytes = header.map_or(0, |_| SEGMENT_HEADER_BYTES);
+        let bytes = buffer.begin(usize_of(head_bytes + padded(group_length(draft.records))));
+        let mut write_at = self.active.offset;
+        if let Some(header) = header {
+            bytes.extend_from_slice(&header.encode());
+            write_at = 0;
+        }
+        let Active { number, offset, .. } = self.active;
+        self.chain = draft.encode(&self.identity, number, offset, bytes);
+        let through = self.active.through.as_ref();
+        let through = through.filter(|_| is_durable && self.unflushed_bytes == 0);
+        let through = through.filter(|_| buffer.is_aligned());
+        let file = through.unwrap_or(&self.active.file);
+        let is_through = through.is_some();
+        if let Err(source) = fs::write_all_at(&**file, buffer.bytes(), write_at) {
+            return Err(self.poisoned_by("write to", source));
+        }
+        let (count, written) = (draft.records.len() as u64, buffer.bytes().len() as u64);
+        self.buffer = buffer;
+        self.active.offset = write_at + written;
+        self.unwitnessed = count > 0;
+        self.stats.bytes += written;
+        if is_through {
+            self.stats.flushes += 1;
+        } else {
+            self.unflushed_bytes += written;
+        }
+        if count > 0 {
+            self.last_lsn = draft.first_lsn.plus(count - 1);
+            self.next_lsn = self.next_lsn.max(self.last_lsn.next());
+            let end = self.active.offset;
+            self.join = Join { segment: number, end, crc: self.chain, lsn: self.last_lsn };
+            self.stats.groups += 1;
+            self.stats.records += count;
+        }
+        Ok(())
+    }
+
+    pub(super) fn draft<'a>(
+        &self,
+        kind: GroupKind,
+        records: &'a [&'a Record],
+        now: Timestamp,
+    ) -> Draft<'a> {
+        Draft {
+            kind,
+            records,
+            first_lsn: self.next_lsn,
+            durable_lsn: self.durable_lsn,
+            chain: self.chain,
+            next_segment: SegmentNumber(0),
+            now,
+        }
+    }
+}
