@@ -163,6 +163,9 @@ fn what_a_caller_wrote_by_itself_is_durable_when_it_is_old_though_the_writer_thr
         durability: Durability::Buffered,
         buffered_age_max: Duration::from_millis(20),
         witness_after: Duration::from_secs(3600),
+        // A pass of the mirror or a checkpoint would flush it too.
+        mirror_interval: Duration::from_secs(3600),
+        checkpoint_interval: Duration::from_secs(3600),
         ..Options::default()
     };
     let store = Store::builder("sim").fs(Arc::new(disk.clone())).options(options).open().unwrap();

@@ -36,8 +36,10 @@ pub(super) fn workload(fs: &SimFs, oracle: &mut Oracle) -> Result<()> {
 /// What is done to every log that was recovered.
 pub(super) fn continuation(log: &mut Log, oracle: &mut Oracle) -> Result<()> {
     oracle.append(log, &[20, 30])?;
-    oracle.commit(log, &[40])?;
-    oracle.commit(log, &[50])?;
+    oracle.append(log, &[40])?;
+    oracle.sync(log)?;
+    oracle.commit(log, &[45])?;
+    oracle.append(log, &[50])?;
     oracle.append(log, &[60])
 }
 
