@@ -22,7 +22,7 @@ pub(super) const BUGS: [Bug; 36] = [
             chain: self.chain,",
         "self.last_lsn",
         "a group says that what was only written before it is durable",
-        By::Lib("crash_tests"),
+        LOG,
     ),
     bug(
         "failed-flush-ignored",
