@@ -23,6 +23,7 @@ mod corruption;
 mod crash;
 mod damage;
 mod edits;
+mod edits_sim;
 mod faults;
 mod fidelity;
 mod grid;

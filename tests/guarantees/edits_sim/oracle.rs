@@ -1,0 +1,488 @@
+//! What must have become of every write and every edit, told by unique numbers alone. It shares no code
+//! with the engine: a document is its fields, each of which holds a number that was never used before, so
+//! a number that is nowhere was lost, and one that is somewhere tells by itself whose it is.
+//!
+//! - W: a number that a program was promised, or that was seen in force after an edit, is in force, or was
+//!   overwritten by a program later, or is in `conflicts/`, or a person who had it before their eyes put
+//!   another into its field.
+//! - E: what a person changed is in force once their file was taken in, or is in `conflicts/`.
+//! - D: a document is gone only if a program deleted it or a person removed its file, and after that nothing
+//!   was written to it; one that a program deleted is back only by a person's save.
+//! - H: a file that is not to be understood stays as it is.
+//! - P: of each document no more edits are told than people made.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+/// A document's fields but its id.
+pub(super) type Fields = BTreeMap<String, u64>;
+
+/// Fields that a person changed; `None` removed one.
+pub(super) type Changed = BTreeMap<String, Option<u64>>;
+
+/// All documents by id.
+pub(super) type Found = BTreeMap<String, Fields>;
+
+/// How far a program's change is promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// It never came to be.
+    Void,
+    Submitted,
+    /// It survives a kill.
+    Acked,
+    /// It survives a power cut.
+    Durable,
+}
+
+/// A number put into a field, or (without a field) a deletion.
+#[derive(Clone, Debug)]
+struct Claim {
+    at: u64,
+    /// When whoever made it made it: of an edit that is before `at`, when it was seen in force.
+    made: u64,
+    id: String,
+    field: Option<(String, u64)>,
+    stage: Stage,
+    is_edit: bool,
+}
+
+/// What a person left in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// A document, and what the person changed in it.
+    Edit { changed: Changed },
+    /// Contents that the file had before, or the same again: they may bring anything back.
+    PutBack,
+    /// Not to be understood.
+    Broken(Vec<u8>),
+    Removed,
+}
+
+#[derive(Clone, Debug)]
+struct Save {
+    at: u64,
+    file: String,
+    id: String,
+    what: What,
+    /// When it was seen in force.
+    adopted: Option<u64>,
+    /// The engine was in the middle of a call.
+    in_call: bool,
+    /// The store was stopped by a crash since.
+    is_crashed: bool,
+    /// It was made of contents that nobody needs to know any more, so that more may seem to be changed.
+    is_loose: bool,
+}
+
+/// What a person knows of what they save.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Made {
+    /// The fields that they changed.
+    pub(super) changed: Changed,
+    pub(super) is_loose: bool,
+    /// The engine is in the middle of a call.
+    pub(super) in_call: bool,
+}
+
+/// What a run met, to tell whether it showed anything.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally(pub(super) BTreeMap<&'static str, u64>);
+
+impl Tally {
+    pub(super) fn count(&mut self, what: &'static str) {
+        *self.0.entry(what).or_default() += 1;
+    }
+
+    pub(super) fn of(&self, what: &str) -> u64 {
+        self.0.get(what).copied().unwrap_or(0)
+    }
+
+    pub(super) fn add(&mut self, other: &Tally) {
+        for (what, count) in &other.0 {
+            *self.0.entry(what).or_default() += count;
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Oracle {
+    now: u64,
+    token: u64,
+    claims: Vec<Claim>,
+    saves: Vec<Save>,
+    /// What each file was seen to hold, and when first.
+    shown: BTreeMap<String, Vec<(u64, Vec<u8>)>>,
+    /// How many edits were told of each document.
+    told: BTreeMap<String, usize>,
+    pub(super) snapshots: u64,
+    pub(super) tally: Tally,
+    /// What happened, to be told with a failure.
+    pub(super) trace: Vec<String>,
+}
+
+/// Id and fields of a document's text.
+pub(super) fn parse(bytes: &[u8]) -> Option<(String, Fields)> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let value: Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()?;
+    let object = value.as_object()?;
+    let id = object.get("id")?.as_str()?.to_owned();
+    let fields = object.iter().filter(|(key, _)| *key != "id");
+    let fields = fields.map(|(key, value)| Some((key.clone(), value.as_u64()?)));
+    Some((id, fields.collect::<Option<Fields>>()?))
+}
+
+impl Oracle {
+    /// A number that was never used before.
+    pub(super) fn token(&mut self) -> u64 {
+        self.token += 1;
+        1000 + self.token
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.now += 1;
+        self.now
+    }
+
+    fn trace(&mut self, line: impl FnOnce() -> String) {
+        let line = format!("{}: {}", self.now, line());
+        self.trace.push(line);
+    }
+
+    /// A program is about to put numbers into fields.
+    pub(super) fn submit(&mut self, id: &str, fields: &Fields) {
+        let at = self.tick();
+        self.trace(|| format!("write {id} {fields:?}"));
+        for (field, value) in fields {
+            let field = Some((field.clone(), *value));
+            let stage = Stage::Submitted;
+            self.claims.push(Claim { at, made: at, id: id.into(), field, stage, is_edit: false });
+        }
+    }
+
+    /// A program is about to delete a document.
+    pub(super) fn submit_delete(&mut self, id: &str) {
+        let (at, stage) = (self.tick(), Stage::Submitted);
+        self.trace(|| format!("delete {id}"));
+        self.claims.push(Claim { at, made: at, id: id.into(), field: None, stage, is_edit: false });
+    }
+
+    /// All that was submitted is acknowledged.
+    pub(super) fn ack(&mut self, is_durable: bool) {
+        let stage = if is_durable { Stage::Durable } else { Stage::Acked };
+        for claim in self.claims.iter_mut().filter(|claim| claim.stage != Stage::Void) {
+            claim.stage = claim.stage.max(stage);
+        }
+    }
+
+    /// Looks at what a file holds.
+    pub(super) fn see(&mut self, file: &str, bytes: &[u8]) {
+        let at = self.tick();
+        let shown = self.shown.entry(file.to_owned()).or_default();
+        if shown.iter().all(|(_, known)| known != bytes) {
+            shown.push((at, bytes.to_vec()));
+        }
+    }
+
+    /// What a file was seen to hold.
+    pub(super) fn seen(&self, file: &str) -> impl Iterator<Item = &Vec<u8>> {
+        self.shown.get(file).into_iter().flatten().map(|(_, bytes)| bytes)
+    }
+
+    /// Whether a file was seen to mean this before.
+    fn was(&self, file: &str, bytes: &[u8]) -> bool {
+        let now = parse(bytes);
+        now.is_some() && self.seen(file).any(|known| parse(known) == now)
+    }
+
+    /// A person leaves something in a file. `changed`: of which fields they know that they changed them.
+    pub(super) fn saved(
+        &mut self,
+        (file, id): (&str, &str),
+        bytes: Option<&[u8]>,
+        made: &Made,
+    ) -> usize {
+        let Made { changed, is_loose, in_call } = made.clone();
+        let what = match bytes {
+            None => What::Removed,
+            Some(bytes) if parse(bytes).is_none_or(|(inside, _)| inside != id) => {
+                What::Broken(bytes.to_vec())
+            }
+            Some(bytes) if self.was(file, bytes) => What::PutBack,
+            Some(_) => What::Edit { changed },
+        };
+        self.tally.count(match &what {
+            What::Edit { .. } => "edits",
+            What::PutBack => "put back",
+            What::Broken(_) => "broken",
+            What::Removed => "removed",
+        });
+        if in_call {
+            self.tally.count("saves in the middle of a call");
+        }
+        if let Some(bytes) = bytes {
+            self.see(file, bytes);
+        }
+        let (at, file, id) = (self.tick(), file.to_owned(), id.to_owned());
+        let is_crashed = false;
+        self.trace(|| format!("save {file} {what:?} of {:?}, {made:?}", bytes.map(parse)));
+        self.saves.push(Save { at, file, id, what, adopted: None, in_call, is_crashed, is_loose });
+        self.saves.len() - 1
+    }
+
+    /// An edit was told. P: no more than were made.
+    pub(super) fn told(&mut self, id: &str) -> Result<(), String> {
+        self.tally.count("edits told");
+        let told = self.told.entry(id.to_owned()).or_default();
+        *told += 1;
+        let made = self.saves.iter().filter(|save| save.id == id).count();
+        let told = *told;
+        if told > made {
+            return Err(format!("P: {told} edits of {id} were told, but people made {made}"));
+        }
+        Ok(())
+    }
+
+    /// Whether people ever did anything.
+    pub(super) fn has_saves(&self) -> bool {
+        !self.saves.is_empty()
+    }
+
+    /// What a person changed by a save that was not taken in yet.
+    pub(super) fn pending(&self, save: usize) -> Changed {
+        match self.saves.get(save) {
+            Some(Save { what: What::Edit { changed }, adopted: None, .. }) => changed.clone(),
+            _ => BTreeMap::new(),
+        }
+    }
+
+    /// The last save of a file, and whether it put something back.
+    pub(super) fn last_save(&self, file: &str) -> Option<(usize, bool)> {
+        let at = self.saves.iter().rposition(|save| save.file == file)?;
+        Some((at, self.saves[at].what == What::PutBack))
+    }
+
+    /// Whether the last that a person did to a file makes it one that is not to be understood.
+    pub(super) fn is_broken(&self, file: &str) -> bool {
+        let last = self.saves.iter().rfind(|save| save.file == file);
+        last.is_some_and(|save| matches!(save.what, What::Broken(_)))
+    }
+
+    /// The machine stopped, and this was found: what was not promised may be gone.
+    pub(super) fn crashed(&mut self, power_cut: bool, found: &Found, kept: &BTreeSet<u64>) {
+        let promised = if power_cut { Stage::Durable } else { Stage::Acked };
+        let pending: BTreeSet<String> = self.unadopted().map(|save| save.id.clone()).collect();
+        for claim in &mut self.claims {
+            if claim.stage >= promised || claim.stage == Stage::Void {
+                continue;
+            }
+            let fields = found.get(&claim.id);
+            let (is_there, may_be) = match &claim.field {
+                Some((field, value)) => {
+                    let there = fields.is_some_and(|fields| fields.get(field) == Some(value));
+                    (there, kept.contains(value))
+                }
+                None => (fields.is_none(), pending.contains(&claim.id)),
+            };
+            claim.stage = match (is_there, may_be) {
+                (true, _) => Stage::Durable,
+                (false, true) => Stage::Submitted,
+                (false, false) => Stage::Void,
+            };
+        }
+    }
+
+    /// Before that is found: edits that were not taken in may look as if the engine had left them so.
+    pub(super) fn stopped(&mut self) {
+        for save in &mut self.saves {
+            save.is_crashed = true;
+        }
+    }
+
+    fn unadopted(&self) -> impl Iterator<Item = &Save> {
+        self.saves.iter().filter(|save| save.adopted.is_none())
+    }
+
+    /// Notes which edits are in force.
+    fn adopt(&mut self, found: &Found) {
+        let now = self.tick();
+        let mut claims = Vec::new();
+        for save in self.saves.iter_mut().filter(|save| save.adopted.is_none()) {
+            let What::Edit { changed } = &save.what else { continue };
+            let Some(fields) = found.get(&save.id) else { continue };
+            if changed.iter().all(|(field, value)| fields.get(field) == value.as_ref()) {
+                save.adopted = Some(now);
+                self.trace.push(format!("{now}: in force: save {} of {}", save.at, save.file));
+                for (field, value) in changed {
+                    let Some(value) = value else { continue };
+                    claims.push(Claim {
+                        at: now,
+                        made: save.at,
+                        id: save.id.clone(),
+                        field: Some((field.clone(), *value)),
+                        stage: Stage::Durable,
+                        is_edit: true,
+                    });
+                }
+            }
+        }
+        if !claims.is_empty() {
+            self.tally.count("edits in force");
+            // What is before them in the log is as durable as they.
+            self.ack(true);
+        }
+        self.claims.extend(claims);
+    }
+
+    /// What holds at every instant: W and D. `kept` are the numbers in `conflicts/`.
+    pub(super) fn check(&mut self, found: &Found, kept: &BTreeSet<u64>) -> Result<(), String> {
+        self.adopt(found);
+        for (at, claim) in self.claims.iter().enumerate() {
+            if claim.stage < Stage::Acked {
+                continue;
+            }
+            match &claim.field {
+                Some((field, value)) => self.check_value(at, field, *value, found, kept)?,
+                None => self.check_deletion(claim, found)?,
+            }
+        }
+        let ids: BTreeSet<&String> = self.claims.iter().map(|claim| &claim.id).collect();
+        ids.into_iter().try_for_each(|id| self.check_gone(id, found))
+    }
+
+    fn check_value(
+        &self,
+        at: usize,
+        field: &str,
+        value: u64,
+        found: &Found,
+        kept: &BTreeSet<u64>,
+    ) -> Result<(), String> {
+        let claim = &self.claims[at];
+        let in_force = found.get(&claim.id).and_then(|fields| fields.get(field));
+        let is_later = |later: &Claim| {
+            let is_same = later.field.as_ref().is_none_or(|(of, _)| of == field);
+            later.id == claim.id && later.at > claim.at && is_same && later.stage > Stage::Void
+        };
+        let is_overwritten = || {
+            self.claims.iter().any(|later| !later.is_edit && is_later(later))
+        };
+        if in_force == Some(&value) || kept.contains(&value) || is_overwritten() {
+            return Ok(());
+        }
+        let mut saves = self.saves.iter().filter(|save| save.id == claim.id);
+        let is_knowing = |save: &Save| {
+            let is_changed = match &save.what {
+                What::Edit { changed } => save.is_loose || changed.contains_key(field),
+                What::PutBack => true,
+                What::Broken(_) | What::Removed => false,
+            };
+            is_changed && self.showed(&save.file, field, value, save.at)
+        };
+        if saves.any(is_knowing) {
+            return Ok(());
+        }
+        Err(format!("W: {field} of {} was {value} ({claim:?}), and is {in_force:?}", claim.id))
+    }
+
+    /// Whether a file showed a number in a field before a time.
+    fn showed(&self, file: &str, field: &str, value: u64, before: u64) -> bool {
+        let shown = self.shown.get(file).into_iter().flatten();
+        shown.filter(|(at, _)| *at < before).any(|(_, bytes)| {
+            parse(bytes).is_some_and(|(_, fields)| fields.get(field) == Some(&value))
+        })
+    }
+
+    /// D: what a program deleted is back only by a write or a person's save.
+    fn check_deletion(&self, deletion: &Claim, found: &Found) -> Result<(), String> {
+        let is_back = found.contains_key(&deletion.id);
+        let written = self.claims.iter().any(|claim| {
+            let is_later = claim.at > deletion.at && claim.stage > Stage::Void;
+            claim.id == deletion.id && claim.field.is_some() && is_later
+        });
+        let saved = self.saves.iter().any(|save| {
+            let is_save = save.what != What::Removed && save.id == deletion.id;
+            is_save && save.adopted.is_none_or(|adopted| adopted > deletion.at)
+        });
+        if is_back && !written && !saved {
+            return Err(format!("D: {} was deleted and is back: {deletion:?}", deletion.id));
+        }
+        Ok(())
+    }
+
+    /// D: a document is gone only if somebody deleted it after the last write of it.
+    fn check_gone(&self, id: &str, found: &Found) -> Result<(), String> {
+        if found.contains_key(id) {
+            return Ok(());
+        }
+        let of_id = || self.claims.iter().filter(|claim| claim.id == id);
+        let promised = of_id().filter(|claim| claim.stage >= Stage::Acked && claim.field.is_some());
+        let Some(last) = promised.map(|claim| claim.made).max() else { return Ok(()) };
+        let deleted = of_id().any(|claim| {
+            claim.field.is_none() && claim.at > last && claim.stage > Stage::Void
+        });
+        let removed = |save: &Save| save.id == id && save.what == What::Removed && save.at > last;
+        if deleted || self.saves.iter().any(removed) {
+            return Ok(());
+        }
+        Err(format!("D: {id} is gone, and nobody deleted it since {last}"))
+    }
+
+    /// E: what people left in files before `until` has been taken in.
+    pub(super) fn check_edits(
+        &mut self,
+        found: &Found,
+        kept: &BTreeSet<u64>,
+        until: u64,
+    ) -> Result<(), String> {
+        let mut last: BTreeMap<&str, &Save> = BTreeMap::new();
+        last.extend(self.saves.iter().map(|save| (save.file.as_str(), save)));
+        let mut only_kept = 0;
+        for save in last.into_values().filter(|save| save.adopted.is_none() && save.at <= until) {
+            let What::Edit { changed } = &save.what else { continue };
+            let fields = found.get(&save.id);
+            for (field, value) in changed {
+                if fields.is_some_and(|fields| fields.get(field) == value.as_ref()) {
+                    continue;
+                }
+                match value {
+                    Some(value) if kept.contains(value) && save.in_call => only_kept += 1,
+                    _ => return Err(format!("E: {field} = {value:?} is lost: {save:?}; {fields:?}")),
+                }
+            }
+        }
+        for _ in 0..only_kept {
+            self.tally.count("edits that are in conflicts/ alone");
+        }
+        Ok(())
+    }
+
+    /// The time, to be given to [`Oracle::check_edits`].
+    pub(super) fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// H: what is not to be understood is as it was left. `holds` says whether a file holds such bytes, or
+    /// any file of a directory does.
+    pub(super) fn check_held(&mut self, holds: impl Fn(&str, &[u8]) -> bool) -> Result<(), String> {
+        let mut last: BTreeMap<&str, &Save> = BTreeMap::new();
+        last.extend(self.saves.iter().map(|save| (save.file.as_str(), save)));
+        let mut held = 0;
+        for (file, save) in last {
+            let What::Broken(bytes) = &save.what else { continue };
+            held += 1;
+            let is_aside = holds("conflicts/", bytes) && save.in_call;
+            // What a crash may have left of the engine's own work is set aside, or is nothing.
+            let is_torn = save.is_crashed && (bytes.is_empty() || holds("quarantine/", bytes));
+            if !holds(file, bytes) && !is_aside && !is_torn {
+                let text = String::from_utf8_lossy(bytes);
+                return Err(format!("H: {file} does not hold {text:?} any more: {save:?}"));
+            }
+        }
+        if held > 0 {
+            self.tally.count("looks at held files");
+        }
+        Ok(())
+    }
+}
