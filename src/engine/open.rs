@@ -360,8 +360,10 @@ impl Core {
         let mut told = Told::default();
         let mut checkpointer = self.checkpointer.lock();
         let displaced = checkpointer.mirror.take_displaced(&*self.around.fs, &mut told.problems);
-        let edits = edits.into_iter().chain(displaced).collect();
-        if let Err(error) = self.adopt(&mut checkpointer, edits, Some(&earlier), &mut told) {
+        let taken = self
+            .adopt(&mut checkpointer, displaced, None, &mut told)
+            .and_then(|_| self.adopt(&mut checkpointer, edits, Some(&earlier), &mut told));
+        if let Err(error) = taken {
             tracing::error!(%error, "edits are not taken in yet");
             told.events.push(Event::SaveError { error });
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::base::{Error, Lsn};
+use crate::base::{ContentHash, Error, Lsn};
 use crate::files::mirror::{Edit, Now, PutBack, Theirs};
 use crate::state::json::pretty;
 use crate::state::merge::{difference, is_same, merge3};
@@ -49,6 +49,15 @@ pub(crate) struct Bases {
     pub(crate) versions: Vec<Arc<str>>,
     /// Whether the first is the document as it is.
     pub(crate) shows_present: bool,
+}
+
+impl Bases {
+    /// What took the place of an edit that was displaced is none of them: nobody had seen it.
+    pub(crate) fn forget_displacing(&mut self, edit: &Edit) {
+        let Now::Text(Theirs { displaced: Some(displaced), .. }) = &edit.now else { return };
+        let is_by = |text: &Arc<str>| displaced.by == Some(ContentHash::of(pretty(text).as_bytes()));
+        self.versions.retain(|text| !is_by(text));
+    }
 }
 
 /// The one that an edit was made of: the one with the fewest differing members, the newest on ties.
@@ -103,7 +112,7 @@ fn of_text(
         let was_deleted = !bases.versions.is_empty();
         let conflict = was_deleted.then(|| Conflict { fields: Vec::new(), keep: None });
         return match put(&theirs.text) {
-            Ok(op) => Outcome::Change { op, is_whole: !theirs.is_displaced, conflict },
+            Ok(op) => Outcome::Change { op, is_whole: theirs.displaced.is_none(), conflict },
             Err(held) => held,
         };
     };
@@ -115,7 +124,7 @@ fn of_text(
     if is_same(ours, &merged.text) {
         return Outcome::Nothing { is_whole: false };
     }
-    let is_whole = !theirs.is_displaced && is_same(&merged.text, &theirs.text);
+    let is_whole = theirs.displaced.is_none() && is_same(&merged.text, &theirs.text);
     let conflict = (!merged.conflicts.is_empty())
         .then(|| Conflict { fields: merged.conflicts, keep: Some(pretty(ours)) });
     match put(&merged.text) {

@@ -9,7 +9,7 @@
 mod merge;
 mod past;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,8 +139,9 @@ impl Core {
         let seen = mirror.look(&look)?;
         drop(table);
         told.problems.extend(seen.problems);
-        let mut edits = seen.edits;
-        edits.extend(mirror.take_displaced(&*self.around.fs, &mut told.problems));
+        // What was displaced is older than what is there now.
+        let mut edits = mirror.take_displaced(&*self.around.fs, &mut told.problems);
+        edits.extend(seen.edits);
         let taken = self.adopt(checkpointer, edits, None, told);
         let again = !checkpointer.mirror.looks_again().is_empty();
         self.watch.lock().again = again.then(|| now.saturating_add(LOOK_AGAIN));
@@ -168,18 +169,22 @@ impl Core {
         told: &mut Told,
     ) -> Result<usize> {
         let mut changed = 0;
-        let mut edits = edits.into_iter();
+        let mut edits = edits.into_iter().peekable();
         loop {
-            let batch: Vec<Edit> = edits.by_ref().take(BATCH).collect();
+            // Two edits of a document do not go together: the second is merged with what the first made of it.
+            let mut keys = HashSet::new();
+            let mut is_next = |edit: &Edit| {
+                keys.len() < BATCH && keys.insert((edit.collection, edit.id.clone()))
+            };
+            let batch: Vec<Edit> =
+                std::iter::from_fn(|| edits.next_if(|edit| is_next(edit))).collect();
             if batch.is_empty() {
                 return Ok(changed);
             }
-            let files: Vec<String> = batch.iter().map(|edit| edit.file.clone()).collect();
-            match self.adopt_batch(checkpointer, batch, earlier, told) {
+            match self.adopt_batch(checkpointer, batch.clone(), earlier, told) {
                 Ok(count) => changed += count,
                 Err(error) => {
-                    let left = edits.map(|edit| edit.file);
-                    checkpointer.mirror.notice(files.into_iter().chain(left));
+                    checkpointer.mirror.notice(batch.into_iter().chain(edits));
                     return Err(error);
                 }
             }
@@ -238,6 +243,9 @@ impl Core {
         };
         if earlier.is_none() {
             self.add_rebuilt(checkpointer, &edits, &mut bases);
+        }
+        for (edit, bases) in edits.iter().zip(&mut bases) {
+            bases.forget_displacing(edit);
         }
         let max = self.options.document_bytes_max;
         let merged =

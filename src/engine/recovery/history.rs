@@ -22,19 +22,21 @@ const VERSIONS_MAX: usize = 64;
 struct Versions {
     /// The file showed the document as of these LSNs; none if nothing tells.
     shown: Vec<Lsn>,
-    /// The version that is the present one at this point of the replay.
+    /// The version that is the present one at this point of the replay, and since when.
     present: Option<(Lsn, Arc<str>)>,
-    /// Oldest first.
-    all: Vec<Arc<str>>,
+    /// Whether it was shown, whatever `shown` says.
+    is_shown: bool,
+    /// With the LSN of each; oldest first.
+    all: Vec<(Lsn, Arc<str>)>,
 }
 
 impl Versions {
     /// The present version ends at `lsn`.
     fn end(&mut self, lsn: Lsn) {
         let Some((since, text)) = self.present.take() else { return };
-        let was_shown = self.shown.iter().any(|shown| (since..lsn).contains(shown));
+        let was_shown = std::mem::take(&mut self.is_shown) || self.shown.iter().any(|shown| (since..lsn).contains(shown));
         if was_shown || self.shown.is_empty() {
-            self.all.push(text);
+            self.all.push((since, text));
         }
         let surplus = self.all.len().saturating_sub(VERSIONS_MAX);
         self.all.drain(..surplus);
@@ -43,6 +45,24 @@ impl Versions {
     fn begin(&mut self, table: &Table, (collection, id): &Key, lsn: Lsn) {
         let doc = table.get(*collection, id.as_str());
         self.present = doc.map(|doc| (lsn, doc.text().clone()));
+    }
+
+    /// Newest first. `known`: the file showed the document as of that LSN at the latest, and, after a clean
+    /// stop, showed no later one.
+    fn into_texts(mut self, known: Option<Lsn>, is_clean: bool) -> Vec<Arc<str>> {
+        let known = known.filter(|known| *known > Lsn::ZERO);
+        if let Some(known) = known.filter(|_| is_clean) {
+            self.all.retain(|(since, _)| *since <= known);
+        }
+        self.all.reverse();
+        // Its record came before the change of the file, which may not have been made. On a tie another one
+        // counts, so that nothing is lost that nobody had seen.
+        let is_sure =
+            |newest: &(Lsn, _)| is_clean || known.is_some_and(|known| newest.0 <= known);
+        if self.all.len() > 1 && self.all.first().is_some_and(|newest| !is_sure(newest)) {
+            self.all.swap(0, 1);
+        }
+        self.all.into_iter().map(|(_, text)| text).collect()
     }
 }
 
@@ -58,7 +78,9 @@ impl Plan {
         let entries = self.index.iter().flat_map(|index| &index.mirror);
         let entries: HashMap<&str, Lsn> =
             entries.map(|entry| (entry.file.as_str(), entry.lsn)).collect();
+        let mut known: HashMap<Key, Lsn> = HashMap::new();
         for (key, file) in wanted {
+            known.extend(entries.get(file.as_str()).map(|lsn| (key.clone(), *lsn)));
             let mentions = self.mentions.get(&file);
             let mut shown: Vec<Lsn> = mentions.map(|m| m.shown.clone()).unwrap_or_default();
             shown.extend(entries.get(file.as_str()));
@@ -76,8 +98,12 @@ impl Plan {
                 (previous, from)
             };
         for (key, versions) in &mut all {
-            // When it was made so is not known: the snapshot's documents were shown at the latest by it.
-            versions.begin(&table, key, Lsn::ZERO);
+            // When it was made so is not known. The checkpoint of the snapshot showed it, unless its file is
+            // known to be behind since before.
+            let known = known.get(key).filter(|known| **known > Lsn::ZERO);
+            let is_behind = known.is_some_and(|known| *known < from);
+            versions.begin(&table, key, if is_behind { from } else { Lsn::ZERO });
+            versions.is_shown = known.is_some() && !is_behind;
         }
         self.scan.replay(fs, WAL, from, &mut |replayed| {
             for transaction in replayed.records().chunk_by(|record, _| record.continues()) {
@@ -108,8 +134,8 @@ impl Plan {
         })?;
         let newest_first = |(key, mut versions): (Key, Versions)| {
             versions.end(Lsn::MAX);
-            versions.all.reverse();
-            (key, versions.all)
+            let texts = versions.into_texts(known.get(&key).copied(), self.recovery.clean);
+            (key, texts)
         };
         Ok(all.into_iter().map(newest_first).collect())
     }

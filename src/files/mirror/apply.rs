@@ -16,7 +16,7 @@
 
 use std::io::ErrorKind;
 
-use super::{Change, Mirror, Placed, Target, dir_of};
+use super::{Change, Displaced, Mirror, Placed, Target, dir_of};
 use crate::base::{ContentHash, Error, Problem, ProblemKind, Result};
 use crate::files::conflicts::{Sight, ensure_dir, keep, look, put_aside, quarantine_copy};
 use crate::files::names::{self, MIRROR_PART, WAL};
@@ -193,7 +193,11 @@ impl Mirror {
             Sight::File(..) | Sight::NoFile => {
                 let kept = put_aside(fs, &swap, file)?;
                 problems.push(edited(file, &kept));
-                self.displaced.push((file.to_owned(), kept));
+                let by = match look(fs, file)? {
+                    Sight::File(_, hash) => Some(hash),
+                    Sight::Nothing | Sight::NoFile => None,
+                };
+                self.displaced.push(Displaced { file: file.to_owned(), kept, by });
             }
         }
         Ok(())

@@ -49,9 +49,20 @@ pub struct Theirs {
     pub stat: Option<Stat>,
     /// Whether it is an earlier version that was put back.
     pub put_back: PutBack,
-    /// Whether the file was replaced in the instant in which it was written, so that this is not in it any
-    /// more, but in `conflicts/`.
-    pub is_displaced: bool,
+    /// Set if the file was replaced in the instant in which it was written, so that this is not in it any
+    /// more.
+    pub displaced: Option<Displaced>,
+}
+
+/// What somebody wrote to a file in the instant in which the engine replaced it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Displaced {
+    /// The file, as in `tasks/a.json`.
+    pub file: String,
+    /// Where it is in `conflicts/`.
+    pub kept: String,
+    /// The hash of what took its place, which is therefore not what they changed.
+    pub by: Option<ContentHash>,
 }
 
 /// Whether contents that equal an earlier version of the engine's were put in its place by a person.
@@ -145,7 +156,7 @@ impl Mirror {
     pub fn adopted(&mut self, edit: &Edit, shows: Option<Lsn>) {
         let Edit { collection, id, file, now } = edit;
         let own = join(collection.dir(), &self.names(*collection).file_name(id));
-        if matches!(now, Now::Text(theirs) if theirs.is_displaced) {
+        if matches!(now, Now::Text(theirs) if theirs.displaced.is_some()) {
             return;
         }
         self.noticed.remove(file);
@@ -186,22 +197,28 @@ impl Mirror {
         self.held.insert(file.to_owned(), stat);
     }
 
-    /// Notes files that are not to be touched before they were looked at.
-    pub fn notice(&mut self, files: impl Iterator<Item = String>) {
-        self.noticed.extend(files);
+    /// Notes edits that were found and not taken in: their files are not to be touched before that.
+    pub fn notice(&mut self, edits: impl Iterator<Item = Edit>) {
+        for edit in edits {
+            match edit.now {
+                Now::Text(Theirs { displaced: Some(displaced), .. }) => self.displaced.push(displaced),
+                _ => drop(self.noticed.insert(edit.file)),
+            }
+        }
     }
 
     /// Edits that were displaced in the instant in which they were made: each is in `conflicts/`, and is
     /// taken in from there.
     pub fn take_displaced(&mut self, fs: &dyn Fs, problems: &mut Vec<Problem>) -> Vec<Edit> {
         let mut edits = Vec::new();
-        for (file, kept) in std::mem::take(&mut self.displaced) {
+        for displaced in std::mem::take(&mut self.displaced) {
+            let Displaced { file, kept, .. } = &displaced;
             let Some(collection) =
-                Collection::ALL.into_iter().find(|each| each.dir() == dir_of(&file))
+                Collection::ALL.into_iter().find(|each| each.dir() == dir_of(file))
             else {
                 continue;
             };
-            let read = read_file(fs, &kept, DOCUMENT_BYTES_MAX as u64);
+            let read = read_file(fs, kept, DOCUMENT_BYTES_MAX as u64);
             let found = match &read {
                 Ok(bytes) => document_in(collection, bytes).map(|found| (found, bytes)),
                 Err(error) => Err(format!("it cannot be read ({error})")),
@@ -210,7 +227,7 @@ impl Mirror {
                 Ok(found) => found,
                 Err(why) => {
                     let detail = format!("{why}; what it is to say is to be put into {file}");
-                    problems.push(Problem::new(ProblemKind::Unreadable, &kept, 0, detail));
+                    problems.push(Problem::new(ProblemKind::Unreadable, kept, 0, detail));
                     continue;
                 }
             };
@@ -220,8 +237,9 @@ impl Mirror {
                 length: bytes.len() as u64,
                 stat: None,
                 put_back: PutBack::IfEarlier,
-                is_displaced: true,
+                displaced: Some(displaced.clone()),
             };
+            let file = displaced.file;
             edits.push(Edit { collection, id, file, now: Now::Text(theirs) });
         }
         edits

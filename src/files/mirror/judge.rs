@@ -120,9 +120,17 @@ impl Judge<'_> {
         self.table.get(collection, id.as_str()).map(|doc| pretty(doc.text()))
     }
 
-    pub(super) fn rendition(&self, collection: Collection, id: &DocumentId) -> Option<Placed> {
-        let doc = self.table.get(collection, id.as_str())?;
-        Some(Placed { lsn: doc.lsn(), ..placed(pretty(doc.text()).as_bytes()) })
+    /// What the engine had left in the file of a document, in which there is something else now. Where
+    /// nothing tells, it is not known to have shown any version.
+    pub(super) fn left_in(
+        &self,
+        file: &str,
+        (collection, id): (Collection, &DocumentId),
+    ) -> Option<Placed> {
+        if let Some(Entry { hash, length, lsn, .. }) = self.known.entries.get(file) {
+            return Some(Placed { hash: *hash, length: *length, lsn: *lsn, stat: None });
+        }
+        self.current(collection, id).map(|text| placed(text.as_bytes()))
     }
 
     /// A file that belongs to no document, and of which nothing tells that the engine made it.
@@ -229,7 +237,7 @@ impl Judge<'_> {
         match document_in(collection, &bytes) {
             Ok((id, text)) => Contents::Other(
                 id,
-                Theirs { text, hash, length, stat, put_back, is_displaced: false },
+                Theirs { text, hash, length, stat, put_back, displaced: None },
             ),
             Err(why) => Contents::Invalid(why),
         }
@@ -277,7 +285,7 @@ impl Judge<'_> {
                 let put_back = PutBack::No;
                 Contents::Other(
                     id,
-                    Theirs { text, hash, length, stat, put_back, is_displaced: false },
+                    Theirs { text, hash, length, stat, put_back, displaced: None },
                 )
             }
             Err(why) => Contents::Invalid(why),

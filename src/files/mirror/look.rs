@@ -82,7 +82,8 @@ impl Mirror {
 
     /// The files that are to be looked at again soon.
     pub fn looks_again(&self) -> BTreeSet<String> {
-        self.noticed.iter().chain(self.unsettled.keys()).cloned().collect()
+        let displaced = self.displaced.iter().map(|displaced| &displaced.file);
+        self.noticed.iter().chain(self.unsettled.keys()).chain(displaced).cloned().collect()
     }
 
     /// Looks at the files of a directory that are named; says whether one is gone.
@@ -193,8 +194,7 @@ impl Mirror {
                 let put_back =
                     if self.placed.contains_key(&file) { PutBack::IfEarlier } else { PutBack::No };
                 let (length, stat) = (bytes.len() as u64, Some(stat));
-                let is_displaced = false;
-                let theirs = Theirs { text, hash, length, stat, put_back, is_displaced };
+                let theirs = Theirs { text, hash, length, stat, put_back, displaced: None };
                 self.found_document(collection, name, inside, theirs, look, ids, seen);
             }
         }

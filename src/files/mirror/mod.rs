@@ -29,7 +29,7 @@ use crate::fs::{Fs, Kind, Mode, Stat, join};
 use crate::state::json::pretty;
 use crate::state::{Collection, Table};
 
-pub use edit::{Edit, Now, PutBack, Theirs};
+pub use edit::{Displaced, Edit, Now, PutBack, Theirs};
 pub use judge::{Known, Mentions};
 pub use look::{Look, Seen};
 pub use shown::{Shown, read_shown};
@@ -72,8 +72,8 @@ pub struct Mirror {
     held: BTreeMap<String, Option<Stat>>,
     /// Files in whose place a change met what is not the engine's.
     noticed: BTreeSet<String>,
-    /// Files that were replaced in the instant in which somebody wrote them, and where in `conflicts/` that is.
-    displaced: Vec<(String, String)>,
+    /// Files that were replaced in the instant in which somebody wrote them.
+    displaced: Vec<Displaced>,
     /// Files of which it is not sure yet that nobody is at them: their `stat`, and since when it is that.
     unsettled: BTreeMap<String, (Option<Stat>, Duration)>,
     /// Files that belong to nobody, with their `stat`, since they were reported.
@@ -219,6 +219,19 @@ impl Mirror {
         let mut entries: Vec<Entry> = sound.map(|(file, placed)| entry(file, placed)).collect();
         entries.sort_unstable_by(|a, b| a.file.cmp(&b.file));
         entries
+    }
+
+    /// Notes that a pass has shown everything as of `lsn`, but for files that had to be left as they are. So
+    /// [`Mirror::entries`] tells the one from the other.
+    pub fn passed(&mut self, lsn: Lsn) {
+        let Mirror { placed, pending, held, noticed, .. } = self;
+        for (file, placed) in placed {
+            let is_left =
+                pending.contains_key(file) || held.contains_key(file) || noticed.contains(file);
+            if !is_left {
+                placed.lsn = placed.lsn.max(lsn);
+            }
+        }
     }
 
     /// How many files are not yet as the last plan wanted them, as far as is known without looking.

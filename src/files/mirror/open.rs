@@ -128,6 +128,12 @@ impl Mirror {
         judge: &mut Judge<'_>,
     ) {
         use ProblemKind::{Corrupt, Edited, Missing, Torn, Unreadable};
+        let left_in = |judge: &Judge<'_>| judge.left_in(&file, (collection, id));
+        // A held file is written anew when it is mended by putting back what was there.
+        let is_behind = |judge: &Judge<'_>| {
+            let doc = judge.table.get(collection, id.as_str());
+            doc.map(|doc| doc.lsn()) > left_in(judge).map(|left| left.lsn)
+        };
         let (finding, placed, is_due) = match (contents, judge.stop_of(&file)) {
             (Contents::Current(found), _) => (None, Some(found), false),
             (Contents::Earlier(found), Stop::Unclean) => (None, Some(found), true),
@@ -175,7 +181,7 @@ impl Mirror {
                     file: file.clone(),
                     now: Now::Text(theirs),
                 });
-                (Some((Edited, detail.into())), judge.rendition(collection, id), false)
+                (Some((Edited, detail.into())), left_in(judge), false)
             }
             (Contents::Other(inside, _), _) => {
                 self.held.insert(file.clone(), stat);
@@ -184,24 +190,24 @@ impl Mirror {
                      file another name",
                     inside.as_str()
                 );
-                (Some((Unreadable, detail)), judge.rendition(collection, id), false)
+                (Some((Unreadable, detail)), left_in(judge), is_behind(judge))
             }
             (Contents::Earlier(_) | Contents::Torn(_) | Contents::Blank(_), Stop::Clean) => {
                 self.held.insert(file.clone(), stat);
                 let detail = "it is empty or cut short; it is left, and the last good version stays in force";
-                (Some((Unreadable, detail.into())), judge.rendition(collection, id), false)
+                (Some((Unreadable, detail.into())), left_in(judge), is_behind(judge))
             }
             (Contents::Invalid(why), _) => {
                 self.held.insert(file.clone(), stat);
                 let detail = format!(
                     "{why}; it is left as it is until it is mended, and the last good version stays in force"
                 );
-                (Some((Unreadable, detail)), judge.rendition(collection, id), false)
+                (Some((Unreadable, detail)), left_in(judge), is_behind(judge))
             }
             (Contents::Unreadable(why), stop) => {
                 self.held.insert(file.clone(), None);
                 let detail = format!("{why}; the last good version stays in force");
-                let known = judge.rendition(collection, id).filter(|_| stop == Stop::Clean);
+                let known = left_in(judge).filter(|_| stop == Stop::Clean);
                 (Some((Unreadable, detail)), known, stop == Stop::Unclean)
             }
         };

@@ -15,11 +15,31 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::person::file_of;
+
 /// A document's fields but its id.
 pub(super) type Fields = BTreeMap<String, u64>;
 
-/// Fields that a person changed; `None` removed one.
-pub(super) type Changed = BTreeMap<String, Option<u64>>;
+/// Fields that a person changed.
+pub(super) type Changed = BTreeMap<String, Change>;
+
+/// What a person made of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Set(u64),
+    /// Removed, where it had this.
+    Removed(Option<u64>),
+}
+
+impl Change {
+    /// What was written behind the person's back wins over a removal.
+    fn is_in_force(self, now: Option<&u64>, is_loose: bool) -> bool {
+        match self {
+            Change::Set(value) => now == Some(&value),
+            Change::Removed(former) => now.is_none() || is_loose || now != former.as_ref(),
+        }
+    }
+}
 
 /// All documents by id.
 pub(super) type Found = BTreeMap<String, Fields>;
@@ -53,7 +73,7 @@ struct Claim {
 pub(super) enum What {
     /// A document, and what the person changed in it.
     Edit { changed: Changed },
-    /// Contents that the file had before, or the same again: they may bring anything back.
+    /// Contents that the file had before, or another file of a document: they may bring anything back.
     PutBack,
     /// Not to be understood.
     Broken(Vec<u8>),
@@ -117,7 +137,12 @@ pub(super) struct Oracle {
     /// How many edits were told of each document.
     told: BTreeMap<String, usize>,
     pub(super) snapshots: u64,
+    /// Milliseconds since the last opening, and its number.
+    pub(super) age_ms: u64,
+    pub(super) openings: u64,
     pub(super) tally: Tally,
+    /// What was in force last.
+    last: Found,
     /// What happened, to be told with a failure.
     pub(super) trace: Vec<String>,
 }
@@ -182,6 +207,7 @@ impl Oracle {
         let shown = self.shown.entry(file.to_owned()).or_default();
         if shown.iter().all(|(_, known)| known != bytes) {
             shown.push((at, bytes.to_vec()));
+            self.trace(|| format!("{file} shows {:?}", parse(bytes).map(|(_, fields)| fields)));
         }
     }
 
@@ -194,6 +220,11 @@ impl Oracle {
     fn was(&self, file: &str, bytes: &[u8]) -> bool {
         let now = parse(bytes);
         now.is_some() && self.seen(file).any(|known| parse(known) == now)
+    }
+
+    /// Whether a document of that id was there before.
+    fn is_known(&self, id: &str) -> bool {
+        self.last.contains_key(id) || self.shown.contains_key(&file_of(id))
     }
 
     /// A person leaves something in a file. `changed`: of which fields they know that they changed them.
@@ -210,6 +241,8 @@ impl Oracle {
                 What::Broken(bytes.to_vec())
             }
             Some(bytes) if self.was(file, bytes) => What::PutBack,
+            // Another file of a document counts only while the engine's is missing.
+            Some(_) if file.contains("/my ") && self.is_known(id) => What::PutBack,
             Some(_) => What::Edit { changed },
         };
         self.tally.count(match &what {
@@ -311,11 +344,17 @@ impl Oracle {
         for save in self.saves.iter_mut().filter(|save| save.adopted.is_none()) {
             let What::Edit { changed } = &save.what else { continue };
             let Some(fields) = found.get(&save.id) else { continue };
-            if changed.iter().all(|(field, value)| fields.get(field) == value.as_ref()) {
+            let is_loose = save.is_loose;
+            let is_in_force =
+                |(field, change): (&String, &Change)| change.is_in_force(fields.get(field), is_loose);
+            let tells = |(field, change): (&String, &Change)| {
+                matches!(change, Change::Set(_)) || !fields.contains_key(field)
+            };
+            if changed.iter().all(is_in_force) && changed.iter().any(tells) {
                 save.adopted = Some(now);
                 self.trace.push(format!("{now}: in force: save {} of {}", save.at, save.file));
                 for (field, value) in changed {
-                    let Some(value) = value else { continue };
+                    let Change::Set(value) = value else { continue };
                     claims.push(Claim {
                         at: now,
                         made: save.at,
@@ -338,6 +377,12 @@ impl Oracle {
     /// What holds at every instant: W and D. `kept` are the numbers in `conflicts/`.
     pub(super) fn check(&mut self, found: &Found, kept: &BTreeSet<u64>) -> Result<(), String> {
         self.adopt(found);
+        for (id, fields) in found {
+            if self.last.get(id) != Some(fields) {
+                self.trace(|| format!("in force: {id} {:?}", fields.values().collect::<Vec<_>>()));
+            }
+        }
+        self.last.clone_from(found);
         for (at, claim) in self.claims.iter().enumerate() {
             if claim.stage < Stage::Acked {
                 continue;
@@ -437,18 +482,17 @@ impl Oracle {
         until: u64,
     ) -> Result<(), String> {
         let mut last: BTreeMap<&str, &Save> = BTreeMap::new();
-        last.extend(self.saves.iter().map(|save| (save.file.as_str(), save)));
+        last.extend(self.saves.iter().map(|save| (save.id.as_str(), save)));
         let mut only_kept = 0;
         for save in last.into_values().filter(|save| save.adopted.is_none() && save.at <= until) {
             let What::Edit { changed } = &save.what else { continue };
             let fields = found.get(&save.id);
-            for (field, value) in changed {
-                if fields.is_some_and(|fields| fields.get(field) == value.as_ref()) {
-                    continue;
-                }
-                match value {
-                    Some(value) if kept.contains(value) && save.in_call => only_kept += 1,
-                    _ => return Err(format!("E: {field} = {value:?} is lost: {save:?}; {fields:?}")),
+            for (field, change) in changed {
+                let now = fields.and_then(|fields| fields.get(field));
+                match change {
+                    _ if fields.is_some() && change.is_in_force(now, save.is_loose) => {}
+                    Change::Set(value) if kept.contains(value) && save.in_call => only_kept += 1,
+                    _ => return Err(format!("E: {field} = {change:?} is lost: {save:?}; {fields:?}")),
                 }
             }
         }

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use walden::fs::sim::SimFs;
 use walden::testing::{Shared, mix};
 
-use super::oracle::{Changed, Fields, Made, Oracle, parse};
+use super::oracle::{Change, Changed, Fields, Made, Oracle, parse};
 
 /// Documents of the beginning; more are made by people.
 pub(super) const IDS: [&str; 5] = ["a", "b", "c", "d", "s"];
+/// An id that is put into the file of another.
+const STRANGER: &str = "somebody else";
 const FIELDS: [&str; 4] = ["f0", "f1", "f2", "f3"];
 
 /// Numbers from a seed.
@@ -69,9 +71,23 @@ struct Buffer {
     /// The last save of it, or the save that it was read from.
     save: Option<usize>,
     is_loose: bool,
-    /// How many snapshots there were when the file was last seen to show what the buffer began with.
-    snapshots: u64,
+    /// What it began with, or was saved as.
     began: Fields,
+    /// When the file was last seen to show that: how many snapshots there were, the opening, and its age.
+    seen: (u64, u64, u64),
+}
+
+fn moment(oracle: &Oracle) -> (u64, u64, u64) {
+    (oracle.snapshots, oracle.openings, oracle.age_ms)
+}
+
+impl Buffer {
+    /// Whether what it began with may be forgotten. A person's own text is in memory alone.
+    fn is_old(&self, oracle: &Oracle) -> bool {
+        let (snapshots, opening, age_ms) = self.seen;
+        let is_forgotten = opening != oracle.openings || oracle.age_ms - age_ms > 590_000;
+        oracle.snapshots - snapshots > 1 || self.save.is_some() && is_forgotten
+    }
 }
 
 /// Half a save in place.
@@ -131,7 +147,7 @@ impl Person {
         for (file, buffer) in &mut self.buffers {
             let shown = disk.read_now(file).and_then(|bytes| parse(&bytes));
             if shown.is_some_and(|(_, fields)| fields == buffer.began) {
-                buffer.snapshots = oracle.snapshots;
+                buffer.seen = moment(oracle);
             }
         }
     }
@@ -146,11 +162,14 @@ impl Person {
         let Some((id, fields)) = at.disk.read_now(file).and_then(|bytes| parse(&bytes)) else {
             return false;
         };
+        if id == STRANGER {
+            return false;
+        }
         let last = at.oracle.last_save(file);
         let is_loose = last.is_some_and(|(_, put_back)| put_back);
-        let (save, snapshots) = (last.map(|(save, _)| save), at.oracle.snapshots);
+        let (save, seen) = (last.map(|(save, _)| save), moment(at.oracle));
         let (began, unsaved) = (fields.clone(), Changed::new());
-        let buffer = Buffer { id, fields, unsaved, save, is_loose, snapshots, began };
+        let buffer = Buffer { id, fields, unsaved, save, is_loose, began, seen };
         self.buffers.insert(file.to_owned(), buffer);
         true
     }
@@ -160,16 +179,18 @@ impl Person {
         let buffer = self.buffers.get_mut(file)?;
         for _ in 0..if at.random.once_in(4) { 2 } else { 1 } {
             let field = at.random.field();
-            let value = (!at.random.once_in(8)).then(|| at.oracle.token());
-            match value {
-                Some(value) => drop(buffer.fields.insert(field.clone(), value)),
-                None => drop(buffer.fields.remove(&field)),
-            }
-            buffer.unsaved.insert(field, value);
+            let change = if at.random.once_in(8) {
+                Change::Removed(buffer.fields.remove(&field))
+            } else {
+                let value = at.oracle.token();
+                buffer.fields.insert(field.clone(), value);
+                Change::Set(value)
+            };
+            buffer.unsaved.insert(field, change);
         }
         let mut changed = buffer.save.map(|save| at.oracle.pending(save)).unwrap_or_default();
         changed.extend(buffer.unsaved.clone());
-        let is_old = at.oracle.snapshots - buffer.snapshots > 1;
+        let is_old = buffer.is_old(at.oracle);
         let made = Made { changed, is_loose: buffer.is_loose || is_old, in_call: at.in_call };
         Some((buffer.id.clone(), at.text(&buffer.id, &buffer.fields), made))
     }
@@ -180,6 +201,11 @@ impl Person {
         if let Some(buffer) = self.buffers.get_mut(file) {
             buffer.save = Some(save);
             buffer.unsaved.clear();
+            // What was not taken in may be of older contents still.
+            if at.oracle.pending(save).is_empty() {
+                buffer.seen = moment(at.oracle);
+            }
+            buffer.began = buffer.fields.clone();
         }
     }
 
@@ -241,7 +267,7 @@ impl Person {
         let Some((id, mut fields)) = good.filter(|(id, _)| file_of(id) == file) else { return };
         let (field, value) = (at.random.field(), at.oracle.token());
         fields.insert(field.clone(), value);
-        let changed = BTreeMap::from([(field, Some(value))]);
+        let changed = Changed::from([(field, Change::Set(value))]);
         let made = Made { changed, is_loose: true, in_call: at.in_call };
         let bytes = at.text(&id, &fields);
         at.oracle.tally.count("mended");
@@ -259,7 +285,7 @@ impl Person {
             _ => (new.clone(), file_of(&new)),
         };
         let fields = Random::fields(at.oracle);
-        let changed = fields.iter().map(|(field, value)| (field.clone(), Some(*value))).collect();
+        let changed = fields.iter().map(|(field, value)| (field.clone(), Change::Set(*value))).collect();
         let made = Made { changed, is_loose: true, in_call: at.in_call };
         let bytes = at.text(&id, &fields);
         at.oracle.tally.count("created");
@@ -346,7 +372,7 @@ impl At<'_> {
             2 => twice.into_bytes(),
             3 => format!("{{\"id\": \"{id}\", \"x\": \"\u{1}\"}}").into_bytes(),
             4 => [format!("{{\"id\": \"{id}\", \"x\": \"").as_bytes(), b"\xff\"}"].concat(),
-            5 => b"{\"id\": \"somebody else\", \"f0\": 1}".to_vec(),
+            5 => format!("{{\"id\": \"{STRANGER}\", \"f0\": 1}}").into_bytes(),
             _ => b"<<<<<<< HEAD\n{\"id\": 1}\n=======\n".to_vec(),
         };
         if bytes == text {
@@ -394,7 +420,7 @@ impl At<'_> {
 fn id_of(file: &str, bytes: &[u8]) -> String {
     let (_, name) = file.split_once('/').unwrap();
     let name = name.trim_end_matches(".json").trim_start_matches("my ");
-    let inside = parse(bytes).map(|(id, _)| id).filter(|id| id != "somebody else");
+    let inside = parse(bytes).map(|(id, _)| id).filter(|id| id != STRANGER);
     inside.unwrap_or_else(|| name.to_owned())
 }
 

@@ -65,6 +65,7 @@ impl Run {
 
     fn open(&mut self) -> walden::Result<()> {
         self.openings += 1;
+        self.oracle.change(|oracle| (oracle.age_ms, oracle.openings) = (0, oracle.openings + 1));
         let (armed, person, oracle) = (self.armed.clone(), self.person.clone(), self.oracle.clone());
         let watched = Watched::at_all(&self.disk, move |disk| {
             let mut armed = armed.lock();
@@ -243,6 +244,7 @@ impl Run {
 
     fn rest(&mut self, ms: u64) {
         self.clock.advance(Duration::from_millis(ms));
+        self.oracle.change(|oracle| oracle.age_ms += ms);
         self.store().step();
     }
 
