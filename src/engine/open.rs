@@ -59,7 +59,7 @@ pub(crate) fn recover(around: &Surroundings, options: &Options) -> Result<Opened
     let (mut mirror, found) = plan.mirror(fs, false)?;
     plan.recovery.problems.extend(found);
     let edits = mirror.take_edits();
-    let earlier = earlier_versions(&plan, fs, &edits)?;
+    let earlier = earlier_versions(&plan, fs, &edits, None)?;
     let mut opened = act(around, options, plan, mirror)?;
     opened.unsettled.edits = (edits, earlier);
     let took = around.clock.monotonic().saturating_sub(begun);

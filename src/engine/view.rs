@@ -112,7 +112,7 @@ pub(crate) fn open_view(fs: &dyn Fs, clock: &dyn Clock) -> Result<View> {
     plan.recovery.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let (mut table, last_saved) = (plan.state(), plan.last_saved.take());
     if !matches!(plan.intake, Some(Intake::Restore { .. })) {
-        let earlier = earlier_versions(&plan, fs, &edits)?;
+        let earlier = earlier_versions(&plan, fs, &edits, None)?;
         let max = Options::default().document_bytes_max;
         preview(&mut table, edits, &earlier, plan.recovery.lsn, max);
     }

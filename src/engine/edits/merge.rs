@@ -55,7 +55,8 @@ impl Bases {
     /// What took the place of an edit that was displaced is none of them: nobody had seen it.
     pub(crate) fn forget_displacing(&mut self, edit: &Edit) {
         let Now::Text(Theirs { displaced: Some(displaced), .. }) = &edit.now else { return };
-        let is_by = |text: &Arc<str>| displaced.by == Some(ContentHash::of(pretty(text).as_bytes()));
+        let is_by =
+            |text: &Arc<str>| displaced.by == Some(ContentHash::of(pretty(text).as_bytes()));
         self.versions.retain(|text| !is_by(text));
     }
 }

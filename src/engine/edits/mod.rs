@@ -173,9 +173,8 @@ impl Core {
         loop {
             // Two edits of a document do not go together: the second is merged with what the first made of it.
             let mut keys = HashSet::new();
-            let mut is_next = |edit: &Edit| {
-                keys.len() < BATCH && keys.insert((edit.collection, edit.id.clone()))
-            };
+            let mut is_next =
+                |edit: &Edit| keys.len() < BATCH && keys.insert((edit.collection, edit.id.clone()));
             let batch: Vec<Edit> =
                 std::iter::from_fn(|| edits.next_if(|edit| is_next(edit))).collect();
             if batch.is_empty() {
@@ -302,7 +301,8 @@ impl Core {
             return;
         }
         let fs = &*self.around.fs;
-        let rebuilt = read_plan(fs).and_then(|(plan, _)| earlier_versions(&plan, fs, far));
+        let rebuilt = read_plan(fs)
+            .and_then(|(plan, _)| earlier_versions(&plan, fs, far, Some(&checkpointer.mirror)));
         let mut rebuilt = match rebuilt {
             Ok(rebuilt) => rebuilt,
             Err(error) => {
@@ -393,7 +393,9 @@ impl Core {
                 let detail = format!("{why}; it is left as it is until it is mended");
                 told.problem(ProblemKind::Unreadable, &edit.file, detail);
             }
-            Outcome::Change { is_whole, conflict, .. } => {
+            Outcome::Change { op, is_whole, conflict } => {
+                self.displace(checkpointer, &edit, &op, lsn.filter(|_| is_whole));
+                let mirror = &mut checkpointer.mirror;
                 mirror.adopted(&edit, lsn.filter(|_| is_whole));
                 if let (false, Now::Text(theirs)) = (is_whole, &edit.now) {
                     self.remember_theirs(&mut checkpointer.past, &edit, theirs, lsn);
@@ -407,6 +409,23 @@ impl Core {
                 }
                 told.events.push(Event::Edited { file, dir, id, lsn, is_deletion });
             }
+        }
+    }
+
+    /// An edit took the place of what its file showed; if it is `whole` as of an LSN, the file shows now what
+    /// the document changes to.
+    fn displace(&self, checkpointer: &mut Checkpointer, edit: &Edit, op: &Op, whole: Option<Lsn>) {
+        let Checkpointer { mirror, past, .. } = checkpointer;
+        let Edit { collection, id, file, .. } = edit;
+        let mut writer = self.writer.lock();
+        let former = writer.dirty.former(*collection, id);
+        if let Some(former) = former.filter(|doc| mirror.shows(file, doc.lsn())) {
+            let now = self.around.clock.monotonic();
+            past.push(now, (*collection, id.clone()), former.clone());
+        }
+        if let (Some(lsn), Op::Put { document, .. }) = (whole, op) {
+            let doc = Doc::new(document.clone(), lsn, false);
+            writer.dirty.shown(*collection, id, Arc::new(doc));
         }
     }
 
@@ -449,16 +468,18 @@ fn closed_bases(table: &Table, edit: &Edit, earlier: Option<&Earlier>) -> Bases 
     Bases { versions, shows_present }
 }
 
-/// The earlier versions of the documents of edits, by what is on the disk.
+/// The earlier versions of the documents of edits, by what is on the disk; `mirror` is that of an open store.
 pub(crate) fn earlier_versions<'a>(
     plan: &Plan,
     fs: &dyn Fs,
     edits: impl IntoIterator<Item = &'a Edit>,
+    mirror: Option<&Mirror>,
 ) -> Result<Earlier> {
-    plan.history(
-        fs,
-        edits.into_iter().map(|edit| ((edit.collection, edit.id.clone()), edit.file.clone())),
-    )
+    let wanted = |edit: &Edit| {
+        let last = mirror.and_then(|mirror| mirror.shown_as_of(&edit.file));
+        ((edit.collection, edit.id.clone()), edit.file.clone(), last)
+    };
+    plan.history(fs, edits.into_iter().map(wanted))
 }
 
 /// What a state becomes by the edits of a closed store, in memory alone.

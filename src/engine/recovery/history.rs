@@ -20,8 +20,10 @@ const VERSIONS_MAX: usize = 64;
 /// Versions of one document.
 #[derive(Default)]
 struct Versions {
-    /// The file showed the document as of these LSNs; none if nothing tells.
+    /// The file showed the document as of these LSNs.
     shown: Vec<Lsn>,
+    /// Whether nothing tells what it showed: then it may have been any version.
+    is_untold: bool,
     /// The version that is the present one at this point of the replay, and since when.
     present: Option<(Lsn, Arc<str>)>,
     /// Whether it was shown, whatever `shown` says.
@@ -34,8 +36,9 @@ impl Versions {
     /// The present version ends at `lsn`.
     fn end(&mut self, lsn: Lsn) {
         let Some((since, text)) = self.present.take() else { return };
-        let was_shown = std::mem::take(&mut self.is_shown) || self.shown.iter().any(|shown| (since..lsn).contains(shown));
-        if was_shown || self.shown.is_empty() {
+        let was_shown = std::mem::take(&mut self.is_shown)
+            || self.shown.iter().any(|shown| (since..lsn).contains(shown));
+        if was_shown || self.is_untold {
             self.all.push((since, text));
         }
         let surplus = self.all.len().saturating_sub(VERSIONS_MAX);
@@ -47,63 +50,70 @@ impl Versions {
         self.present = doc.map(|doc| (lsn, doc.text().clone()));
     }
 
-    /// Newest first. `known`: the file showed the document as of that LSN at the latest, and, after a clean
-    /// stop, showed no later one.
-    fn into_texts(mut self, known: Option<Lsn>, is_clean: bool) -> Vec<Arc<str>> {
-        let known = known.filter(|known| *known > Lsn::ZERO);
-        if let Some(known) = known.filter(|_| is_clean) {
-            self.all.retain(|(since, _)| *since <= known);
+    /// Newest first. `last`: the file showed no later version, if that is known: a record comes before the
+    /// change of the file, which may not have been made.
+    fn into_texts(mut self, last: Option<Lsn>) -> Vec<Arc<str>> {
+        if let Some(last) = last.filter(|last| *last > Lsn::ZERO) {
+            self.all.retain(|(since, _)| *since <= last);
         }
         self.all.reverse();
-        // Its record came before the change of the file, which may not have been made. On a tie another one
-        // counts, so that nothing is lost that nobody had seen.
-        let is_sure =
-            |newest: &(Lsn, _)| is_clean || known.is_some_and(|known| newest.0 <= known);
-        if self.all.len() > 1 && self.all.first().is_some_and(|newest| !is_sure(newest)) {
-            self.all.swap(0, 1);
-        }
         self.all.into_iter().map(|(_, text)| text).collect()
     }
 }
 
 impl Plan {
+    /// The earliest state from which the log leads to the present one.
+    fn earliest(&self, fs: &dyn Fs) -> (Table, Lsn) {
+        let previous = self.previous(fs);
+        let from = previous.last_changed();
+        if !previous.is_empty() && from <= self.recovery.base_lsn {
+            (previous, from)
+        } else if self.is_sound && self.scan.first_base == Lsn::ZERO {
+            (Table::new(), Lsn::ZERO)
+        } else {
+            (self.base.clone(), self.recovery.base_lsn)
+        }
+    }
+
     /// The versions that the files of documents are known to have shown, newest first; all versions that
-    /// are left where nothing tells. From the previous snapshot on.
+    /// are left where nothing tells. From the previous snapshot on. With each file comes the LSN of the last
+    /// version that it showed, if that is known.
     pub(crate) fn history(
         &self,
         fs: &dyn Fs,
-        wanted: impl IntoIterator<Item = (Key, String)>,
+        wanted: impl IntoIterator<Item = (Key, String, Option<Lsn>)>,
     ) -> Result<HashMap<Key, Vec<Arc<str>>>> {
         let mut all: HashMap<Key, Versions> = HashMap::new();
         let entries = self.index.iter().flat_map(|index| &index.mirror);
         let entries: HashMap<&str, Lsn> =
             entries.map(|entry| (entry.file.as_str(), entry.lsn)).collect();
+        // Every change of a file was recorded before it was made.
+        let tells_all =
+            self.is_sound && (self.index.is_some() || self.scan.first_base == Lsn::ZERO);
         let mut known: HashMap<Key, Lsn> = HashMap::new();
-        for (key, file) in wanted {
+        let mut lasts: HashMap<Key, Lsn> = HashMap::new();
+        for (key, file, last) in wanted {
+            // After a clean stop the index has it.
+            let entry = entries.get(file.as_str()).copied().filter(|_| self.recovery.clean);
+            lasts.extend(last.or(entry).map(|last| (key.clone(), last)));
             known.extend(entries.get(file.as_str()).map(|lsn| (key.clone(), *lsn)));
             let mentions = self.mentions.get(&file);
             let mut shown: Vec<Lsn> = mentions.map(|m| m.shown.clone()).unwrap_or_default();
             shown.extend(entries.get(file.as_str()));
-            all.insert(key, Versions { shown, ..Versions::default() });
+            let is_untold = shown.is_empty() && !tells_all;
+            all.insert(key, Versions { shown, is_untold, ..Versions::default() });
         }
         if all.is_empty() {
             return Ok(HashMap::new());
         }
-        let previous = self.previous(fs);
-        let (mut table, from) =
-            if previous.is_empty() || previous.last_changed() > self.recovery.base_lsn {
-                (self.base.clone(), self.recovery.base_lsn)
-            } else {
-                let from = previous.last_changed();
-                (previous, from)
-            };
+        let (mut table, from) = self.earliest(fs);
         for (key, versions) in &mut all {
             // When it was made so is not known. The checkpoint of the snapshot showed it, unless its file is
             // known to be behind since before.
             let known = known.get(key).filter(|known| **known > Lsn::ZERO);
             let is_behind = known.is_some_and(|known| *known < from);
             versions.begin(&table, key, if is_behind { from } else { Lsn::ZERO });
-            versions.is_shown = known.is_some() && !is_behind;
+            versions.is_shown = !is_behind && (known.is_some() || self.index.is_none());
         }
         self.scan.replay(fs, WAL, from, &mut |replayed| {
             for transaction in replayed.records().chunk_by(|record, _| record.continues()) {
@@ -134,7 +144,7 @@ impl Plan {
         })?;
         let newest_first = |(key, mut versions): (Key, Versions)| {
             versions.end(Lsn::MAX);
-            let texts = versions.into_texts(known.get(&key).copied(), self.recovery.clean);
+            let texts = versions.into_texts(lasts.get(&key).copied());
             (key, texts)
         };
         Ok(all.into_iter().map(newest_first).collect())

@@ -201,7 +201,9 @@ impl Mirror {
     pub fn notice(&mut self, edits: impl Iterator<Item = Edit>) {
         for edit in edits {
             match edit.now {
-                Now::Text(Theirs { displaced: Some(displaced), .. }) => self.displaced.push(displaced),
+                Now::Text(Theirs { displaced: Some(displaced), .. }) => {
+                    self.displaced.push(displaced)
+                }
                 _ => drop(self.noticed.insert(edit.file)),
             }
         }

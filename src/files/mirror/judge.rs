@@ -235,10 +235,9 @@ impl Judge<'_> {
         };
         let Placed { hash, length, .. } = found;
         match document_in(collection, &bytes) {
-            Ok((id, text)) => Contents::Other(
-                id,
-                Theirs { text, hash, length, stat, put_back, displaced: None },
-            ),
+            Ok((id, text)) => {
+                Contents::Other(id, Theirs { text, hash, length, stat, put_back, displaced: None })
+            }
             Err(why) => Contents::Invalid(why),
         }
     }
@@ -283,10 +282,7 @@ impl Judge<'_> {
         match document_in(collection, &bytes) {
             Ok((id, text)) => {
                 let put_back = PutBack::No;
-                Contents::Other(
-                    id,
-                    Theirs { text, hash, length, stat, put_back, displaced: None },
-                )
+                Contents::Other(id, Theirs { text, hash, length, stat, put_back, displaced: None })
             }
             Err(why) => Contents::Invalid(why),
         }

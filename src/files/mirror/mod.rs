@@ -234,6 +234,16 @@ impl Mirror {
         }
     }
 
+    /// The LSN as of which a file shows its document, if that is known.
+    pub fn shown_as_of(&self, file: &str) -> Option<Lsn> {
+        self.placed.get(file).map(|placed| placed.lsn).filter(|lsn| *lsn > Lsn::ZERO)
+    }
+
+    /// Whether the file of a document has come to show it as of `lsn`.
+    pub fn has_shown(&self, collection: Collection, id: &DocumentId, lsn: Lsn) -> bool {
+        self.shows(&join(collection.dir(), &self.names(collection).file_name(id)), lsn)
+    }
+
     /// How many files are not yet as the last plan wanted them, as far as is known without looking.
     pub fn behind(&self) -> usize {
         self.pending.len()

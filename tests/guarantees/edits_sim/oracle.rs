@@ -32,6 +32,10 @@ pub(super) enum Change {
 }
 
 impl Change {
+    fn is_of(self, numbers: &BTreeSet<u64>) -> bool {
+        matches!(self, Change::Set(value) if numbers.contains(&value))
+    }
+
     /// What was written behind the person's back wins over a removal.
     fn is_in_force(self, now: Option<&u64>, is_loose: bool) -> bool {
         match self {
@@ -72,7 +76,9 @@ struct Claim {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum What {
     /// A document, and what the person changed in it.
-    Edit { changed: Changed },
+    Edit {
+        changed: Changed,
+    },
     /// Contents that the file had before, or another file of a document: they may bring anything back.
     PutBack,
     /// Not to be understood.
@@ -137,10 +143,12 @@ pub(super) struct Oracle {
     /// How many edits were told of each document.
     told: BTreeMap<String, usize>,
     pub(super) snapshots: u64,
-    /// Milliseconds since the last opening, and its number.
+    /// Milliseconds since the last opening.
     pub(super) age_ms: u64,
+    /// How often the store was opened or stopped.
     pub(super) openings: u64,
     pub(super) tally: Tally,
+    has_crashed: bool,
     /// What was in force last.
     last: Found,
     /// What happened, to be told with a failure.
@@ -328,6 +336,9 @@ impl Oracle {
 
     /// Before that is found: edits that were not taken in may look as if the engine had left them so.
     pub(super) fn stopped(&mut self) {
+        self.has_crashed = true;
+        // One may have been made that nobody was told of.
+        self.snapshots += 1;
         for save in &mut self.saves {
             save.is_crashed = true;
         }
@@ -337,18 +348,27 @@ impl Oracle {
         self.saves.iter().filter(|save| save.adopted.is_none())
     }
 
+    /// Numbers of edits that were in force: what becomes of them is W's business.
+    fn claimed(&self) -> BTreeSet<u64> {
+        let edits = self.claims.iter().filter(|claim| claim.is_edit);
+        edits.filter_map(|claim| claim.field.as_ref()).map(|(_, value)| *value).collect()
+    }
+
     /// Notes which edits are in force.
     fn adopt(&mut self, found: &Found) {
         let now = self.tick();
+        let claimed = self.claimed();
         let mut claims = Vec::new();
         for save in self.saves.iter_mut().filter(|save| save.adopted.is_none()) {
             let What::Edit { changed } = &save.what else { continue };
             let Some(fields) = found.get(&save.id) else { continue };
-            let is_loose = save.is_loose;
-            let is_in_force =
-                |(field, change): (&String, &Change)| change.is_in_force(fields.get(field), is_loose);
+            let is_loose = save.is_loose || save.is_crashed;
+            let is_in_force = |(field, change): (&String, &Change)| {
+                change.is_in_force(fields.get(field), is_loose) || change.is_of(&claimed)
+            };
             let tells = |(field, change): (&String, &Change)| {
-                matches!(change, Change::Set(_)) || !fields.contains_key(field)
+                let is_new = matches!(change, Change::Set(_)) && !change.is_of(&claimed);
+                is_new || !fields.contains_key(field)
             };
             if changed.iter().all(is_in_force) && changed.iter().any(tells) {
                 save.adopted = Some(now);
@@ -410,9 +430,7 @@ impl Oracle {
             let is_same = later.field.as_ref().is_none_or(|(of, _)| of == field);
             later.id == claim.id && later.at > claim.at && is_same && later.stage > Stage::Void
         };
-        let is_overwritten = || {
-            self.claims.iter().any(|later| !later.is_edit && is_later(later))
-        };
+        let is_overwritten = || self.claims.iter().any(|later| !later.is_edit && is_later(later));
         if in_force == Some(&value) || kept.contains(&value) || is_overwritten() {
             return Ok(());
         }
@@ -423,7 +441,9 @@ impl Oracle {
                 What::PutBack => true,
                 What::Broken(_) | What::Removed => false,
             };
-            is_changed && self.showed(&save.file, field, value, save.at)
+            // After a crash nobody can tell whether a file came to show what it was recorded to show.
+            let is_in_doubt = save.is_crashed || save.what == What::PutBack && self.has_crashed;
+            is_changed && (is_in_doubt || self.showed(&save.file, field, value, save.at))
         };
         if saves.any(is_knowing) {
             return Ok(());
@@ -464,9 +484,8 @@ impl Oracle {
         let of_id = || self.claims.iter().filter(|claim| claim.id == id);
         let promised = of_id().filter(|claim| claim.stage >= Stage::Acked && claim.field.is_some());
         let Some(last) = promised.map(|claim| claim.made).max() else { return Ok(()) };
-        let deleted = of_id().any(|claim| {
-            claim.field.is_none() && claim.at > last && claim.stage > Stage::Void
-        });
+        let deleted = of_id()
+            .any(|claim| claim.field.is_none() && claim.at > last && claim.stage > Stage::Void);
         let removed = |save: &Save| save.id == id && save.what == What::Removed && save.at > last;
         if deleted || self.saves.iter().any(removed) {
             return Ok(());
@@ -483,16 +502,22 @@ impl Oracle {
     ) -> Result<(), String> {
         let mut last: BTreeMap<&str, &Save> = BTreeMap::new();
         last.extend(self.saves.iter().map(|save| (save.id.as_str(), save)));
-        let mut only_kept = 0;
+        let (mut only_kept, claimed) = (0, self.claimed());
         for save in last.into_values().filter(|save| save.adopted.is_none() && save.at <= until) {
             let What::Edit { changed } = &save.what else { continue };
             let fields = found.get(&save.id);
             for (field, change) in changed {
                 let now = fields.and_then(|fields| fields.get(field));
                 match change {
-                    _ if fields.is_some() && change.is_in_force(now, save.is_loose) => {}
+                    _ if change.is_of(&claimed) => {}
+                    _ if fields.is_some()
+                        && change.is_in_force(now, save.is_loose || save.is_crashed) => {}
                     Change::Set(value) if kept.contains(value) && save.in_call => only_kept += 1,
-                    _ => return Err(format!("E: {field} = {change:?} is lost: {save:?}; {fields:?}")),
+                    _ => {
+                        return Err(format!(
+                            "E: {field} = {change:?} is lost: {save:?}; {fields:?}"
+                        ));
+                    }
                 }
             }
         }

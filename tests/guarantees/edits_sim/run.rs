@@ -66,7 +66,8 @@ impl Run {
     fn open(&mut self) -> walden::Result<()> {
         self.openings += 1;
         self.oracle.change(|oracle| (oracle.age_ms, oracle.openings) = (0, oracle.openings + 1));
-        let (armed, person, oracle) = (self.armed.clone(), self.person.clone(), self.oracle.clone());
+        let (armed, person, oracle) =
+            (self.armed.clone(), self.person.clone(), self.oracle.clone());
         let watched = Watched::at_all(&self.disk, move |disk| {
             let mut armed = armed.lock();
             match armed.as_mut() {
@@ -139,8 +140,7 @@ impl Run {
     }
 
     fn draw(&mut self, random: &mut Random, mode: u64) -> Verdict {
-        let durability =
-            if random.once_in(4) { Durability::Buffered } else { Durability::Sync };
+        let durability = if random.once_in(4) { Durability::Buffered } else { Durability::Sync };
         match random.below(100) {
             0..=21 => {
                 let id = *random.pick(&IDS);
@@ -154,7 +154,11 @@ impl Run {
             25..=30 => {
                 self.tally("checkpoints");
                 let made = self.store().checkpoint();
-                self.oracle.change(|oracle| if made.is_ok() { oracle.ack(true) });
+                self.oracle.change(|oracle| {
+                    if made.is_ok() {
+                        oracle.ack(true)
+                    }
+                });
                 made.map(drop).map_err(|error| format!("checkpoint: {error}"))
             }
             31..=48 => {
@@ -260,6 +264,7 @@ impl Run {
         let Some(store) = self.store.take() else { return Ok(()) };
         let ended = store.shutdown();
         drop(store);
+        self.oracle.change(|oracle| oracle.openings += 1);
         if self.disk.has_stopped() {
             return Ok(());
         }
@@ -289,6 +294,7 @@ impl Run {
                 self.disk.kill()
             };
             self.store = None;
+            self.oracle.change(|oracle| oracle.openings += 1);
             self.disk = left;
             self.clock.advance(Duration::from_secs(100));
             self.meanwhile(random, 2);
