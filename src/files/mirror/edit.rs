@@ -202,7 +202,7 @@ impl Mirror {
         for edit in edits {
             match edit.now {
                 Now::Text(Theirs { displaced: Some(displaced), .. }) => {
-                    self.displaced.push(displaced)
+                    self.displaced.push(displaced);
                 }
                 _ => drop(self.noticed.insert(edit.file)),
             }

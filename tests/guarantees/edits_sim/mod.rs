@@ -23,6 +23,26 @@ const STEPS: u64 = 40;
 /// Runs by default.
 const RUNS: u64 = 300;
 
+/// What so many runs must have met at least.
+const FLOORS: [(&str, u64); 16] = [
+    ("writes", 2500),
+    ("deletes", 200),
+    ("checkpoints", 400),
+    ("restarts", 150),
+    ("kills", 100),
+    ("power cuts", 100),
+    ("edits", 2000),
+    ("edits told", 1500),
+    ("saves of a buffer", 500),
+    ("saves in the middle of a call", 200),
+    ("put back", 150),
+    ("broken", 400),
+    ("looks at held files", 3000),
+    ("deletions taken in", 25),
+    ("conflicts", 200),
+    ("revivals", 40),
+];
+
 /// What a run did; or why it failed.
 fn run(seed: u64, steps: &[u64]) -> Result<Tally, String> {
     let mut run = Run::new(seed);
@@ -115,5 +135,9 @@ fn every_write_and_every_edit_is_in_force_or_merged_or_kept_in_any_interleaving(
     }
     let runs = std::env::var("WALDEN_SIM_SEEDS").map_or(RUNS, |runs| runs.parse().unwrap());
     let tally = simulate(runs).unwrap_or_else(|why| panic!("{why}"));
-    println!("{runs} runs of {STEPS} steps: {:#?}", tally.0);
+    println!("{runs} runs of {STEPS} steps: {:?}", tally.0);
+    for (what, floor) in FLOORS {
+        let count = tally.of(what);
+        assert!(count * RUNS >= floor * runs, "{count} {what} prove nothing: {:?}", tally.0);
+    }
 }

@@ -1,7 +1,7 @@
 //! A run: a program that writes, people who edit, time that passes, machines that stop, all drawn from a
 //! seed, one step after the other; each step has a seed of its own, so that others can be left out.
 //!
-//! While a call of the engine's is under way a person may act before any of its calls to the disk.
+//! In the middle of a call of the engine's a person may act before any of its calls to the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -168,10 +168,10 @@ impl Run {
                 Ok(())
             }
             49..=51 => self.restart(random, mode),
+            // The machine stops at whatever is called next.
             52 | 53 => {
                 self.disk.fail_at(1, Fault::Crash);
-                // Whatever is called next.
-                drop(self.store().checkpoint());
+                self.rest(31_000);
                 Ok(())
             }
             54 => self.calm(),
@@ -184,10 +184,8 @@ impl Run {
     }
 
     fn tally(&self, what: &'static str) {
-        self.oracle.change(|oracle| {
-            oracle.tally.count(what);
-            oracle.trace.push(what.to_owned());
-        });
+        self.oracle.change(|oracle| oracle.trace.push(what.to_owned()));
+        self.oracle.change(|oracle| oracle.tally.count(what));
     }
 
     fn write(
@@ -327,9 +325,8 @@ impl Run {
             ProblemKind::Edited | ProblemKind::Unreadable | ProblemKind::Missing => has_saves,
             _ => false,
         };
-        if let Some(wrong) = recovery.problems.iter().find(|problem| !is_right(problem.kind)) {
-            return Err(format!("P: an opening tells: {wrong}"));
-        }
+        let wrong = recovery.problems.iter().find(|problem| !is_right(problem.kind));
+        wrong.map_or(Ok(()), |wrong| Err(format!("P: an opening tells: {wrong}")))?;
         let (found, kept) = (self.found(), self.kept());
         self.oracle.change(|oracle| {
             oracle.check(&found, &kept)?;
@@ -403,8 +400,7 @@ impl Run {
                 self.kept.insert(name, numbers.filter_map(|number| number.parse().ok()).collect());
             }
         }
-        let there: BTreeSet<String> = self.disk.names().into_iter().collect();
-        self.kept.retain(|name, _| there.contains(name));
+        self.kept.retain(|name, _| self.disk.read_now(name).is_some());
         self.kept.values().flatten().copied().collect()
     }
 
@@ -432,8 +428,7 @@ impl Run {
 
     fn observe(&mut self) -> Verdict {
         self.look()?;
-        let mut person = self.person.lock();
-        self.oracle.look(|oracle| person.look(&self.disk, oracle));
+        self.oracle.look(|oracle| self.person.lock().look(&self.disk, oracle));
         Ok(())
     }
 
@@ -441,9 +436,8 @@ impl Run {
     pub(super) fn end(&mut self) -> Verdict {
         self.calm()?;
         let before = self.found();
-        let store = self.store.take().expect("an open store");
-        store.shutdown().map_err(|error| format!("shutdown: {error}"))?;
-        drop(store);
+        self.store().shutdown().map_err(|error| format!("shutdown: {error}"))?;
+        self.store = None;
         self.open().map_err(|error| format!("opening: {error}"))?;
         let until = self.oracle.look(Oracle::now);
         self.opened(until)?;
