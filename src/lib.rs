@@ -19,11 +19,15 @@ pub use base::{
     Result, StoreId, SystemClock, Timestamp, sanitize_id,
 };
 pub use engine::{
-    Action, Builder, Checkpoint, Commit, CommitStats, Durability, Options, Progress, Recovery,
-    Repair, RepairOptions, Restored, Rung, Status, Step, Store, Tx, Verification, View, repair,
-    status, verify,
+    Action, Builder, Change, ChangeKind, Changes, Checkpoint, Commit, CommitStats, Durability,
+    EditTaken, Effect, History, KeptStatus, KeptVersion, News, Options, Pending, PendingEdit,
+    Progress, Recovery, Repair, RepairOptions, Resolution, Resolved, Restored, Rung, Source,
+    Status, Step, Store, Tx, Verification, Version, View, conflicts, pending_edits, repair, status,
+    verify,
 };
-pub use state::{Collection, Doc, LogEntry, Metrics, Session, State, Status as TaskStatus, Task};
+pub use state::{
+    Collection, Doc, FieldChange, LogEntry, Metrics, Session, State, Status as TaskStatus, Task,
+};
 
 /// Runs the README's quickstart as a test.
 #[cfg(all(doctest, feature = "testing"))]

@@ -29,7 +29,7 @@ use crate::engine::intake::Restored;
 use crate::engine::mirror::DirtySet;
 use crate::files::mirror::Mirror;
 use crate::files::names::STATE;
-use crate::files::snapshot::{self, Contents, Index, Rendered, index};
+use crate::files::snapshot::{self, Contents, Index, Rendered, Saved, index};
 use crate::fs::{Kind, Stat};
 use crate::state::{Collection, Doc, Op, Table};
 
@@ -69,10 +69,27 @@ pub(crate) struct Checkpointer {
     pub(crate) snapshot_lsn: Option<Lsn>,
     /// `state.json` as this opening left it.
     pub(crate) state_stat: Option<Stat>,
-    /// `state.json` as it was when it was last looked at for a restore.
+    /// `state.json` as it was when it was last looked at for what people did to it.
     pub(crate) looked_at: Option<Stat>,
+    /// What a person had left in its place and is in the log: it can be replaced.
+    pub(crate) taken_in: Option<Stat>,
+    /// What lies in its place is not to be touched: a person has to mend it.
+    pub(crate) is_held: bool,
+    /// LSN of the snapshot that was last saved there.
+    pub(crate) in_place: Option<Lsn>,
+    /// What was seen there and may still change, and since when.
+    pub(crate) unsettled: Option<(Stat, Duration)>,
     /// What mirror files showed until lately.
     pub(crate) past: Past,
+}
+
+/// A snapshot that was saved.
+struct Published {
+    index: Index,
+    /// The backup that the former one now is.
+    backup: Option<String>,
+    /// Where in `conflicts/` lies what a person had put in its place meanwhile.
+    displaced: Vec<String>,
 }
 
 /// A consistent copy of the durable state.
@@ -134,15 +151,18 @@ impl Core {
         restored: &mut Vec<Restored>,
     ) -> Result<Checkpoint> {
         let mut checkpointer = self.checkpointer.lock();
-        self.take_in_before(&mut checkpointer, reason, told)?;
+        // An edit that cannot be taken in stays in its file, and must not keep the rest from being saved.
+        let taken_in = self.take_in_before(&mut checkpointer, reason, told);
+        let is_patient = self.around.threads && reason != Reason::Shutdown;
+        restored.extend(self.look_at_state(&mut checkpointer, is_patient, told)?);
         let problems = &mut told.problems;
-        restored.extend(self.look_for_restore(&mut checkpointer)?);
-        let last_lsn = checkpointer.snapshot_lsn;
+        let last_lsn = checkpointer.in_place;
         let cut = self.take_cut(Some(reason))?;
         let (table, lsn, has_grown) = (cut.table.clone(), cut.lsn, cut.has_grown);
         let saved = self.save_snapshot(&mut checkpointer, &table, lsn, has_grown, problems);
-        let (index, backup) = match saved {
-            Ok(saved) => saved.unzip(),
+        let (index, backup, displaced) = match saved {
+            Ok(Some(Published { index, backup, displaced })) => (Some(index), backup, displaced),
+            Ok(None) => (None, None, Vec::new()),
             Err(error) => {
                 self.put_back(cut.dirty);
                 return Err(error);
@@ -156,16 +176,21 @@ impl Core {
             }
         }
         let written = index.is_some();
-        self.save_index(index, &checkpointer.mirror, !matches!(passed, Ok(0)));
-        if let (Some(last), Some(Some(backup))) = (last_lsn, backup) {
+        self.save_index(index, &checkpointer, !matches!(passed, Ok(0)));
+        if let (Some(last), Some(backup)) = (last_lsn, backup) {
             restored.extend(self.restore_displaced(&mut checkpointer, last, &backup)?);
         }
+        for kept in displaced {
+            self.take_in_displaced(&mut checkpointer, &kept, told)?;
+        }
+        let problems = &mut told.problems;
         // Files that cannot be written must not let the log grow for ever.
         let previous = self.prune_backups(&checkpointer, problems)?;
         self.outputs.flush(&*self.around.fs, problems)?;
         if let Some(previous) = previous {
             self.cut_log(&mut checkpointer, previous)?;
         }
+        taken_in?;
         let files_changed = passed?;
         let documents = Collection::ALL.iter().map(|collection| table.len(*collection)).sum();
         let lsn = checkpointer.snapshot_lsn.unwrap_or(lsn);
@@ -215,8 +240,7 @@ impl Core {
         Ok(Cut { table, lsn, dirty, has_grown })
     }
 
-    /// Step 2; gives the new snapshot's index, if there was anything to save, and the backup that the
-    /// former one now is.
+    /// Step 2, if there is anything to save.
     fn save_snapshot(
         &self,
         checkpointer: &mut Checkpointer,
@@ -224,7 +248,7 @@ impl Core {
         lsn: Lsn,
         has_grown: bool,
         problems: &mut Vec<Problem>,
-    ) -> Result<Option<(Index, Option<String>)>> {
+    ) -> Result<Option<Published>> {
         let fs = &*self.around.fs;
         let untouched = checkpointer.state_stat.is_some()
             && crate::files::stat(fs, STATE)? == checkpointer.state_stat;
@@ -240,28 +264,53 @@ impl Core {
         }
         let now = self.around.clock.now();
         let (rendered, index) = self.render(table, lsn, now);
-        let last = checkpointer.state_stat.as_ref();
-        let bytes = &rendered.bytes;
-        let saved = self.with_room(|| snapshot::save(fs, self.store, bytes, last, now))?;
-        self.backups.lock().admit(fs, &saved);
-        problems.extend(saved.problems);
-        // Also of what cannot be replaced: while it stays, there is nothing to do about it.
-        let in_the_way = |found: &Stat| found.kind != Kind::File;
-        checkpointer.state_stat = saved.stat.or(crate::files::stat(fs, STATE)?.filter(in_the_way));
+        let saved = if self.must_leave_state(checkpointer)? {
+            self.save_beside(checkpointer, &rendered.bytes, now)?;
+            Published { index, backup: None, displaced: Vec::new() }
+        } else {
+            let saved = self.save_in_place(checkpointer, &rendered.bytes, lsn, now)?;
+            problems.extend(saved.problems);
+            Published { index, backup: saved.backup, displaced: saved.displaced }
+        };
         checkpointer.snapshot_lsn = Some(lsn);
-        if saved.file == STATE {
-            self.log_own(&[Op::Saved { lsn }])?;
-        }
         let mut facts = self.facts.lock();
         facts.snapshot_lsn = lsn;
         facts.snapshot_bytes = rendered.head.length;
         facts.last_saved = Some(now.to_string());
-        Ok(Some((index, saved.backup)))
+        Ok(Some(saved))
+    }
+
+    /// Saves a snapshot as `state.json`.
+    fn save_in_place(
+        &self,
+        checkpointer: &mut Checkpointer,
+        bytes: &[u8],
+        lsn: Lsn,
+        now: Timestamp,
+    ) -> Result<Saved> {
+        let fs = &*self.around.fs;
+        let (last, taken_in) = (checkpointer.state_stat, checkpointer.taken_in);
+        let save = || snapshot::save(fs, self.store, bytes, last.as_ref(), taken_in.as_ref(), now);
+        let saved = self.with_room(save)?;
+        let mut backups = self.backups.lock();
+        backups.admit(fs, &saved);
+        // Also of what cannot be replaced: while it stays, there is nothing to do about it.
+        let in_the_way = |found: &Stat| found.kind != Kind::File;
+        checkpointer.state_stat = saved.stat.or(crate::files::stat(fs, STATE)?.filter(in_the_way));
+        if saved.file == STATE {
+            backups.spare(None);
+            drop(backups);
+            checkpointer.taken_in = None;
+            checkpointer.in_place = Some(lsn);
+            self.log_own(&[Op::Saved { lsn }])?;
+        }
+        Ok(saved)
     }
 
     pub(crate) fn render(&self, table: &Table, lsn: Lsn, now: Timestamp) -> (Rendered, Index) {
         let docs = Collection::ALL.map(|collection| table.sorted(collection));
         let [tasks, sessions] = &docs;
+        let others = self.facts.lock().others.clone();
         let metrics = serde_json::to_string(&table.metrics()).unwrap_or_else(|_| "{}".to_owned());
         let rendered = snapshot::render(Contents {
             store: self.store,
@@ -270,16 +319,21 @@ impl Core {
             sessions: texts(sessions),
             metrics: &metrics,
             last_saved: now,
+            others: &others,
         });
         let index = Index::new(&rendered, tasks, sessions);
         (rendered, index)
     }
 
     /// Step 5. The store does without the index if it must, so a failure fails nothing.
-    fn save_index(&self, index: Option<Index>, mirror: &Mirror, mirror_changed: bool) {
+    fn save_index(&self, index: Option<Index>, known: &Checkpointer, mirror_changed: bool) {
         let fs = &*self.around.fs;
+        let mirror = &known.mirror;
         let saved = match index {
-            Some(index) => index.with_mirror(mirror.entries()).save(fs),
+            Some(index) => {
+                let stat = known.state_stat.filter(|_| known.in_place == known.snapshot_lsn);
+                index.with_mirror(mirror.entries()).with_state(stat).save(fs)
+            }
             None if mirror_changed => index::renew(fs, self.store, mirror.entries()),
             None => Ok(()),
         };

@@ -6,12 +6,13 @@
 //! everybody who waits.
 
 use std::borrow::Borrow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Clock, Entropy, Error, Event, Lsn, Problem, Result, StoreId};
+use crate::engine::changes::Durable;
 use crate::engine::checkpoint::{Checkpointer, Reason};
-use crate::engine::edits::Watch;
 use crate::engine::handle::{Promise, Spent};
 use crate::engine::listeners::Listeners;
 use crate::engine::mirror::{DirtySet, Freshness};
@@ -20,6 +21,7 @@ use crate::engine::outputs::Outputs;
 use crate::engine::queue::{Queue, Taken, Transaction};
 use crate::engine::recovery::Recovery;
 use crate::engine::sync::{AtomicBool, Condvar, Mutex, RwLock};
+use crate::engine::watch::Watch;
 use crate::files::backups::Backups;
 use crate::files::names::WAL;
 use crate::fs::replace::remove_if_any;
@@ -37,6 +39,9 @@ pub(crate) struct Surroundings {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) threads: bool,
+    /// Where the directory lies, if it is a real one.
+    #[cfg_attr(not(feature = "watch"), expect(dead_code, reason = "for the watcher"))]
+    pub(crate) place: Option<PathBuf>,
 }
 
 /// The log and what belongs to its end.
@@ -52,6 +57,7 @@ pub(crate) struct Writer {
     last_active: Duration,
     /// The log asks for a checkpoint when it has written so many bytes.
     pub(crate) checkpoint_at_bytes: u64,
+    durable: Arc<Durable>,
 }
 
 /// What is told of the last checkpoint without waiting for one that is being made.
@@ -62,6 +68,8 @@ pub(crate) struct Facts {
     pub(crate) mirror_lsn: Lsn,
     pub(crate) mirror: Freshness,
     pub(crate) last_saved: Option<String>,
+    /// The members of `state.json` that a person added.
+    pub(crate) others: Arc<str>,
 }
 
 /// What is asked of the maintenance thread.
@@ -71,12 +79,18 @@ pub(crate) struct Wishes {
     pub(crate) checkpoint: Option<Reason>,
     /// The mirror has begun to lag behind.
     pub(crate) unshown: bool,
+    /// Something was heard to happen to the files.
+    pub(crate) heard: bool,
     pub(crate) stop: bool,
 }
 
 impl Wishes {
     pub(crate) fn are_there(&self) -> bool {
-        self.stop || self.unshown || self.segment.is_some() || self.checkpoint.is_some()
+        self.stop
+            || self.unshown
+            || self.heard
+            || self.segment.is_some()
+            || self.checkpoint.is_some()
     }
 }
 
@@ -87,6 +101,7 @@ pub(crate) struct Core {
     pub(crate) queue: Queue,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) table: RwLock<Table>,
+    pub(crate) durable: Arc<Durable>,
     pub(crate) checkpointer: Mutex<Checkpointer>,
     pub(crate) outputs: Outputs,
     pub(crate) backups: Mutex<Backups>,
@@ -101,7 +116,8 @@ pub(crate) struct Core {
 }
 
 impl Writer {
-    pub(crate) fn new(log: Log, identity: Identity, now: Duration) -> Self {
+    pub(crate) fn new(log: Log, identity: Identity, now: Duration, durable: Arc<Durable>) -> Self {
+        durable.tell(log.durable_lsn());
         Writer {
             log: Some(log),
             identity,
@@ -109,6 +125,7 @@ impl Writer {
             unflushed_since: None,
             last_active: now,
             checkpoint_at_bytes: 0,
+            durable,
         }
     }
 
@@ -134,9 +151,12 @@ impl Writer {
         if sync || due {
             log.sync()?;
         }
-        if self.log()?.unflushed_bytes() == 0 {
+        let log = self.log()?;
+        let (rest, durable) = (log.unflushed_bytes(), log.durable_lsn());
+        if rest == 0 {
             self.unflushed_since = None;
         }
+        self.durable.tell(durable);
         Ok(last_lsn)
     }
 
@@ -151,7 +171,7 @@ impl Writer {
     /// Flushes everything written; gives the durable LSN.
     pub(crate) fn sync(&mut self) -> Result<Lsn> {
         self.unflushed_since = None;
-        self.log()?.sync()
+        self.log()?.sync().inspect(|lsn| self.durable.tell(*lsn))
     }
 }
 

@@ -9,10 +9,11 @@ use serde::Serialize;
 use crate::base::{Error, Event, Lsn, Result};
 use crate::engine::checkpoint::{Checkpointer, Reason};
 use crate::engine::core::{Core, Writer};
+use crate::engine::edits::Told;
 use crate::engine::recovery::{Intake, diff, table_of};
+use crate::files::conflicts;
 use crate::files::names::{self, STATE};
-use crate::files::snapshot::{self, Parsed};
-use crate::files::{conflicts, stat};
+use crate::files::snapshot::{self, Parsed, Snapshot};
 use crate::state::{Op, Table};
 use crate::wal::{Origin, Record};
 
@@ -36,6 +37,7 @@ impl Core {
         match intake {
             Intake::Restore { table, lsn } => {
                 let restored = self.restore_to(&table, lsn, Some(lsn))?;
+                checkpointer.in_place = Some(lsn);
                 drop(checkpointer);
                 self.tell_restored(&restored);
                 Ok(())
@@ -46,7 +48,15 @@ impl Core {
                     conflicts::keep_text(fs, of, text)?;
                 }
                 let mut writer = self.writer.lock();
-                let ops = diff(&self.table.read(), &migration.table);
+                // So that after a crash nobody takes them for edits.
+                let read = migration.files.into_iter().map(|(file, hash, length)| Op::Edited {
+                    file,
+                    hash,
+                    length,
+                    modified_ns: 0,
+                    is_whole: false,
+                });
+                let ops = read.chain(diff(&self.table.read(), &migration.table)).collect();
                 self.commit_own(&mut writer, ops, Origin::Migration)?;
                 drop(writer);
                 for (file, hash, length) in migration.old_names {
@@ -126,30 +136,21 @@ impl Core {
         Ok(lsns)
     }
 
-    /// Restores, if a person put an earlier snapshot in the place of `state.json`.
-    pub(crate) fn look_for_restore(
-        &self,
-        checkpointer: &mut Checkpointer,
-    ) -> Result<Option<Restored>> {
-        let fs = &*self.around.fs;
-        let found = stat(fs, STATE)?;
-        if found.is_none() || found == checkpointer.state_stat || found == checkpointer.looked_at {
-            return Ok(None);
-        }
-        let restored = self.restore_from(checkpointer, STATE)?;
-        checkpointer.looked_at = found;
-        Ok(restored)
-    }
-
-    /// Looks whether a person put an earlier snapshot back, unless a checkpoint is at it anyway.
+    /// Looks what a person did to `state.json`, unless a checkpoint is at it anyway.
     pub(crate) fn look(&self) {
         let Some(mut checkpointer) = self.checkpointer.try_lock() else { return };
-        let restored = self.look_for_restore(&mut checkpointer);
+        let mut told = Told::default();
+        let before = checkpointer.taken_in;
+        let restored = self.look_at_state(&mut checkpointer, true, &mut told);
+        let was_taken_in = checkpointer.taken_in.is_some() && checkpointer.taken_in != before;
         drop(checkpointer);
+        self.tell(told);
         let saved = match restored {
-            Ok(None) => return,
-            Ok(Some(restored)) => {
-                self.tell_restored(&restored);
+            Ok(None) if !was_taken_in => return,
+            Ok(restored) => {
+                if let Some(restored) = &restored {
+                    self.tell_restored(restored);
+                }
                 // Listeners are told of a failure by the checkpoint itself.
                 self.checkpoint(Reason::Request).map(drop)
             }
@@ -159,7 +160,7 @@ impl Core {
             }
         };
         if let Err(error) = saved {
-            tracing::warn!(%error, "an earlier snapshot was put back; the next checkpoint goes on");
+            tracing::warn!(%error, "state.json was changed; the next checkpoint goes on");
         }
     }
 
@@ -190,10 +191,23 @@ impl Core {
         checkpointer: &mut Checkpointer,
         file: &str,
     ) -> Result<Option<Restored>> {
-        let Some(Parsed::Intact(snapshot)) = snapshot::read(&*self.around.fs, file)? else {
-            return Ok(None);
-        };
-        let is_older = checkpointer.snapshot_lsn.is_some_and(|last| snapshot.lsn < last);
+        match snapshot::read(&*self.around.fs, file)? {
+            Some(Parsed::Intact(snapshot)) => self.restore_older(checkpointer, snapshot, file),
+            Some(Parsed::NotIntact(_)) | None => Ok(None),
+        }
+    }
+
+    /// Restores a snapshot that lies in `file`, if it is of this store and older than the last one, and not the
+    /// one that was left in the place of `state.json`.
+    pub(crate) fn restore_older(
+        &self,
+        checkpointer: &mut Checkpointer,
+        snapshot: Snapshot,
+        file: &str,
+    ) -> Result<Option<Restored>> {
+        let is_left = file == STATE && checkpointer.in_place == Some(snapshot.lsn);
+        let is_older =
+            checkpointer.snapshot_lsn.is_some_and(|last| snapshot.lsn < last) && !is_left;
         if snapshot.store != self.store || !is_older {
             return Ok(None);
         }
@@ -201,6 +215,7 @@ impl Core {
         let in_place = (file == STATE).then_some(lsn).or(checkpointer.snapshot_lsn);
         let restored = self.restore_to(&table_of(snapshot), lsn, in_place)?;
         checkpointer.snapshot_lsn = in_place;
+        checkpointer.in_place = in_place;
         Ok(Some(restored))
     }
 
@@ -224,7 +239,7 @@ impl Core {
         };
         let checkpointer = self.checkpointer.lock();
         let lsn = snapshot.lsn;
-        let in_place = checkpointer.snapshot_lsn;
+        let in_place = checkpointer.in_place;
         let restored = self.restore_to(&table_of(snapshot), lsn, in_place)?;
         drop(checkpointer);
         self.checkpoint(Reason::Request)?;

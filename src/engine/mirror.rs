@@ -229,9 +229,7 @@ impl Core {
         self.facts.lock().mirror.not_before = begun.saturating_add(self.options.mirror_interval);
         let lsn = cut.lsn;
         let passed = self.pass(mirror, past, cut, problems);
-        if !mirror.looks_again().is_empty() {
-            self.watch.lock().touched.extend(mirror.looks_again());
-        }
+        self.look_again(mirror, Duration::ZERO);
         self.pause(self.around.clock.monotonic().saturating_sub(begun), passed.is_err());
         let mut facts = self.facts.lock();
         facts.mirror.taken = mirror.behind();
@@ -292,18 +290,18 @@ impl Core {
         let fs = &*self.around.fs;
         let now = self.around.clock.monotonic();
         let Cut { table, lsn, dirty, .. } = cut;
-        let mut changed = Vec::with_capacity(dirty.len());
+        let mut touched = Vec::with_capacity(dirty.len());
         for (collection, id, former) in dirty.into_iter() {
             // What its file never showed, nobody can have edited.
             let is_shown = |doc: &Arc<Doc>| mirror.has_shown(collection, &id, doc.lsn());
             if let Some(former) = former.filter(is_shown) {
                 past.push(now, (collection, id.clone()), former);
             }
-            changed.push((collection, id));
+            touched.push((collection, id));
         }
         let mut done = 0;
         loop {
-            let due = std::mem::take(&mut changed);
+            let due = std::mem::take(&mut touched);
             let mut changes = mirror.plan(fs, due, &table, lsn, BATCH_BYTES)?;
             if changes.is_empty() {
                 return Ok(done);

@@ -4,51 +4,53 @@
 //! start group is durable, nothing of the old log was changed, and everything before it only adds.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::base::{Error, Event, Lsn, Problem, ProblemKind, Result, StoreId, Timestamp};
-use crate::engine::checkpoint::{Checkpointer, Reason};
+use crate::base::{Error, Lsn, Problem, ProblemKind, Result, StoreId};
+use crate::engine::changes::Durable;
+use crate::engine::checkpoint::Checkpointer;
 use crate::engine::core::{Core, Facts, Surroundings, Wishes, Writer};
-use crate::engine::edits::{Earlier, Past, Told, Watch, earlier_versions};
+use crate::engine::edits::{Earlier, earlier_versions, set_damage_aside};
 use crate::engine::listeners::Listeners;
 use crate::engine::mirror::Freshness;
 use crate::engine::options::Options;
 use crate::engine::outputs::{Known, Outputs};
 use crate::engine::queue::Queue;
-use crate::engine::recovery::{Intake, Plan, Recovery, Rung, plan};
+use crate::engine::recovery::{Intake, Plan, Recovery, Rung, StateEdit, plan};
 use crate::engine::room::make_room;
 use crate::engine::sync::{AtomicBool, Condvar, Mutex, RwLock};
-use crate::engine::threads::autosave;
+use crate::engine::watch::Watch;
 use crate::files::backups::Backups;
 use crate::files::mirror::{Edit, Mirror};
 use crate::files::names::{self, QUARANTINE, WAL};
 use crate::files::owner::{self, Owner, Stage};
 use crate::files::{conflicts, migration, snapshot};
 use crate::fs::{Fs, Lock, join};
-use crate::state::{Collection, Op, Table};
+use crate::state::{Collection, Table};
 use crate::wal::{self, Identity, Log};
 
 /// What an opening made of a directory.
 pub(crate) struct Opened {
     pub(crate) recovery: Recovery,
-    store: StoreId,
-    identity: Identity,
-    log: Log,
-    table: Table,
-    checkpointer: Checkpointer,
-    outputs: Known,
-    facts: Facts,
-    unsettled: Unsettled,
+    pub(super) store: StoreId,
+    pub(super) identity: Identity,
+    pub(super) log: Log,
+    pub(super) table: Table,
+    pub(super) checkpointer: Checkpointer,
+    pub(super) outputs: Known,
+    pub(super) facts: Facts,
+    pub(super) unsettled: Unsettled,
 }
 
 /// What an opening still has to do once the log takes records.
 pub(crate) struct Unsettled {
-    needs_checkpoint: bool,
-    intake: Option<Intake>,
+    pub(super) needs_checkpoint: bool,
+    pub(super) intake: Option<Intake>,
     /// What people did to the files, and what those showed earlier.
-    edits: (Vec<Edit>, Earlier),
+    pub(super) edits: (Vec<Edit>, Earlier),
+    /// What they did to `state.json`.
+    pub(super) state_edit: Option<StateEdit>,
     /// The LSN that the log's last `saved` record names.
-    saved: Option<Lsn>,
+    pub(super) saved: Option<Lsn>,
 }
 
 /// Recovers the directory for writing. The lock is held.
@@ -58,10 +60,16 @@ pub(crate) fn recover(around: &Surroundings, options: &Options) -> Result<Opened
     let mut plan = plan(fs)?;
     let (mut mirror, found) = plan.mirror(fs, false)?;
     plan.recovery.problems.extend(found);
-    let edits = mirror.take_edits();
+    let mut edits = mirror.take_edits();
+    if matches!(plan.intake, Some(Intake::Migration(_))) {
+        // They are what is migrated.
+        mirror.supersede(std::mem::take(&mut edits));
+    }
     let earlier = earlier_versions(&plan, fs, &edits, None)?;
+    let state_edit = plan.state_edit_found(fs)?;
     let mut opened = act(around, options, plan, mirror)?;
     opened.unsettled.edits = (edits, earlier);
+    opened.unsettled.state_edit = state_edit;
     let took = around.clock.monotonic().saturating_sub(begun);
     opened.recovery.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     Ok(opened)
@@ -92,8 +100,20 @@ fn act(
     let leftovers = &plan.scan.other_files;
     let (outputs, found) = Known::recover(fs, logged, plan.recovery.clean, leftovers);
     plan.recovery.problems.extend(found);
+    set_damage_aside(fs, plan.strange.as_ref());
+    let checkpointer = Checkpointer::opened(&plan, mirror, around.clock.monotonic());
+    let mirror = &checkpointer.mirror;
     let Plan {
-        table, snapshot_lsn, state_stat, last_saved, recovery, has_hole, intake, saved, ..
+        table,
+        snapshot_lsn,
+        state_stat,
+        last_saved,
+        others,
+        recovery,
+        has_hole,
+        intake,
+        saved,
+        ..
     } = plan;
     let has_snapshot = matches!(recovery.rung, Rung::Snapshot | Rung::Empty);
     let saved_lsn = snapshot_lsn.unwrap_or_default();
@@ -101,27 +121,23 @@ fn act(
         snapshot_lsn: saved_lsn,
         snapshot_bytes: state_stat.map_or(0, |stat| stat.size_bytes),
         mirror_lsn: if mirror.behind() == 0 { recovery.lsn } else { saved_lsn },
-        mirror: Freshness::new(&mirror, around.clock.monotonic(), options.mirror_interval),
+        mirror: Freshness::new(mirror, around.clock.monotonic(), options.mirror_interval),
         last_saved,
+        others: others.into(),
     };
     Ok(Opened {
         store,
         identity,
         log,
         table,
-        checkpointer: Checkpointer {
-            mirror,
-            snapshot_lsn,
-            state_stat,
-            looked_at: None,
-            past: Past::new(around.clock.monotonic()),
-        },
+        checkpointer,
         outputs,
         facts,
         unsettled: Unsettled {
             needs_checkpoint: !has_snapshot || has_hole || intake.is_some(),
             intake,
             edits: (Vec::new(), Earlier::new()),
+            state_edit: None,
             saved,
         },
         recovery,
@@ -217,7 +233,7 @@ fn random(around: &Surroundings) -> Result<u64> {
     drawn.map_err(|source| Error::io("draw", "a random number", source))
 }
 
-fn write_owner(fs: &dyn Fs, identity: &Identity, stage: Stage) -> Result<()> {
+pub(super) fn write_owner(fs: &dyn Fs, identity: &Identity, stage: Stage) -> Result<()> {
     let Identity { store, incarnation, nonce } = *identity;
     owner::write(fs, &Owner { store, incarnation, nonce, pid: std::process::id(), stage })
 }
@@ -272,11 +288,13 @@ impl Opened {
         lock: Box<dyn Lock>,
     ) -> (Arc<Core>, Unsettled) {
         let now = around.clock.monotonic();
+        let durable = Arc::<Durable>::default();
         let core = Core {
             store: self.store,
             queue: Queue::new(options.limits()),
-            writer: Mutex::new(Writer::new(self.log, self.identity, now)),
+            writer: Mutex::new(Writer::new(self.log, self.identity, now, durable.clone())),
             table: RwLock::new(self.table),
+            durable,
             checkpointer: Mutex::new(self.checkpointer),
             outputs: Outputs::new(self.outputs),
             backups: Mutex::new(Backups::new(self.store)),
@@ -293,115 +311,6 @@ impl Opened {
         };
         core.set_checkpoint_at(&mut core.writer.lock());
         (Arc::new(core), self.unsettled)
-    }
-}
-
-impl Core {
-    /// Recovers from disk again, in place, after a failure that poisoned the log.
-    pub(crate) fn reopen(&self) -> Result<()> {
-        let gate = self.outputs.close();
-        let mut checkpointer = self.checkpointer.lock();
-        let mut writer = self.writer.lock();
-        match &writer.log {
-            None => return Err(Error::Closed),
-            Some(log) if log.poison().is_none() => return Ok(()),
-            Some(_) => {}
-        }
-        let opened = recover(&self.around, &self.options)?;
-        *checkpointer = opened.checkpointer;
-        self.outputs.reset(opened.outputs);
-        *self.facts.lock() = opened.facts;
-        *self.table.write() = opened.table;
-        let recovery = Arc::new(opened.recovery);
-        *self.recovery.lock() = recovery.clone();
-        *writer = Writer::new(opened.log, opened.identity, self.around.clock.monotonic());
-        self.set_checkpoint_at(&mut writer);
-        self.wishes.lock().segment = None;
-        self.queue.reopen();
-        drop(writer);
-        drop(checkpointer);
-        drop(gate);
-        self.begin_serving(opened.unsettled)
-    }
-
-    /// What earlier openings left in the log counts too.
-    fn set_checkpoint_at(&self, writer: &mut Writer) {
-        let left = writer.log.as_ref().map_or(0, Log::size_bytes);
-        writer.checkpoint_at_bytes = self.pace().0.saturating_sub(left);
-    }
-
-    /// Ends an opening: takes in what is to be taken in, tells what was found, saves what no snapshot
-    /// holds.
-    pub(crate) fn begin_serving(&self, unsettled: Unsettled) -> Result<()> {
-        let Unsettled { needs_checkpoint, intake, edits, saved } = unsettled;
-        let told = self.take_in_first(edits);
-        let snapshot_lsn = self.checkpointer.lock().snapshot_lsn;
-        if let Some(intake) = intake {
-            self.take_in(intake)?;
-        } else if let Some(lsn) = snapshot_lsn.filter(|_| snapshot_lsn != saved) {
-            // The crash came before its record, or the log is gone: without one, it might be taken
-            // for something that was put back.
-            self.log_own(&[Op::Saved { lsn }])?;
-        }
-        self.loaded();
-        self.tell(told);
-        if needs_checkpoint {
-            autosave(self, Reason::Interval);
-        }
-        if self.checkpointer.lock().snapshot_lsn.is_some() {
-            migration::complete_log(&*self.around.fs, self.around.clock.now())?;
-        }
-        Ok(())
-    }
-
-    /// Takes in what people did while the store was closed. What cannot be now, say because there is no
-    /// room, stays in the files, which are not touched until it can.
-    fn take_in_first(&self, (edits, earlier): (Vec<Edit>, Earlier)) -> Told {
-        let mut told = Told::default();
-        let mut checkpointer = self.checkpointer.lock();
-        let displaced = checkpointer.mirror.take_displaced(&*self.around.fs, &mut told.problems);
-        let taken = self
-            .adopt(&mut checkpointer, displaced, None, &mut told)
-            .and_then(|_| self.adopt(&mut checkpointer, edits, Some(&earlier), &mut told));
-        if let Err(error) = taken {
-            tracing::error!(%error, "edits are not taken in yet");
-            told.events.push(Event::SaveError { error });
-        }
-        told
-    }
-
-    /// Tells what an opening found.
-    pub(crate) fn loaded(&self) {
-        let recovery = self.recovery.lock().clone();
-        let documents = {
-            let table = self.table.read();
-            Collection::ALL.iter().map(|collection| table.len(*collection)).sum()
-        };
-        let took = Duration::from_millis(recovery.took_ms);
-        self.report(&recovery.problems);
-        self.listeners.emit(&Event::StateLoaded { lsn: recovery.lsn, documents, took });
-    }
-
-    /// Ends an opening: the log closed, `.walden` clean, the lock released.
-    pub(crate) fn close(&self, saved: &Result<()>) -> Result<()> {
-        // No output, and no checkpoint of another thread may touch the files once the lock is released.
-        let _gate = self.outputs.close();
-        let _checkpointer = self.checkpointer.lock();
-        let lock = self.lock.lock().take();
-        let mut writer = self.writer.lock();
-        let Some(log) = writer.log.take() else { return Ok(()) };
-        let wall: Timestamp = self.around.clock.now();
-        let lsn = log.last_lsn();
-        let identity = writer.identity;
-        let closed = log.close(wall);
-        if closed.is_ok() && saved.is_ok() {
-            let table = self.table.read();
-            let [tasks, sessions] = Collection::ALL.map(|each| table.len(each) as u64);
-            let stage = Stage::Clean { lsn, documents: Some((tasks, sessions)) };
-            write_owner(&*self.around.fs, &identity, stage)?;
-        }
-        drop(lock);
-        closed
     }
 }
 

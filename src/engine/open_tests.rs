@@ -1,6 +1,9 @@
 //! What an opening remembers, tells and leaves alone.
 
+use std::time::Duration;
+
 use super::*;
+use crate::base::{Event, Timestamp};
 use crate::engine::Store;
 use crate::fs::sim::{Fault, SimFs};
 use crate::testing::{SteppedClock, builder};
@@ -26,7 +29,7 @@ fn cut_off(disk: &SimFs, seed: u64, call: u64) -> Option<SimFs> {
 }
 
 fn has_log(disk: &SimFs) -> bool {
-    disk.names().iter().any(|name| name.ends_with(".wal"))
+    disk.names().iter().any(|name| name.strip_suffix(".wal").is_some())
 }
 
 fn tells_of_the_log(store: &Store) -> bool {

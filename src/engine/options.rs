@@ -71,6 +71,11 @@ pub struct Options {
     /// dropping the last handle) fails; listeners are told of it as `state:dumped`. Best on another disk.
     /// Default: nowhere. Nothing that is durable depends on it: it is for what a failing disk may lose.
     pub emergency_dir: Option<PathBuf>,
+    /// Whether people's edits of the files are taken in as soon as the system tells of them (within 250 ms,
+    /// but not while a checkpoint is being made); they are found by a scan every 30 s in any case. Needs the
+    /// feature `watch`, and a directory that the system can watch: without, it changes nothing. Default:
+    /// true if the feature is there. Nothing durable depends on it.
+    pub watch: bool,
     /// Sizes of the log's segments.
     pub log: LogOptions,
 }
@@ -96,6 +101,7 @@ impl Default for Options {
             document_bytes_max: 16 << 20,
             transaction_bytes_max: 256 << 20,
             emergency_dir: None,
+            watch: cfg!(feature = "watch"),
             log: LogOptions::default(),
         }
     }

@@ -20,8 +20,9 @@ use crate::engine::core::Core;
 use crate::engine::store::{Builder, Store};
 use crate::engine::verify::{Progress, Verification, Verifier};
 use crate::files::conflicts::{Sight, look, quarantine, set_aside};
-use crate::files::names::{self, OWNER, STATE, WAL};
-use crate::fs::Fs;
+use crate::files::names::{self, OWNER, STATE, STATE_INDEX, WAL};
+use crate::fs::replace::remove_if_any;
+use crate::fs::{Fs, join};
 use crate::state::{Collection, Op};
 use crate::wal::SegmentNumber;
 
@@ -178,6 +179,7 @@ pub(crate) fn repair_directory(builder: Builder, options: RepairOptions) -> Resu
         repair.after = Some(repair.before.clone());
         return Ok(repair);
     }
+    forget_index(&*fs, &repair.actions)?;
     put_into_quarantine(&*fs, &mut repair.actions)?;
     let is_damaged = repair.actions.iter().any(|step| step.action == Action::Keep);
     let store = match builder.open_locked(fs.clone(), lock) {
@@ -191,6 +193,20 @@ pub(crate) fn repair_directory(builder: Builder, options: RepairOptions) -> Resu
     saved.and(store.shutdown())?;
     repair.after = Some(verifier.verify()?);
     Ok(repair)
+}
+
+/// Removes the index before a file goes that it knows: else that would look removed by a person, and its
+/// document would be deleted.
+fn forget_index(fs: &dyn Fs, steps: &[Step]) -> Result<()> {
+    let is_mirrors = |step: &Step| {
+        let is_in = |of: &Collection| step.problem.file.starts_with(&join(of.dir(), ""));
+        step.action == Action::Quarantine && Collection::ALL.iter().any(is_in)
+    };
+    if steps.iter().any(is_mirrors) {
+        remove_if_any(fs, STATE_INDEX)?;
+        fs.sync_dir(WAL).map_err(|error| Error::io("flush", fs.display(WAL), error))?;
+    }
+    Ok(())
 }
 
 /// Gives everything that is to be moved or kept its durable name in `quarantine/`.

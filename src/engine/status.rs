@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::base::{Error, Lsn, Result};
 use crate::engine::census;
 use crate::engine::core::Core;
+use crate::engine::kept::count_open;
 use crate::engine::recovery::{Plan, Recovery};
 use crate::engine::store::{Store, owner_pid};
 use crate::engine::view::read_plan;
@@ -40,6 +41,8 @@ pub struct Status {
     pub session_logs: usize,
     /// Files in `reports/`, likewise.
     pub reports: usize,
+    /// Kept versions in `conflicts/` whose documents mean something else: somebody should decide.
+    pub conflicts_open: usize,
     /// The metrics of the tasks.
     pub metrics: Metrics,
     /// The last LSN given out.
@@ -102,7 +105,7 @@ impl Status {
         };
         let (backup_count, backup_bytes) = backups::count(fs)?;
         let lag = facts.mirror.lag(core.around.clock.monotonic());
-        let table = core.table.read();
+        let table = core.table.read().clone();
         Ok(Status {
             state_dir_exists: true,
             writeable: fs.is_writable(),
@@ -114,6 +117,7 @@ impl Status {
             sessions: table.len(Collection::Session),
             session_logs: outputs::count(fs, OutputKind::SessionLog)?,
             reports: outputs::count(fs, OutputKind::Report)?,
+            conflicts_open: count_open(fs, &table)?,
             metrics: table.metrics(),
             last_lsn,
             durable_lsn,
@@ -145,6 +149,7 @@ impl Status {
             sessions: table.len(Collection::Session),
             session_logs: outputs::count(fs, OutputKind::SessionLog)?,
             reports: outputs::count(fs, OutputKind::Report)?,
+            conflicts_open: count_open(fs, &table)?,
             metrics: table.metrics(),
             last_lsn: recovery.lsn,
             durable_lsn: scan.vouched.max(recovery.base_lsn),

@@ -135,7 +135,8 @@ impl Builder {
 
     fn surroundings(&self, fs: Arc<dyn Fs>) -> Surroundings {
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
-        Surroundings { fs, clock, entropy, threads: self.threads }
+        let place = self.fs.is_none().then(|| self.path.clone());
+        Surroundings { fs, clock, entropy, threads: self.threads, place }
     }
 
     pub(crate) fn open_locked(self, fs: Arc<dyn Fs>, lock: Box<dyn Lock>) -> Result<Store> {
@@ -339,6 +340,7 @@ impl Inner {
         core.listeners.emit(&Event::ShutdownSave { lsn: lsn.unwrap_or_default() });
         let saved = core.checkpoint(Reason::Shutdown).map(|_| ());
         let closed = core.close(&saved);
+        core.durable.close();
         if let Err(error) = &closed {
             core.listeners.emit(&Event::SaveError { error: error.clone() });
         }

@@ -14,6 +14,7 @@ use crate::engine::checkpoint::Reason;
 use crate::engine::core::Core;
 use crate::engine::queue::Taken;
 use crate::engine::sync::thread::{self, JoinHandle};
+use crate::engine::watch::Ears;
 use crate::files::names::WAL;
 use crate::wal::Log;
 
@@ -78,7 +79,8 @@ fn run_writer(core: &Core) {
     }
 }
 
-fn run_maintenance(core: &Core) {
+fn run_maintenance(core: &Arc<Core>) {
+    let mut ears = Ears::open(core);
     let clock = &core.around.clock;
     let mut next = clock.monotonic().saturating_add(core.pace().1);
     loop {
@@ -96,6 +98,7 @@ fn run_maintenance(core: &Core) {
                 return;
             }
             wishes.unshown = false;
+            wishes.heard = false;
             wishes.checkpoint.take()
         };
         if clock.monotonic() >= next {
@@ -104,6 +107,7 @@ fn run_maintenance(core: &Core) {
         let ran = catch_unwind(AssertUnwindSafe(|| {
             core.prepare_wanted();
             core.look();
+            ears.renew(core);
             core.look_for_edits();
             if let Some(reason) = reason {
                 autosave(core, reason);

@@ -5,14 +5,15 @@ use std::thread;
 use std::time::Duration;
 
 use crate::base::{Clock, DocumentId, Error, Lsn, ProblemKind, Result};
-use crate::engine::edits::{earlier_versions, preview};
+use crate::engine::edits::{Merged, earlier_versions, preview, preview_state};
 use crate::engine::options::Options;
 use crate::engine::recovery::{Intake, Plan, Recovery, hints, plan};
 use crate::engine::store::Builder;
 use crate::files::mirror::Edit;
-use crate::files::names::WAL;
+use crate::files::names::{CONFLICTS, WAL};
 use crate::files::owner::{self, OwnerFile};
-use crate::fs::{Fs, LockMode};
+use crate::files::stat;
+use crate::fs::{Fs, Kind, LockMode};
 use crate::state::{Collection, Doc, Metrics, Session, Table, Task};
 use crate::wal::{self, SegmentListing};
 
@@ -37,6 +38,10 @@ impl View {
         recovery: Arc<Recovery>,
     ) -> Self {
         View { table, lsn, last_saved, recovery }
+    }
+
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
     }
 
     /// The last LSN in it.
@@ -111,12 +116,25 @@ pub(crate) fn open_view(fs: &dyn Fs, clock: &dyn Clock) -> Result<View> {
     let took = clock.monotonic().saturating_sub(begun);
     plan.recovery.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let (mut table, last_saved) = (plan.state(), plan.last_saved.take());
-    if !matches!(plan.intake, Some(Intake::Restore { .. })) {
+    if plan.intake.is_none() {
         let earlier = earlier_versions(&plan, fs, &edits, None)?;
         let max = Options::default().document_bytes_max;
-        preview(&mut table, edits, &earlier, plan.recovery.lsn, max);
+        let mut edited = table.clone();
+        let merged = preview(&mut edited, edits, &earlier, plan.recovery.lsn, max);
+        // An opening takes nothing in if it cannot keep what loses.
+        if !merged.iter().any(Merged::must_keep) || can_keep(fs)? {
+            table = edited;
+            if let Some(edit) = plan.state_edit_found(fs)?.filter(|_| !writer_is_alive) {
+                preview_state(&mut table, &edit, plan.recovery.lsn, max);
+            }
+        }
     }
     Ok(View::new(table, plan.recovery.lsn, last_saved, Arc::new(plan.recovery)))
+}
+
+/// Whether there is, or can be made, a directory for what loses.
+fn can_keep(fs: &dyn Fs) -> Result<bool> {
+    Ok(stat(fs, CONFLICTS)?.is_none_or(|stat| stat.kind == Kind::Directory))
 }
 
 /// What people did to the files, which an opening would take in; the other findings are told.

@@ -7,6 +7,7 @@
 
 pub mod backups;
 pub(crate) mod conflicts;
+pub(crate) mod kept;
 #[cfg(test)]
 mod meddler;
 pub mod migration;

@@ -156,6 +156,32 @@ fn kept(dir: &str, file: &str, hash: ContentHash, attempt: u32) -> String {
     }
 }
 
+const RESOLVED: &str = ".resolved";
+
+/// What a file in `conflicts/` is called once somebody has decided about it. `attempt` as for
+/// [`conflict`].
+pub fn resolved(name: &str, attempt: u32) -> String {
+    match attempt {
+        0 => format!("{name}{RESOLVED}"),
+        _ => format!("{name}.{attempt}{RESOLVED}"),
+    }
+}
+
+/// Whether [`resolved`] made a name.
+pub fn is_resolved(name: &str) -> bool {
+    name.ends_with(RESOLVED)
+}
+
+/// The file name that [`conflict`] made a name of, but for its end if it was cut: `a.json` of
+/// `a~<hash>.json`.
+pub fn conflict_of(name: &str) -> Option<String> {
+    let (stem, rest) = name.rsplit_once('~')?;
+    let (hash, end) = rest.split_at_checked(32)?;
+    let is_ours =
+        end.strip_suffix(".json").is_some() && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_ours.then(|| format!("{stem}.json"))
+}
+
 /// The file names that `id` can have, whatever other ids there are. No other id can have them.
 pub fn forms(id: &DocumentId) -> Vec<String> {
     let plain = is_plain(id.as_str()).then(|| format!("{id}.json"));

@@ -293,18 +293,6 @@ mod tests {
                 6,
                 b"\x07\0\0\0\0\0\0\0tasks/a\x04\0\0\0\0\0\0\0",
             ),
-            (
-                Op::Edited {
-                    file: "tasks/a".into(),
-                    hash: ContentHash(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
-                    length: 258,
-                    modified_ns: -2,
-                    is_whole: true,
-                },
-                10,
-                b"\x07\0\0\0\0\0\0\0tasks/a\x10\x0f\x0e\x0d\x0c\x0b\x0a\x09\x08\x07\x06\x05\x04\x03\x02\x01\x02\x01\0\0\0\0\0\0\xfe\xff\xff\xff\xff\xff\xff\xff\x01",
-            ),
-            (Op::Synced, 11, b""),
             (Op::Saved { lsn: Lsn(5) }, 7, b"\x05\0\0\0\0\0\0\0"),
             (
                 Op::WriteOutput {
@@ -328,9 +316,27 @@ mod tests {
         ]
     }
 
+    /// Those of edits.
+    fn golden_edits() -> Vec<(Op, u8, &'static [u8])> {
+        vec![
+            (
+                Op::Edited {
+                    file: "tasks/a".into(),
+                    hash: ContentHash(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
+                    length: 258,
+                    modified_ns: -2,
+                    is_whole: true,
+                },
+                10,
+                b"\x07\0\0\0\0\0\0\0tasks/a\x10\x0f\x0e\x0d\x0c\x0b\x0a\x09\x08\x07\x06\x05\x04\x03\x02\x01\x02\x01\0\0\0\0\0\0\xfe\xff\xff\xff\xff\xff\xff\xff\x01",
+            ),
+            (Op::Synced, 11, b""),
+        ]
+    }
+
     #[test]
     fn the_bytes_of_every_kind_never_change() {
-        for (op, kind, payload) in golden() {
+        for (op, kind, payload) in golden().into_iter().chain(golden_edits()) {
             assert_eq!(op.encode(), (kind, payload.to_vec()), "{op:?}");
             assert_eq!(decode(kind, payload).unwrap(), op);
             assert_eq!(is_about_document(kind), op.is_document_change());
@@ -339,7 +345,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_cut_or_left_over_are_refused() {
-        for (_, kind, payload) in golden() {
+        for (_, kind, payload) in golden().into_iter().chain(golden_edits()) {
             for end in 0..payload.len() {
                 assert!(decode(kind, &payload[..end]).is_err(), "kind {kind} cut at {end}");
             }

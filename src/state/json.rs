@@ -41,7 +41,7 @@ pub struct JsonError {
 
 impl JsonError {
     /// The error at a byte of `text`.
-    pub(super) fn at(text: &str, offset: usize, why: impl Into<String>) -> Self {
+    pub(crate) fn at(text: &str, offset: usize, why: impl Into<String>) -> Self {
         let whole = |at: &usize| text.is_char_boundary(*at);
         let offset = (0..=offset.min(text.len())).rev().find(whole).unwrap_or(0);
         let before = text.get(..offset).unwrap_or(text);

@@ -8,11 +8,13 @@
 //! Text is put together from the texts of the three versions and from nothing else, so spelling and
 //! digits survive. Time is n log n in the length of the texts, whatever they hold.
 
+mod fields;
 mod number;
 mod tape;
 
 use std::collections::{HashMap, HashSet};
 
+pub use self::fields::{FieldChange, field_changes};
 use self::tape::{Member, Numbers, Tape, Value};
 use crate::state::json::offset_in;
 

@@ -15,7 +15,7 @@ pub mod task;
 pub mod whole;
 
 pub use document::{Document, Indexed};
-pub use merge::{Merged, difference, is_same, merge3};
+pub use merge::{FieldChange, Merged, difference, field_changes, is_same, merge3};
 pub use metrics::Metrics;
 pub use op::{Collection, Op};
 pub use session::Session;

@@ -17,6 +17,7 @@ mod record;
 mod repair;
 mod scan;
 mod segment;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -31,3 +32,4 @@ pub use record::{Origin, RECORD_BYTES_MAX, Record, RecordView};
 pub use repair::{SetAside, clear_leftovers, clear_passed_over, set_aside};
 pub use scan::{Finding, Hints, Join, Leftover, Replayed, Scan, Verdict, scan};
 pub use segment::{PreparedSegment, prepare_segment};
+pub use tail::{Tail, Tailed};

@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::base::Lsn;
+use crate::base::{Lsn, Timestamp};
 use crate::fs::{self, File, Fs, Mode};
 use crate::wal::format::{
     BLOCK_BYTES, ENTRY_BYTES, Entry, GROUP_HEADER_BYTES, GroupHeader, GroupKind, HeaderBlock,
@@ -118,6 +118,7 @@ impl SegmentIndex {
 pub(crate) struct SegmentReader {
     file: Arc<dyn File>,
     size_bytes: u64,
+    window_bytes: u64,
     window_at: u64,
     window: Vec<u8>,
     verified_bytes: u64,
@@ -125,9 +126,20 @@ pub(crate) struct SegmentReader {
 
 impl SegmentReader {
     pub(crate) fn open(fs: &dyn Fs, path: &str) -> io::Result<Self> {
+        Self::with_window(fs, path, WINDOW_BYTES)
+    }
+
+    /// The same, with so many bytes read at a time where no group needs more.
+    pub(crate) fn with_window(fs: &dyn Fs, path: &str, window_bytes: u64) -> io::Result<Self> {
         let file = fs.open(path, Mode::Read)?;
         let size_bytes = file.stat()?.size_bytes;
-        Ok(SegmentReader { file, size_bytes, window_at: 0, window: Vec::new(), verified_bytes: 0 })
+        let (window_at, window) = (0, Vec::new());
+        Ok(SegmentReader { file, size_bytes, window_bytes, window_at, window, verified_bytes: 0 })
+    }
+
+    /// Bytes of groups that were verified, in vain or not.
+    pub(crate) fn verified_bytes(&self) -> u64 {
+        self.verified_bytes
     }
 
     /// The `length` bytes at `offset`, or as many as the file has.
@@ -135,7 +147,7 @@ impl SegmentReader {
         let end = offset.saturating_add(length).min(self.size_bytes);
         let window_end = self.window_at + self.window.len() as u64;
         if offset < self.window_at || end > window_end {
-            let take = (end.saturating_sub(offset)).max(WINDOW_BYTES);
+            let take = (end.saturating_sub(offset)).max(self.window_bytes);
             let take = take.min(self.size_bytes.saturating_sub(offset));
             self.window.resize(usize_of(take), 0);
             let read = fs::read_full_at(&*self.file, &mut self.window, offset)?;
@@ -196,7 +208,8 @@ impl SegmentReader {
         Ok(walk_records(&group.header, bytes, |view| views.push(view)).map(|_| visit(&views)))
     }
 
-    fn header_block(&mut self) -> io::Result<HeaderBlock> {
+    /// What the two header blocks hold.
+    pub(crate) fn header_block(&mut self) -> io::Result<HeaderBlock> {
         Ok(SegmentHeader::decode(self.bytes(0, SEGMENT_HEADER_BYTES)?))
     }
 
@@ -230,7 +243,8 @@ fn walk_records<'a>(
         }
         records = rest;
         let Entry { kind, flags, origin, .. } = entry;
-        visit(RecordView { lsn: Lsn(lsn), kind, flags, origin, payload });
+        let time = Timestamp(header.time_ns);
+        visit(RecordView { lsn: Lsn(lsn), time, kind, flags, origin, payload });
     }
     let may_have_records = matches!(header.kind, GroupKind::Data | GroupKind::Start);
     let consistent = records.is_empty() && (header.count == 0 || may_have_records);

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::base::Lsn;
+use serde::Serialize;
+
+use crate::base::{Lsn, Timestamp};
 use crate::wal::format::{FLAG_CONTINUES, FLAG_CRITICAL};
 
 /// The most bytes one record can have: its length is a 32-bit field.
 pub const RECORD_BYTES_MAX: usize = u32::MAX as usize;
 
 /// Who made a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Origin {
     /// A caller of the interface.
@@ -22,6 +25,14 @@ pub enum Origin {
     Migration = 4,
     /// A person who edited the files.
     Edit = 5,
+}
+
+impl Origin {
+    /// The origin that a record names by this number; `None` if a newer version wrote it.
+    pub fn from_number(number: u8) -> Option<Origin> {
+        let all = [Origin::Api, Origin::Engine, Origin::Restore, Origin::Migration, Origin::Edit];
+        all.into_iter().find(|origin| *origin as u8 == number)
+    }
 }
 
 /// One mutation to be logged. Its checksum is computed here, so on the caller's thread.
@@ -87,6 +98,8 @@ impl Record {
 pub struct RecordView<'a> {
     /// Its place.
     pub lsn: Lsn,
+    /// When its group was written, by the clock of that time.
+    pub time: Timestamp,
     /// The kind it was logged with.
     pub kind: u8,
     /// Its flags.

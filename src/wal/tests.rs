@@ -13,3 +13,4 @@ mod made;
 mod made_tests;
 mod oracle;
 mod repair_tests;
+mod tail_tests;

@@ -11,7 +11,9 @@
     reason = "helpers of tests fail by panicking, and say on stdout what is skipped"
 )]
 
+mod changes;
 mod demo;
+mod editing;
 mod failures;
 mod inspecting;
 mod reading;

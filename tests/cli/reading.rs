@@ -4,7 +4,10 @@ use std::process::Stdio;
 
 use crate::support::Place;
 
-const READING: [&str; 11] = [
+const READING: [&str; 14] = [
+    "changes",
+    "changes --format json",
+    "history a",
     "list",
     "list --format json",
     "list --session",

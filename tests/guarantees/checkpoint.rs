@@ -203,16 +203,15 @@ fn an_edit_in_the_same_tick_as_a_checkpoint_is_seen_by_the_next() {
         if can_set_times {
             assert!(!store.checkpoint().unwrap().written, "nothing changed");
         }
-        let edit = |file: &str| {
+        let edit = |file: &str, from: &str, to: &str| {
             let text = String::from_utf8(disk.read_now(file).unwrap()).unwrap();
-            disk.write_now(file, text.replace("one", "two").as_bytes()).unwrap();
+            disk.write_now(file, text.replace(from, to).as_bytes()).unwrap();
         };
-        edit("state.json");
-        let made = store.checkpoint().unwrap();
-        assert!(made.written && made.problems.len() == 1, "{made:?}");
-        assert_eq!(disk.names().iter().filter(|name| name.starts_with("conflicts/")).count(), 1);
+        edit("state.json", "one", "two");
+        assert!(store.checkpoint().unwrap().written);
+        assert_eq!(store.task("a").unwrap().unwrap().extra["name"], "two");
         store.shutdown().unwrap();
-        edit("tasks/a.json");
+        edit("tasks/a.json", "two", "six");
         let store = open(&disk, 2).unwrap();
         let problems: Vec<_> = store.recovery().problems.iter().map(|found| found.kind).collect();
         assert_eq!(problems, [ProblemKind::Edited]);
@@ -244,7 +243,7 @@ fn a_store_that_was_shut_down_opens_without_reading_its_mirror() {
         }
         let before = disk.trace().len();
         let view = at(&disk, 3).open_read_only().unwrap();
-        assert_eq!(of_mirror(&disk, before, "stat") + of_mirror(&disk, before, "open"), 0);
+        assert_eq!(of_mirror(&disk, before, "open") + of_mirror(&disk, before, "read"), 0);
         assert!(view.len(walden::Collection::Task) >= 50);
         let store = open(&disk, 4).unwrap();
         assert_eq!(store.recovery().problems, vec![]);

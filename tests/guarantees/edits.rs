@@ -9,32 +9,32 @@ use walden::{ProblemKind, Store};
 
 use crate::support::{at, open};
 
-const A: &str = "tasks/a.json";
+pub(crate) const A: &str = "tasks/a.json";
 
-fn below(disk: &SimFs, dir: &str) -> Vec<String> {
+pub(crate) fn below(disk: &SimFs, dir: &str) -> Vec<String> {
     disk.names().into_iter().filter(|name| name.starts_with(dir)).collect()
 }
 
-fn conflicts(disk: &SimFs) -> Vec<String> {
+pub(crate) fn conflicts(disk: &SimFs) -> Vec<String> {
     let names = below(disk, "conflicts/");
     names.iter().map(|name| String::from_utf8(disk.read_now(name).unwrap()).unwrap()).collect()
 }
 
-fn text(store: &Store, id: &str) -> String {
+pub(crate) fn text(store: &Store, id: &str) -> String {
     store.task_json(id).map(|text| text.to_string()).unwrap_or_default()
 }
 
 /// A document without its white space.
-fn bare(text: &str) -> String {
+pub(crate) fn bare(text: &str) -> String {
     text.split_whitespace().collect()
 }
 
-fn file(disk: &SimFs, file: &str) -> String {
+pub(crate) fn file(disk: &SimFs, file: &str) -> String {
     String::from_utf8(disk.read_now(file).unwrap()).unwrap()
 }
 
 /// A store whose files are up to date, with the clock that it goes by.
-fn store_with(disk: &SimFs, documents: &[&str]) -> (Store, Arc<SteppedClock>) {
+pub(crate) fn store_with(disk: &SimFs, documents: &[&str]) -> (Store, Arc<SteppedClock>) {
     let clock = Arc::new(SteppedClock::default());
     let store = at(disk, 1).clock(clock.clone()).open().unwrap();
     for document in documents {
@@ -45,7 +45,7 @@ fn store_with(disk: &SimFs, documents: &[&str]) -> (Store, Arc<SteppedClock>) {
 }
 
 /// Lets the store find what was done to its files: a scan, and another look at what it found.
-fn find(store: &Store, clock: &SteppedClock) {
+pub(crate) fn find(store: &Store, clock: &SteppedClock) {
     for seconds in [31, 2, 2] {
         clock.advance(Duration::from_secs(seconds));
         store.step();
@@ -196,7 +196,7 @@ fn a_file_that_a_person_made_is_a_document() {
         };
         store.checkpoint().unwrap();
         let ids: Vec<String> =
-            store.load_tasks().unwrap().iter().map(|task| task.id.to_string()).collect();
+            store.load_tasks().unwrap().iter().map(|task| task.id.clone()).collect();
         assert_eq!(ids, ["a", "b", "c"], "{is_open}");
         assert_eq!(bare(&text(&store, "a")), r#"{"id":"a"}"#, "a second file of an id is left");
         assert_eq!(
@@ -338,7 +338,71 @@ fn a_new_document_merges_with_a_file_that_a_person_made() {
 }
 
 #[test]
-fn an_edited_snapshot_is_kept_when_the_next_one_takes_its_place() {
+fn files_that_go_one_after_the_other_are_judged_together() {
+    let disk = SimFs::new();
+    let (store, clock) = store_with(&disk, &[r#"{"id": "a", "n": 1}"#, r#"{"id": "b"}"#]);
+    // What was taken in as it is must be written anew too.
+    disk.save_now(A, br#"{"id": "a", "n": 2}"#).unwrap();
+    find(&store, &clock);
+    let step = |milliseconds| {
+        clock.advance(Duration::from_millis(milliseconds));
+        store.step();
+    };
+    disk.remove_now(A).unwrap();
+    step(31_000);
+    step(500);
+    disk.remove_now("tasks/b.json").unwrap();
+    for _ in 0..80 {
+        step(400);
+    }
+    assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":2}"#);
+    assert!(store.task_json("b").is_some());
+    assert_eq!(below(&disk, "tasks/"), [A, "tasks/b.json"]);
+}
+
+#[test]
+fn what_is_written_into_a_file_that_was_replaced_meanwhile_is_taken_in() {
+    for stays_open in [false, true] {
+        let disk = SimFs::new();
+        let (store, clock) = store_with(&disk, &[r#"{"id": "a", "n": 1, "m": 1}"#]);
+        let editor = disk.hold_now(A).unwrap();
+        store.patch_task_json("a", r#"{"n": 2}"#).unwrap();
+        store.checkpoint().unwrap();
+        assert_eq!(bare(&file(&disk, A)), r#"{"id":"a","n":2,"m":1}"#);
+        find(&store, &clock);
+        editor.write(br#"{"id": "a", "n": 1, "m": 7}"#);
+        let editor = stays_open.then_some(editor);
+        find(&store, &clock);
+        assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":2,"m":7}"#, "{stays_open}");
+        store.checkpoint().unwrap();
+        assert_eq!(bare(&file(&disk, A)), r#"{"id":"a","n":2,"m":7}"#, "{stays_open}");
+        let Some(editor) = editor else { continue };
+        editor.write(br#"{"id": "a", "n": 1, "m": 8}"#);
+        store.shutdown().unwrap();
+        let store = open(&disk, 2).unwrap();
+        assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":2,"m":8}"#, "before the end");
+    }
+}
+
+#[test]
+fn a_file_that_was_open_while_it_was_replaced_and_not_written_to_is_not_kept() {
+    let disk = SimFs::new();
+    let (store, clock) = store_with(&disk, &[r#"{"id": "a", "n": 1}"#]);
+    let editor = disk.hold_now(A).unwrap();
+    for n in 2..4 {
+        store.patch_task_json("a", &format!(r#"{{"n": {n}}}"#)).unwrap();
+        store.checkpoint().unwrap();
+        find(&store, &clock);
+    }
+    assert_eq!(conflicts(&disk).len(), 1, "while it is open");
+    drop(editor);
+    find(&store, &clock);
+    assert_eq!(conflicts(&disk), [""; 0]);
+    assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":3}"#);
+}
+
+#[test]
+fn a_broken_snapshot_is_left_and_the_next_one_is_a_backup() {
     let disk = SimFs::new();
     let store = open(&disk, 1).unwrap();
     store.save_task_json(r#"{"id": "a", "n": 1}"#).unwrap();
@@ -347,5 +411,5 @@ fn an_edited_snapshot_is_kept_when_the_next_one_takes_its_place() {
     store.save_task_json(r#"{"id": "a", "n": 2}"#).unwrap();
     let made = store.checkpoint().unwrap();
     assert!(made.written && made.problems.len() == 1, "{made:?}");
-    assert_eq!(conflicts(&disk), ["{\"tasks\": [\"my own\"]}"]);
+    assert_eq!(file(&disk, "state.json"), "{\"tasks\": [\"my own\"]}");
 }

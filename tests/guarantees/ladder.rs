@@ -232,7 +232,9 @@ fn what_was_removed_behind_a_hole_does_not_come_back_by_its_old_file() {
         segments.pop();
         assert!(segments.len() > 2);
         remove(&left, &["state."]);
-        segments.iter().for_each(|name| left.remove_now(name).unwrap());
+        for name in &segments {
+            left.remove_now(name).unwrap();
+        }
         if !keeps_index {
             remove(&left, &["wal/state.index"]);
         }

@@ -224,7 +224,11 @@ impl Game {
         let disk = self.run.disk.clone();
         let again = || builder(Arc::new(disk.clone()), self.run.clock.clone(), 78);
         let verified = again().verify().unwrap();
-        assert!(verified.ok, "{:#?}", verified.problems);
+        // What a person left half-saved is told for as long as it is so.
+        let is_edit = |file: &str| oracle.edits.iter().any(|(edited, _)| edited == file);
+        let mut problems = verified.problems.iter();
+        let is_fine = problems.all(|found| found.kind.is_harmless() || is_edit(&found.file));
+        assert!(is_fine, "{:#?}", verified.problems);
         let store = again().open().unwrap();
         let recovery = store.recovery();
         assert!(recovery.clean, "{recovery:#?}");

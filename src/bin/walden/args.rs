@@ -43,6 +43,26 @@ bytes, verdict, why.
 A verdict is stands (part of the log), void (says nothing, or nothing any more), foreign (another \
 store's), torn (cut by a crash, nothing durable is missing) or corrupt.";
 
+const CHANGES_ABOUT: &str = "\
+List the changes of documents that the log still has, oldest first; changes nothing.
+
+Only what is durable is shown: beside a writer a change appears when something later in the log vouches \
+for it, which takes a second at most; after a crash, the last group appears when the store was opened \
+again.
+
+As JSON, one object a line. type \"change\": lsn, time, origin (api, restore, migration), file, \
+kind (put, patch, append_log, delete), collection (tasks, sessions), id, continues (the next belongs to \
+the same transaction), text (the document, patch or entry; null of a deletion). type \"missed\": first, \
+last (these LSNs are no longer in the log).";
+
+const HISTORY_ABOUT: &str = "\
+List the versions of a document that log and backups still have, oldest first; changes nothing.
+
+As JSON, one object a line, of type \"version\": lsn, time, origin, file, kind, text (the whole document \
+after the change; null if it was deleted), snapshot (of a version whose change is no longer in the log: \
+the file that shows it; origin and kind are null), complete (whether every version from here on is \
+listed). The exit code is 3 if nothing is known of such a document.";
+
 const TORTURE_ABOUT: &str = "\
 Break a busy store in ./walden-torture again and again, and check every acknowledged write.
 
@@ -60,6 +80,26 @@ again (--steps, --crash).
 
 It ends at the first violation with exit code 5, and leaves the directory; else it removes it. A run \
 in which too little happened fails.";
+
+const DIFF_ABOUT: &str = "\
+Tell what people did to the files and is not taken in yet, by file and field; changes nothing.
+
+The next opening for writing takes it in; a process that has the store open does so by itself. The exit \
+code is 0 whether or not there is anything.
+
+As JSON it is one object: writer_pid (of that process, or null), edits (each with file, collection, id, \
+effect, changes, conflicts) and left (files that stay as they are: file, offset, kind, detail). An effect \
+is create, change, delete, nothing, restore or held; a change has path (a JSON pointer), old and new.";
+
+const CONFLICTS_ABOUT: &str = "\
+List what lost against edits and is kept in conflicts/, or decide about it.
+
+A kept version is open while its document exists and means something else; same if it means the same; \
+gone if there is no such document; resolved once somebody has decided, by which the file gets .resolved \
+behind its name. Nothing is removed but by `conflicts prune`.
+
+As JSON, one object a line: name, status (open, same, gone, no_document, resolved), collection, id, bytes, \
+hash, modified, and for what is no document detail.";
 
 /// Keeps the state of coding agents and job queues: crash-safe, and at rest as plain JSON.
 #[derive(Debug, Parser)]
@@ -95,7 +135,12 @@ pub(crate) struct Which {
 
 impl Which {
     pub(crate) fn collection(self) -> Collection {
-        if self.session { Collection::Session } else { Collection::Task }
+        self.chosen().unwrap_or(Collection::Task)
+    }
+
+    /// What was said, where the verb can find out by itself.
+    pub(crate) fn chosen(self) -> Option<Collection> {
+        self.session.then_some(Collection::Session)
     }
 }
 
@@ -242,6 +287,28 @@ pub(crate) enum StoreVerb {
         #[arg(value_name = "state.backup.TIME.json")]
         backup: PathBuf,
     },
+    /// Open a document in $VISUAL, $EDITOR or vi, and merge what comes back with what changed meanwhile
+    Edit {
+        #[command(flatten)]
+        which: Which,
+        id: String,
+        /// Make a new document if there is none
+        #[arg(long)]
+        create: bool,
+    },
+    /// Tell what people did to the files and is not taken in yet, by file and field; changes nothing
+    #[command(long_about = DIFF_ABOUT)]
+    Diff {
+        /// Only of these documents
+        #[arg(value_name = "ID")]
+        ids: Vec<String>,
+    },
+    /// List what lost against edits and is kept in conflicts/, or decide about it
+    #[command(long_about = CONFLICTS_ABOUT)]
+    Conflicts {
+        #[command(subcommand)]
+        verb: Option<ConflictsVerb>,
+    },
     /// Tell how the store is, without opening it for writing
     Status,
     /// Check every byte of every file, and list every finding; changes nothing
@@ -254,6 +321,23 @@ pub(crate) enum StoreVerb {
         #[arg(long)]
         dry_run: bool,
     },
+    /// List the changes of documents that the log still has, oldest first; changes nothing
+    #[command(long_about = CHANGES_ABOUT)]
+    Changes {
+        /// Only changes behind this one
+        #[arg(long, value_name = "LSN", default_value_t = 0)]
+        from: u64,
+        /// Go on with what happens from now on, until it is interrupted
+        #[arg(long)]
+        follow: bool,
+    },
+    /// List the versions of a document that log and backups still have; changes nothing
+    #[command(long_about = HISTORY_ABOUT)]
+    History {
+        #[command(flatten)]
+        which: Which,
+        id: String,
+    },
     /// List the segments of the log, or its groups; changes nothing
     #[command(long_about = WAL_ABOUT)]
     Wal {
@@ -264,4 +348,49 @@ pub(crate) enum StoreVerb {
         #[arg(long, value_name = "N")]
         limit: Option<usize>,
     },
+}
+
+/// What is done about what is kept in conflicts/.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConflictsVerb {
+    /// Print a kept version and its document, side by side by field
+    Show {
+        #[command(flatten)]
+        which: Which,
+        /// The file's name in conflicts/
+        name: String,
+    },
+    /// Decide about a kept version; the file stays, as NAME.resolved
+    Resolve {
+        /// The file's name in conflicts/
+        name: String,
+        #[command(flatten)]
+        side: Side,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Remove the files of what was resolved
+    Prune {
+        /// Only what was resolved so long ago
+        #[arg(long, value_name = "DAYS")]
+        older_than: Option<u32>,
+    },
+}
+
+/// Which side is right.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Side {
+    /// Leave the document as it is
+    #[arg(long)]
+    keep_state: bool,
+    /// Save the kept version in the document's place
+    #[arg(long)]
+    take_kept: bool,
+}
+
+impl Side {
+    pub(crate) fn takes_kept(self) -> bool {
+        self.take_kept
+    }
 }

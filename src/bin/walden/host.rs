@@ -71,6 +71,19 @@ pub(crate) fn replace(
     file: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
+    replace_with(file, None, write)
+}
+
+/// The same of a file in a store's directory, for its owner alone as the engine makes them.
+pub(crate) fn replace_in_store(file: &Path, text: &str) -> Result<()> {
+    replace_with(file, Some(0o600), |out| out.write_all(text.as_bytes()))
+}
+
+fn replace_with(
+    file: &Path,
+    mode: Option<u32>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
     // A link keeps its place, and what it points to is replaced.
     let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let shown = file.display().to_string();
@@ -84,7 +97,7 @@ pub(crate) fn replace(
     }
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let temporary = target.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let written = write_and_sync(&temporary, write)
+    let written = write_and_sync(&temporary, mode, write)
         .and_then(|()| fs::rename(&temporary, &target))
         .and_then(|()| sync_parent(&target));
     written.map_err(|error| {
@@ -96,9 +109,18 @@ pub(crate) fn replace(
 
 fn write_and_sync(
     path: &Path,
+    mode: Option<u32>,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    if let Some(mode) = mode {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    }
+    #[cfg(not(unix))]
+    let _ = mode;
+    let file = options.open(path)?;
     let mut out = BufWriter::new(file);
     write(&mut out)?;
     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
@@ -154,4 +176,56 @@ pub(crate) fn copy_dir(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A copy of a text in a directory of its own, for somebody to edit. It stays until it is discarded.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    dir: PathBuf,
+    pub(crate) file: PathBuf,
+}
+
+impl Draft {
+    /// Makes the copy where temporary files go, for its owner's eyes alone.
+    pub(crate) fn new(name: &str, text: &str) -> Result<Draft> {
+        let dir = make_draft_dir()?;
+        let file = dir.join(name);
+        let failed = |error| Error::io("write", file.display().to_string(), error);
+        fs::write(&file, text).map_err(failed)?;
+        Ok(Draft { dir, file })
+    }
+
+    /// Removes the copy, and what an editor left beside it.
+    pub(crate) fn discard(self) -> Result<()> {
+        let failed = |error| Error::io("remove", self.dir.display().to_string(), error);
+        fs::remove_dir_all(&self.dir).map_err(failed)
+    }
+}
+
+fn make_draft_dir() -> Result<PathBuf> {
+    let mut attempt: u32 = 0;
+    loop {
+        let name = format!("walden-edit.{}.{attempt}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        if make_private_dir(&dir)? {
+            return Ok(dir);
+        }
+        attempt += 1;
+        if attempt == 1000 {
+            let why = "every name for a temporary directory is taken".to_owned();
+            return Err(Error::Conflict { what: dir.display().to_string(), why });
+        }
+    }
+}
+
+/// Makes a directory for its owner alone; `false` if the name is taken.
+pub(crate) fn make_private_dir(dir: &Path) -> Result<bool> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(dir) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(Error::io("create", dir.display().to_string(), error)),
+    }
 }

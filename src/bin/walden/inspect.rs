@@ -8,7 +8,7 @@ use walden::{Action, RepairOptions, Status, Step, Store, Verification};
 
 use crate::args::Format;
 use crate::failure::{Failure, Outcome};
-use crate::shell::Shell;
+use crate::shell::{Shell, remind_of};
 use crate::{output, progress};
 
 /// `verify` found damage.
@@ -18,6 +18,7 @@ const NOT_OK: u8 = 5;
 pub(crate) fn status(shell: &Shell) -> Outcome {
     let status = walden::status(&shell.dir)?;
     output::warn_of(&status.recovery.problems);
+    remind_of(status.conflicts_open);
     match shell.format {
         Format::Json => output::json_line(&status)?,
         Format::Human => {

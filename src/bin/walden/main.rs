@@ -5,8 +5,12 @@
 //! what it is given.
 
 mod args;
+mod changes;
+mod conflicts;
 mod demo;
+mod diff;
 mod documents;
+mod edit;
 mod failure;
 mod host;
 mod inspect;
@@ -87,9 +91,14 @@ fn run_on_store(shell: &Shell, verb: StoreVerb) -> Outcome {
         StoreVerb::Rm { which, id } => write::remove(shell, which.collection(), &id),
         StoreVerb::Checkpoint => write::checkpoint(shell),
         StoreVerb::Restore { backup } => restore::restore(shell, &backup),
+        StoreVerb::Edit { which, id, create } => edit::edit(shell, which.collection(), &id, create),
+        StoreVerb::Diff { ids } => diff::diff(shell, &ids),
+        StoreVerb::Conflicts { verb } => conflicts::conflicts(shell, verb),
         StoreVerb::Status => inspect::status(shell),
         StoreVerb::Verify => inspect::verify(shell),
         StoreVerb::Repair { dry_run } => inspect::repair(shell, dry_run),
+        StoreVerb::Changes { from, follow } => changes::changes(shell, from, follow),
+        StoreVerb::History { which, id } => changes::history(shell, which.collection(), &id),
         StoreVerb::Wal { groups, limit } => wal::wal(shell, groups, limit),
     }
 }

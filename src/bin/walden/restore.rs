@@ -72,7 +72,7 @@ fn hand_over(shell: &Shell, name: &str) -> Outcome {
         return Err(Error::corrupt(backup.name, 0, "it is no intact backup").into());
     };
     let state = shell.dir.join(STATE);
-    host::replace(&state, |out| out.write_all(backup.text.as_bytes()))?;
+    host::replace_in_store(&state, &backup.text)?;
     let give_up = Instant::now() + PATIENCE;
     while is_still(&state, &backup.text)? {
         if Instant::now() > give_up {

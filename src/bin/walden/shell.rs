@@ -7,7 +7,7 @@ use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use walden::{Error, Event, Result, Store, View};
+use walden::{Error, Event, KeptStatus, KeptVersion, Result, Store, View};
 
 use crate::args::Format;
 use crate::{host, output};
@@ -36,13 +36,26 @@ impl Shell {
 
     /// Opens for reading: takes no lock, writes nothing, and a missing directory is `NotFound`.
     pub(crate) fn read(&self) -> Result<View> {
-        let view = Store::builder(&self.dir).open_read_only()?;
+        let view = self.read_quietly()?;
         output::warn_of(&view.recovery().problems);
+        remind(Store::builder(&self.dir).conflicts(&view));
         Ok(view)
+    }
+
+    /// The same without a word about what was found.
+    pub(crate) fn read_quietly(&self) -> Result<View> {
+        Store::builder(&self.dir).open_read_only()
     }
 
     /// Opens for writing, creating the store if there is none.
     pub(crate) fn open(&self) -> Result<Store> {
+        let store = self.open_quietly()?;
+        remind(store.conflicts());
+        Ok(store)
+    }
+
+    /// The same without a word about conflicts.
+    fn open_quietly(&self) -> Result<Store> {
         let store = Store::open(&self.dir)?;
         output::warn_of(&store.recovery().problems);
         store.on_event(|event| match event {
@@ -55,10 +68,41 @@ impl Shell {
 
     /// Opens for writing what must be there already.
     pub(crate) fn open_existing(&self) -> Result<Store> {
-        if !host::is_there(&self.dir)? {
-            return Err(Error::not_found(self.dir.display().to_string()));
-        }
+        self.check_there()?;
         self.open()
+    }
+
+    /// The same without a word about conflicts.
+    pub(crate) fn open_existing_quietly(&self) -> Result<Store> {
+        self.check_there()?;
+        self.open_quietly()
+    }
+
+    fn check_there(&self) -> Result<()> {
+        if host::is_there(&self.dir)? {
+            Ok(())
+        } else {
+            Err(Error::not_found(self.dir.display().to_string()))
+        }
+    }
+}
+
+/// Says how many conflicts wait for somebody to decide, if any do.
+fn remind(found: Result<Vec<KeptVersion>>) {
+    match found {
+        Ok(found) => {
+            let is_open = |kept: &&KeptVersion| kept.status == KeptStatus::Open;
+            remind_of(found.iter().filter(is_open).count());
+        }
+        Err(error) => output::tell("warning", &error.to_string()),
+    }
+}
+
+/// The same of so many.
+pub(crate) fn remind_of(conflicts_open: usize) {
+    if conflicts_open > 0 {
+        let conflicts = output::count(conflicts_open, "unresolved conflict");
+        output::tell("walden", &format!("{conflicts}; see `walden conflicts`"));
     }
 }
 

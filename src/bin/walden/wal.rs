@@ -62,7 +62,7 @@ fn value(of: &impl Serialize) -> Result<Value, Failure> {
 }
 
 /// The word that stands for a value in the JSON form.
-fn word(of: impl Serialize) -> String {
+pub(crate) fn word(of: impl Serialize) -> String {
     serde_json::to_value(of)
         .ok()
         .and_then(|value| value.as_str().map(str::to_owned))

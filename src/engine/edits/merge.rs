@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::{ContentHash, Error, Lsn};
-use crate::files::mirror::{Edit, Now, PutBack, Theirs};
+use crate::files::mirror::{Edit, Now, PutBack, Source, Theirs};
 use crate::state::json::pretty;
 use crate::state::merge::{difference, is_same, merge3};
 use crate::state::{Doc, Op, Table};
@@ -15,6 +15,16 @@ pub(crate) struct Merged {
     /// The LSN of the document it was merged with; `None` if there is none.
     pub(crate) against: Option<Lsn>,
     pub(crate) outcome: Outcome,
+}
+
+impl Merged {
+    /// Whether something loses, and is to be kept.
+    pub(crate) fn must_keep(&self) -> bool {
+        matches!(
+            &self.outcome,
+            Outcome::Change { conflict: Some(Conflict { keep: Some(_), .. }), .. }
+        )
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -54,7 +64,7 @@ pub(crate) struct Bases {
 impl Bases {
     /// What took the place of an edit that was displaced is none of them: nobody had seen it.
     pub(crate) fn forget_displacing(&mut self, edit: &Edit) {
-        let Now::Text(Theirs { displaced: Some(displaced), .. }) = &edit.now else { return };
+        let Source::Displaced(displaced) = edit.source() else { return };
         let is_by =
             |text: &Arc<str>| displaced.by == Some(ContentHash::of(pretty(text).as_bytes()));
         self.versions.retain(|text| !is_by(text));
@@ -105,16 +115,16 @@ fn of_text(
 ) -> Outcome {
     let put = |text: &str| match Op::put(edit.collection, text, document_bytes_max) {
         Ok(op) => Ok(op),
-        Err(Error::Invalid { why, .. }) => Err(Outcome::Held(why)),
-        Err(error) => Err(Outcome::Held(error.to_string())),
+        Err(Error::Invalid { why, .. }) => Err(why),
+        Err(error) => Err(error.to_string()),
     };
     let Some(doc) = present else {
         // What was deleted here and changed there lives on.
         let was_deleted = !bases.versions.is_empty();
         let conflict = was_deleted.then(|| Conflict { fields: Vec::new(), keep: None });
         return match put(&theirs.text) {
-            Ok(op) => Outcome::Change { op, is_whole: theirs.displaced.is_none(), conflict },
-            Err(held) => held,
+            Ok(op) => Outcome::Change { op, is_whole: theirs.source == Source::File, conflict },
+            Err(why) => Outcome::Held(why),
         };
     };
     let ours = doc.text();
@@ -125,11 +135,11 @@ fn of_text(
     if is_same(ours, &merged.text) {
         return Outcome::Nothing { is_whole: false };
     }
-    let is_whole = theirs.displaced.is_none() && is_same(&merged.text, &theirs.text);
+    let is_whole = theirs.source == Source::File && is_same(&merged.text, &theirs.text);
     let conflict = (!merged.conflicts.is_empty())
         .then(|| Conflict { fields: merged.conflicts, keep: Some(pretty(ours)) });
     match put(&merged.text) {
         Ok(op) => Outcome::Change { op, is_whole, conflict },
-        Err(held) => held,
+        Err(why) => Outcome::Held(why),
     }
 }

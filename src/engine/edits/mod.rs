@@ -6,32 +6,42 @@
 //! was looked whether the document is still the one it was merged with. Nothing is logged before what
 //! loses by it is durable in `conflicts/`.
 
+mod bases;
 mod merge;
 mod past;
+mod state;
+mod state_merge;
+mod told;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::{DocumentId, Event, Lsn, Problem, ProblemKind, Result};
+use crate::base::{DocumentId, Event, Lsn, ProblemKind, Result};
 use crate::engine::checkpoint::Checkpointer;
 use crate::engine::core::{Core, Writer};
-use crate::engine::recovery::Plan;
+use crate::engine::recovery::{Plan, Wanted};
 use crate::engine::view::read_plan;
 use crate::files::conflicts;
-use crate::files::mirror::{Edit, Look, Mirror, Now, Theirs};
+use crate::files::mirror::{Edit, Look, Mirror, Now, Source, Theirs};
 use crate::fs::Fs;
 use crate::state::merge::difference;
 use crate::state::{Collection, Doc, Op, Table};
 use crate::wal::Origin;
-use merge::{Bases, Merged, Outcome, base_of, merge};
+use bases::{closed_bases, open_bases};
+use merge::{Bases, base_of, merge};
+pub(crate) use merge::{Merged, Outcome};
 pub(crate) use past::Past;
+pub(crate) use state::set_damage_aside;
+pub(crate) use state_merge::preview_state;
+pub(crate) use told::Told;
 
-/// All files are looked at so often, if looking takes no more than a twentieth of the time.
-const SCAN_INTERVAL: Duration = Duration::from_secs(30);
-const SCAN_SHARE: u32 = 20;
-/// What is not settled is looked at again after so long.
+/// What is not settled in the place of `state.json` is looked at again after so long.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// So long `state.json` must stay as it is.
+const SETTLES_AFTER: Duration = Duration::from_millis(50);
+/// So long it must be the same although somebody has it open for writing.
+const BELIEVED_AFTER: Duration = Duration::from_secs(1);
 /// So many edits are logged at once.
 const BATCH: usize = 1024;
 /// A document that changes under each merge is held still for the last of so many.
@@ -42,87 +52,7 @@ type Key = (Collection, DocumentId);
 /// Texts that documents' files showed earlier, newest first.
 pub(crate) type Earlier = HashMap<Key, Vec<Arc<str>>>;
 
-/// When which files are looked at next.
-#[derive(Debug)]
-pub(crate) struct Watch {
-    /// Files that something was seen to happen to.
-    pub(crate) touched: BTreeSet<String>,
-    /// What happened was more than could be told: all files are looked at.
-    pub(crate) is_overflown: bool,
-    next_scan: Duration,
-    again: Option<Duration>,
-}
-
-impl Watch {
-    /// After an opening at `now`, which has looked at everything.
-    pub(crate) fn new(now: Duration) -> Self {
-        let next_scan = now.saturating_add(SCAN_INTERVAL);
-        Watch { touched: BTreeSet::new(), is_overflown: false, next_scan, again: None }
-    }
-
-    /// When a look is due.
-    fn due(&self) -> Duration {
-        if self.is_overflown || !self.touched.is_empty() {
-            return Duration::ZERO;
-        }
-        self.again.map_or(self.next_scan, |again| again.min(self.next_scan))
-    }
-}
-
-/// What is to be told when no lock is held any more.
-#[derive(Debug, Default)]
-pub(crate) struct Told {
-    pub(crate) events: Vec<Event>,
-    pub(crate) problems: Vec<Problem>,
-}
-
-impl Told {
-    fn problem(&mut self, kind: ProblemKind, file: &str, detail: impl Into<String>) {
-        self.problems.push(Problem::new(kind, file, 0, detail));
-    }
-}
-
 impl Core {
-    /// When files are to be looked at next.
-    pub(crate) fn look_due(&self) -> Duration {
-        self.watch.lock().due()
-    }
-
-    /// Looks for edits, if that is due, and takes them in. Listeners are told of a failure; the files stay
-    /// as they are, and another look tries again.
-    pub(crate) fn look_for_edits(&self) {
-        let now = self.around.clock.monotonic();
-        if self.look_due() > now {
-            return;
-        }
-        let Some(mut checkpointer) = self.checkpointer.try_lock() else { return };
-        let mut told = Told::default();
-        let files = self.files_due(&checkpointer.mirror, now);
-        let taken = self.take_in_edits(&mut checkpointer, files.as_ref(), true, &mut told);
-        drop(checkpointer);
-        if files.is_none() {
-            let took = self.around.clock.monotonic().saturating_sub(now);
-            let pause = SCAN_INTERVAL.max(took.saturating_mul(SCAN_SHARE));
-            self.watch.lock().next_scan = now.saturating_add(pause);
-        }
-        self.tell(told);
-        if let Err(error) = taken {
-            self.failed(&error);
-        }
-    }
-
-    /// The files that are to be looked at now; `None`: all.
-    fn files_due(&self, mirror: &Mirror, now: Duration) -> Option<BTreeSet<String>> {
-        let mut watch = self.watch.lock();
-        let mut files = std::mem::take(&mut watch.touched);
-        watch.again = None;
-        if std::mem::take(&mut watch.is_overflown) || watch.next_scan <= now {
-            return None;
-        }
-        files.extend(mirror.looks_again());
-        Some(files)
-    }
-
     /// Takes in all edits that are there, or those of some files. `is_patient`: not what somebody may be at
     /// still.
     pub(crate) fn take_in_edits(
@@ -143,20 +73,11 @@ impl Core {
         let mut edits = mirror.take_displaced(&*self.around.fs, &mut told.problems);
         edits.extend(seen.edits);
         let taken = self.adopt(checkpointer, edits, None, told);
-        let again = !checkpointer.mirror.looks_again().is_empty();
-        self.watch.lock().again = again.then(|| now.saturating_add(LOOK_AGAIN));
+        self.looked(&checkpointer.mirror, now);
         if checkpointer.mirror.can_go_on() {
             self.note_unshown();
         }
         taken
-    }
-
-    /// Tells what was found and done. No lock is held.
-    pub(crate) fn tell(&self, told: Told) {
-        self.report(&told.problems);
-        for event in &told.events {
-            self.listeners.emit(event);
-        }
     }
 
     /// Takes edits in; gives the number of documents changed. `earlier`: what is known of files that were
@@ -169,21 +90,18 @@ impl Core {
         told: &mut Told,
     ) -> Result<usize> {
         let mut changed = 0;
-        let mut edits = edits.into_iter().peekable();
+        let mut edits = edits;
         loop {
-            // Two edits of a document do not go together: the second is merged with what the first made of it.
-            let mut keys = HashSet::new();
-            let mut is_next =
-                |edit: &Edit| keys.len() < BATCH && keys.insert((edit.collection, edit.id.clone()));
-            let batch: Vec<Edit> =
-                std::iter::from_fn(|| edits.next_if(|edit| is_next(edit))).collect();
+            let batch = next_batch(&mut edits);
             if batch.is_empty() {
                 return Ok(changed);
             }
-            match self.adopt_batch(checkpointer, batch.clone(), earlier, told) {
+            let sources: Vec<_> = batch.iter().map(source_of).collect();
+            match self.adopt_batch(checkpointer, batch, earlier, told) {
                 Ok(count) => changed += count,
                 Err(error) => {
-                    checkpointer.mirror.notice(batch.into_iter().chain(edits));
+                    let left = edits.iter().map(source_of);
+                    checkpointer.mirror.notice(sources.into_iter().chain(left));
                     return Err(error);
                 }
             }
@@ -205,7 +123,7 @@ impl Core {
             // The last time nobody changes anything meanwhile.
             let mut held = (attempt == ATTEMPTS_MAX).then(|| self.writer.lock());
             let table = self.table.read().clone();
-            let merged = self.merge_all(checkpointer, &table, edits, earlier, held.as_deref())?;
+            let merged = self.merge_all(checkpointer, &table, edits, earlier, held.as_deref());
             let kept = self.keep_losers(&merged)?;
             let mut writer = held.take().unwrap_or_else(|| self.writer.lock());
             let (same, moved) = self.split_moved(merged.into_iter().zip(kept));
@@ -231,13 +149,13 @@ impl Core {
         edits: Vec<Edit>,
         earlier: Option<&Earlier>,
         writer: Option<&Writer>,
-    ) -> Result<Vec<Merged>> {
+    ) -> Vec<Merged> {
         let mut bases: Vec<Bases> = match (earlier, writer) {
             (Some(_), _) => edits.iter().map(|edit| closed_bases(table, edit, earlier)).collect(),
-            (None, Some(writer)) => self.open_bases(checkpointer, table, &edits, writer),
+            (None, Some(writer)) => open_bases(checkpointer, table, &edits, writer),
             (None, None) => {
                 let writer = self.writer.lock();
-                self.open_bases(checkpointer, table, &edits, &writer)
+                open_bases(checkpointer, table, &edits, &writer)
             }
         };
         if earlier.is_none() {
@@ -249,32 +167,7 @@ impl Core {
         let max = self.options.document_bytes_max;
         let merged =
             edits.into_iter().zip(&bases).map(|(edit, bases)| merge(table, edit, bases, max));
-        Ok(merged.collect())
-    }
-
-    /// What is in memory of the versions that the files of `edits` showed.
-    fn open_bases(
-        &self,
-        checkpointer: &Checkpointer,
-        table: &Table,
-        edits: &[Edit],
-        writer: &Writer,
-    ) -> Vec<Bases> {
-        let of = |edit: &Edit| {
-            let key = (edit.collection, edit.id.clone());
-            let present = table.get(edit.collection, edit.id.as_str());
-            let is_shown = |doc: &&Arc<Doc>| checkpointer.mirror.shows(&edit.file, doc.lsn());
-            let present = present.filter(is_shown);
-            let former = writer.dirty.former(edit.collection, &edit.id).filter(is_shown);
-            let former = former.filter(|_| present.is_none());
-            let past = checkpointer.past.of(&key);
-            let versions = present.into_iter().chain(former).chain(past);
-            Bases {
-                versions: versions.map(|doc| doc.text().clone()).collect(),
-                shows_present: present.is_some(),
-            }
-        };
-        edits.iter().map(of).collect()
+        merged.collect()
     }
 
     /// Adds what snapshots and log tell of earlier versions, where memory may lack the right one: an edit of
@@ -287,6 +180,7 @@ impl Core {
         let is_far = |edit: &Edit, bases: &Bases| match &edit.now {
             Now::Gone => false,
             Now::Text(_) if !checkpointer.mirror.knows(&edit.file) => false,
+            Now::Text(Theirs { source: Source::Displaced(_), .. }) => bases.versions.is_empty(),
             Now::Text(theirs) => {
                 base_of(bases, theirs).is_none_or(|base| difference(base, &theirs.text) > 1)
             }
@@ -438,6 +332,21 @@ impl Core {
     }
 }
 
+/// The edits that are taken in next: at most one of each document, so that each is merged with what the
+/// one before it made.
+fn next_batch(edits: &mut Vec<Edit>) -> Vec<Edit> {
+    let mut ids = HashSet::new();
+    let (batch, left) = std::mem::take(edits)
+        .into_iter()
+        .partition(|edit| ids.len() < BATCH && ids.insert((edit.collection, edit.id.clone())));
+    *edits = left;
+    batch
+}
+
+fn source_of(edit: &Edit) -> (String, Source) {
+    (edit.file.clone(), edit.source())
+}
+
 /// The transaction that takes an edit in, if it changes anything.
 fn transaction(merged: &Merged) -> Option<Vec<Op>> {
     let Outcome::Change { op, is_whole, .. } = &merged.outcome else { return None };
@@ -457,17 +366,6 @@ fn transaction(merged: &Merged) -> Option<Vec<Op>> {
     Some(vec![edited, op.clone()])
 }
 
-/// The versions that the file of an edit showed, where the store was closed when it was made.
-fn closed_bases(table: &Table, edit: &Edit, earlier: Option<&Earlier>) -> Bases {
-    let key = (edit.collection, edit.id.clone());
-    let versions = earlier.and_then(|earlier| earlier.get(&key)).cloned().unwrap_or_default();
-    let present = table.get(edit.collection, edit.id.as_str());
-    // A file is known to have been removed only where it showed the document as it is.
-    let shows_present = matches!(edit.now, Now::Gone)
-        || present.is_some_and(|doc| versions.first().is_some_and(|text| text == doc.text()));
-    Bases { versions, shows_present }
-}
-
 /// The earlier versions of the documents of edits, by what is on the disk; `mirror` is that of an open store.
 pub(crate) fn earlier_versions<'a>(
     plan: &Plan,
@@ -475,9 +373,10 @@ pub(crate) fn earlier_versions<'a>(
     edits: impl IntoIterator<Item = &'a Edit>,
     mirror: Option<&Mirror>,
 ) -> Result<Earlier> {
-    let wanted = |edit: &Edit| {
-        let last = mirror.and_then(|mirror| mirror.shown_as_of(&edit.file));
-        ((edit.collection, edit.id.clone()), edit.file.clone(), last)
+    let wanted = |edit: &Edit| Wanted {
+        key: (edit.collection, edit.id.clone()),
+        file: Some(edit.file.clone()),
+        last: mirror.and_then(|mirror| mirror.shown_as_of(&edit.file)),
     };
     plan.history(fs, edits.into_iter().map(wanted))
 }

@@ -119,7 +119,6 @@ pub(super) fn usable_snapshot(
         }
         Some(Parsed::NotIntact(defect)) => (defect.kind(), defect.to_string()),
     };
-    let detail = format!("{detail}; it is kept in conflicts/ when the next snapshot is saved");
     problems.push(Problem::new(kind, STATE, 0, detail));
     Ok(None)
 }

@@ -31,6 +31,7 @@ fn file(name: &str, version: u64) -> Shown {
     }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as the tests hand it on")]
 fn clean(lsn: u64, tasks: u64) -> Option<Stage> {
     Some(Stage::Clean { lsn: Lsn(lsn), documents: Some((tasks, 0)) })
 }
@@ -54,6 +55,7 @@ fn crossed(doubt: &mut Doubt, base: &[&str]) -> (BTreeMap<String, Served>, Vec<P
     (served.collect(), problems)
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as the tests compare it")]
 fn base_version(name: &str) -> Option<Served> {
     Some((text(name, 1), 5, false))
 }

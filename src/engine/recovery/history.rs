@@ -17,6 +17,15 @@ pub(crate) type Key = (Collection, DocumentId);
 /// So many versions of one document are remembered where nothing tells which of them its file showed.
 const VERSIONS_MAX: usize = 64;
 
+/// A document whose earlier versions are wanted.
+pub(crate) struct Wanted {
+    pub(crate) key: Key,
+    /// Of interest are those that this file showed; `None`: all of them.
+    pub(crate) file: Option<String>,
+    /// The LSN of the last version that it showed, if that is known.
+    pub(crate) last: Option<Lsn>,
+}
+
 /// Versions of one document.
 #[derive(Default)]
 struct Versions {
@@ -76,12 +85,11 @@ impl Plan {
     }
 
     /// The versions that the files of documents are known to have shown, newest first; all versions that
-    /// are left where nothing tells. From the previous snapshot on. With each file comes the LSN of the last
-    /// version that it showed, if that is known.
+    /// are left where nothing tells. From the previous snapshot on.
     pub(crate) fn history(
         &self,
         fs: &dyn Fs,
-        wanted: impl IntoIterator<Item = (Key, String, Option<Lsn>)>,
+        wanted: impl IntoIterator<Item = Wanted>,
     ) -> Result<HashMap<Key, Vec<Arc<str>>>> {
         let mut all: HashMap<Key, Versions> = HashMap::new();
         let entries = self.index.iter().flat_map(|index| &index.mirror);
@@ -92,7 +100,11 @@ impl Plan {
             self.is_sound && (self.index.is_some() || self.scan.first_base == Lsn::ZERO);
         let mut known: HashMap<Key, Lsn> = HashMap::new();
         let mut lasts: HashMap<Key, Lsn> = HashMap::new();
-        for (key, file, last) in wanted {
+        for Wanted { key, file, last } in wanted {
+            let Some(file) = file else {
+                all.insert(key, Versions { is_untold: true, ..Versions::default() });
+                continue;
+            };
             // After a clean stop the index has it.
             let entry = entries.get(file.as_str()).copied().filter(|_| self.recovery.clean);
             lasts.extend(last.or(entry).map(|last| (key.clone(), last)));

@@ -42,7 +42,9 @@ pub(crate) struct Migration {
     pub(crate) table: Table,
     /// Texts that are not in it, with a name to keep them by.
     pub(crate) losers: Vec<(String, String)>,
-    /// Files of the earlier implementation under names that are not ours.
+    /// The files of documents that it is made of.
+    pub(crate) files: Vec<(String, ContentHash, u64)>,
+    /// Those of them under names that are not ours.
     pub(crate) old_names: Vec<(String, ContentHash, u64)>,
     /// What was found and decided, a line each.
     pub(crate) report: Vec<String>,
@@ -114,10 +116,12 @@ pub(super) fn migration(
         union.add(shown.collection, &shown.text, &shown.file);
         let is_its_name = sanitize_id(shown.id.as_str())
             .is_ok_and(|name| shown.file.ends_with(&format!("/{name}.json")));
+        let length = files::stat(fs, &shown.file)?.map_or(0, |stat| stat.size_bytes);
+        let file = (shown.file, shown.hash, length);
         if !shown.is_engines && is_its_name {
-            let length = files::stat(fs, &shown.file)?.map_or(0, |stat| stat.size_bytes);
-            union.migration.old_names.push((shown.file, shown.hash, length));
+            union.migration.old_names.push(file.clone());
         }
+        union.migration.files.push(file);
     }
     Ok(Some(Intake::Migration(union.finish())))
 }

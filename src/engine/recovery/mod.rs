@@ -8,8 +8,10 @@
 
 mod base;
 mod doubt;
+mod edited;
 mod history;
 mod intake;
+mod planning;
 mod replay;
 mod tail;
 
@@ -21,19 +23,20 @@ use serde::Serialize;
 use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind, Result, StoreId};
 use crate::files::backups::Fallback;
 use crate::files::mirror::{Known, Mentions, Mirror};
-use crate::files::names::{STATE, WAL};
+use crate::files::names::WAL;
 use crate::files::outputs::Logged;
 use crate::files::owner::{Owner, Stage};
-use crate::files::snapshot::{self, Index, Loaded, Snapshot};
-use crate::files::{self, backups, mirror};
+use crate::files::snapshot::{Index, Snapshot};
+use crate::files::{backups, mirror};
 use crate::fs::{Fs, Stat, join};
 use crate::state::{Collection, Table};
-use crate::wal::{self, Finding, Hints, Identity, Scan, Verdict};
-use base::Base;
+use crate::wal::{Finding, Hints, Identity, Scan, Verdict};
 use doubt::{AsOf, Doubt};
+pub(crate) use edited::{StateEdit, Strange, What, file_of};
+pub(crate) use history::Wanted;
 pub(crate) use intake::{Intake, diff};
-use replay::Outcome;
-use tail::{Behind, Tail};
+pub(crate) use planning::plan;
+pub(crate) use replay::decode;
 
 /// What recovery built the state on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -99,10 +102,16 @@ pub(crate) struct Plan {
     pub(crate) has_hole: bool,
     /// What is to be taken in: a restore or a migration.
     pub(crate) intake: Option<Intake>,
+    /// What lies in the place of `state.json`, if it is no snapshot of this store.
+    pub(crate) strange: Option<Strange>,
+    /// The members of `state.json` that a person added.
+    pub(crate) others: String,
     /// Versions that were displaced without proof of being older.
     pub(crate) losers: Vec<(Collection, DocumentId, String)>,
     /// What the log says of `state.json`: the LSN of its last `saved` record.
     pub(crate) saved: Option<Lsn>,
+    /// The LSNs of all its `saved` records.
+    all_saved: Vec<Lsn>,
     /// What the log holds of session logs and reports.
     pub(crate) outputs: Logged,
     base: Table,
@@ -116,165 +125,7 @@ pub(crate) struct Plan {
     is_sound: bool,
 }
 
-/// What was found before the log is read.
-struct Found {
-    owner: Option<Owner>,
-    store: Option<StoreId>,
-    snapshot_lsn: Option<Lsn>,
-    state_stat: Option<Stat>,
-    is_indexed: bool,
-    index: Option<Index>,
-    problems: Vec<Problem>,
-}
-
-/// Reads the directory and rebuilds the state; changes nothing.
-pub(crate) fn plan(fs: &dyn Fs) -> Result<Plan> {
-    let mut problems = Vec::new();
-    let owner = base::read_owner(fs, &mut problems)?;
-    let stat_before = files::stat(fs, STATE)?;
-    let Loaded { state, is_indexed, index, problem } = snapshot::load(fs)?;
-    problems.extend(problem);
-    let state_stat = stat_before.filter(|_| files::stat(fs, STATE).is_ok_and(|s| s == stat_before));
-    let (store, owner) = base::whose(fs, owner, state.as_ref(), &mut problems)?;
-    if let Some(intake) =
-        intake::migration(fs, owner.as_ref(), store, state.as_ref(), &mut problems)?
-    {
-        return Ok(Plan::migrating(
-            owner,
-            intake,
-            problems,
-            wal::scan(fs, WAL, &hints(store, owner.as_ref(), Lsn::ZERO))?,
-        ));
-    }
-    let snapshot = base::usable_snapshot(fs, state, store, &mut problems)?;
-    let snapshot_lsn = snapshot.as_ref().map(|snapshot| snapshot.lsn);
-    let base = base::choose(fs, snapshot, store, owner.as_ref(), &mut problems)?;
-    let found = Found { owner, store, snapshot_lsn, state_stat, is_indexed, index, problems };
-    Plan::from_base(fs, found, base)
-}
-
 impl Plan {
-    fn from_base(fs: &dyn Fs, found: Found, base: Base) -> Result<Plan> {
-        let Found { owner, store, snapshot_lsn, state_stat, is_indexed, index, mut problems } =
-            found;
-        let Base { rung, snapshot, older_state, backup_lsn, state_is_a_backup } = base;
-        let base_lsn = snapshot.as_ref().map_or(Lsn::ZERO, |base| base.lsn);
-        let last_saved = snapshot.as_ref().and_then(|base| base.last_saved.clone());
-        let base = snapshot.map(table_of).unwrap_or_default();
-        let index = index.filter(|index| store.is_none_or(|store| index.head.store == store));
-        let durable = index.as_ref().map_or(Lsn::ZERO, |index| index.head.lsn);
-        let behind = Behind { lsn: base_lsn, rung, state_is_a_backup, durable };
-        let (owner, tail) = Tail::read_current(fs, owner, store, behind, &mut problems)?;
-        problems.extend(tail.problems());
-        let Tail { scan, gap, clean, is_gone, .. } = tail;
-        let index = index.filter(|index| Some(index.head.store) == store.or(scan.store));
-        let doubt = || doubt(fs, &scan, owner.as_ref(), index.as_ref());
-        let outcome = replay::replay(fs, &scan, base.clone(), base_lsn, gap, doubt)?;
-        let Outcome {
-            table,
-            records,
-            problems: found,
-            versions,
-            mentions,
-            synced,
-            saved,
-            doubt,
-            outputs,
-        } = outcome;
-        problems.extend(found);
-        let has_hole = doubt.is_some();
-        let (losers, from_mirror) =
-            doubt.map(|doubt| (doubt.losers, doubt.from_mirror)).unwrap_or_default();
-        let stopped_at = clean.filter(|_| is_gone).unwrap_or_default();
-        let lsn = scan.last_lsn.max(base_lsn).max(stopped_at);
-        let rung = match rung {
-            Rung::Log if from_mirror > 0 => Rung::Mirror,
-            Rung::Log if is_gone && lsn == Lsn::ZERO => Rung::Empty,
-            rung => rung,
-        };
-        let is_equal_to_a_backup = is_gone && clean.is_some() && state_is_a_backup;
-        let is_older = snapshot_lsn < saved.max(backup_lsn) && snapshot_lsn != saved;
-        let put_back = snapshot_lsn.filter(|_| is_older || is_equal_to_a_backup);
-        let intake = put_back.map(|lsn| {
-            let detail =
-                format!("somebody put the snapshot of LSN {lsn} back; all documents follow");
-            problems.push(Problem::new(ProblemKind::Edited, STATE, 0, detail));
-            // With every backup above it gone, it is the base of what there was before, too.
-            let table = older_state.map_or_else(|| base.clone(), table_of);
-            Intake::Restore { table, lsn }
-        });
-        let is_harmless = |problem: &Problem| problem.kind.is_harmless();
-        let is_sound = !has_hole && !is_gone && problems.iter().all(is_harmless);
-        let recovery = Recovery {
-            clean: gap.is_none() && is_clean(owner.as_ref(), &scan, is_gone),
-            rung,
-            base_lsn,
-            snapshot_indexed: is_indexed,
-            records_replayed: records,
-            from_mirror,
-            torn_bytes: torn_bytes(&scan),
-            lsn,
-            took_ms: 0,
-            problems,
-        };
-        Ok(Plan {
-            store: store.or(scan.store),
-            snapshot_lsn,
-            state_stat: state_stat.filter(|_| snapshot_lsn.is_some()),
-            last_saved,
-            index,
-            recovery,
-            has_hole,
-            intake,
-            losers,
-            saved,
-            outputs,
-            base,
-            versions,
-            mentions,
-            synced,
-            is_sound,
-            owner,
-            table,
-            scan,
-        })
-    }
-
-    fn migrating(owner: Option<Owner>, intake: Intake, problems: Vec<Problem>, scan: Scan) -> Plan {
-        Plan {
-            owner,
-            store: scan.store,
-            table: Table::new(),
-            snapshot_lsn: None,
-            state_stat: None,
-            last_saved: None,
-            index: None,
-            recovery: Recovery {
-                clean: true,
-                rung: Rung::Migration,
-                base_lsn: Lsn::ZERO,
-                snapshot_indexed: false,
-                records_replayed: 0,
-                from_mirror: 0,
-                torn_bytes: 0,
-                lsn: Lsn::ZERO,
-                took_ms: 0,
-                problems,
-            },
-            has_hole: false,
-            intake: Some(intake),
-            losers: Vec::new(),
-            saved: None,
-            outputs: Logged::default(),
-            base: Table::new(),
-            versions: HashMap::new(),
-            mentions: HashMap::new(),
-            synced: Lsn::ZERO,
-            is_sound: false,
-            scan,
-        }
-    }
-
     /// The state that the mirror is held against.
     pub(crate) fn shown(&self) -> &Table {
         match &self.intake {

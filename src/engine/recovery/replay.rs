@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::base::{ContentHash, DocumentId, Error, Lsn, Problem, ProblemKind, Result};
 use crate::engine::recovery::doubt::{AsOf, Doubt, Hole};
 use crate::files::mirror::Mentions;
-use crate::files::names::WAL;
+use crate::files::names::{STATE, WAL};
 use crate::files::outputs::Logged;
 use crate::fs::Fs;
 use crate::state::{Collection, Op, Table};
@@ -25,6 +25,10 @@ pub(super) struct Outcome {
     pub(super) synced: Lsn,
     /// The LSN that the last `saved` record names.
     pub(super) saved: Option<Lsn>,
+    /// The LSNs that all of them name.
+    pub(super) all_saved: Vec<Lsn>,
+    /// The hash of the `state.json` that was taken in behind that.
+    pub(super) state_taken_in: Option<ContentHash>,
     pub(super) outputs: Logged,
     /// How the holes were crossed, if there were any.
     pub(super) doubt: Option<Doubt>,
@@ -84,6 +88,9 @@ impl Outcome {
                     mentions.shown.push(*lsn);
                     mentions.changed = *at;
                 }
+                Op::Edited { file, hash, .. } if file == STATE => {
+                    self.state_taken_in = Some(*hash);
+                }
                 Op::Edited { file, hash, is_whole, .. } => {
                     self.versions.entry(file.clone()).or_default().push(*hash);
                     let mentions = self.mentions.entry(file.clone()).or_default();
@@ -94,7 +101,11 @@ impl Outcome {
                     self.mentions.entry(file.clone()).or_default().changed = *at;
                 }
                 Op::Synced => self.synced = *at,
-                Op::Saved { lsn } => self.saved = Some(*lsn),
+                Op::Saved { lsn } => {
+                    self.saved = Some(*lsn);
+                    self.all_saved.push(*lsn);
+                    self.state_taken_in = None;
+                }
                 _ => {}
             }
         }
@@ -163,7 +174,7 @@ pub(super) fn evidence(fs: &dyn Fs, scan: &Scan, as_of: &mut AsOf) -> Result<()>
 
 /// The mutations of a transaction; without those of documents, which cost most, if they are not
 /// wanted.
-pub(super) fn decode(
+pub(crate) fn decode(
     fs: &dyn Fs,
     transaction: &[RecordView<'_>],
     with_documents: bool,

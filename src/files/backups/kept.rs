@@ -27,6 +27,8 @@ pub struct Backups {
     proved: HashMap<String, (Stat, Lsn)>,
     /// Names of those that cannot be read, which is told once.
     told: HashSet<String>,
+    /// The LSN of one that an edit may be made of, and that is kept for it.
+    spared: Option<Lsn>,
 }
 
 /// A backup that names this store, proved or not.
@@ -41,7 +43,12 @@ struct Own {
 impl Backups {
     /// Of this store, nothing proved yet.
     pub fn new(store: StoreId) -> Backups {
-        Backups { store, proved: HashMap::new(), told: HashSet::new() }
+        Backups { store, proved: HashMap::new(), told: HashSet::new(), spared: None }
+    }
+
+    /// Keeps the backups of this LSN until another is named.
+    pub fn spare(&mut self, lsn: Option<Lsn>) {
+        self.spared = lsn;
     }
 
     /// Takes over what a save knows of the backup that it made. One that is not taken over is proved
@@ -169,7 +176,8 @@ impl Backups {
         present: Lsn,
         problems: &mut Vec<Problem>,
     ) -> Result<bool> {
-        let may_go = own.name != previous.name && own.lsn < present;
+        let is_needed = own.name == previous.name || Some(own.lsn) == self.spared;
+        let may_go = !is_needed && own.lsn < present;
         Ok(may_go && self.is_proved(fs, own, problems)?)
     }
 

@@ -174,6 +174,7 @@ fn what_a_save_made_is_proved_by_its_stat() {
         backup: Some(name(1)),
         backup_stat: disk.stat(&name(1)).unwrap(),
         problems: Vec::new(),
+        displaced: Vec::new(),
     };
     kept.admit(&disk, &saved);
     let before = disk.calls();

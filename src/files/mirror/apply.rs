@@ -12,13 +12,16 @@
 //!
 //! A person's file stays in its place, and is noticed, so that it is taken in first; of damage a copy goes
 //! to `quarantine/`. *Settled*: contents known to be the engine's (or kept before) are removed, any other
-//! are moved to `conflicts/`: they came between the look and the exchange.
+//! are moved to `conflicts/`: they came between the look and the exchange. What somebody has open for writing
+//! lingers there, whatever it holds: see `linger`.
 
 use std::io::ErrorKind;
 
 use super::{Change, Displaced, Mirror, Placed, Target, dir_of};
 use crate::base::{ContentHash, Error, Problem, ProblemKind, Result};
-use crate::files::conflicts::{Sight, ensure_dir, keep, look, put_aside, quarantine_copy};
+use crate::files::conflicts::{
+    Sight, ensure_dir, is_open_for_writing, keep, look, put_aside, quarantine_copy,
+};
 use crate::files::names::{self, MIRROR_PART, WAL};
 use crate::fs::replace::{Written, remove_if_any, write_temporary};
 use crate::fs::{Fs, Stat};
@@ -185,8 +188,13 @@ impl Mirror {
         problems: &mut Vec<Problem>,
     ) -> Result<()> {
         let swap = names::swap(file);
+        // Asked first: who does not have it open by now cannot reach it any more.
+        let is_held = is_open_for_writing(fs, &swap)?;
         match look(fs, &swap)? {
             Sight::Nothing => {}
+            Sight::File(_, hash) if is_held => {
+                self.let_linger(fs, &swap, file, hash, ours.contains(&hash))?;
+            }
             Sight::File(_, hash) if ours.contains(&hash) => {
                 remove_if_any(fs, &swap)?;
             }
@@ -277,7 +285,7 @@ fn take_out(fs: &dyn Fs, file: &str) -> Result<Outcome> {
     }
 }
 
-fn edited(file: &str, kept: &str) -> Problem {
+pub(super) fn edited(file: &str, kept: &str) -> Problem {
     let detail = format!("somebody changed it while it was being replaced; that is {kept}");
     Problem::new(ProblemKind::Edited, file, 0, detail)
 }

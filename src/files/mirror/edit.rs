@@ -5,7 +5,7 @@
 //! byte for byte, until it changes.
 
 use super::judge::id_of_plain;
-use super::{Mirror, Placed, Target, dir_of};
+use super::{Mirror, Placed, Stranger, Target, dir_of};
 use crate::base::{ContentHash, DocumentId, Error, Lsn, Problem, ProblemKind};
 use crate::files::names;
 use crate::fs::{Fs, Stat, join, read_file};
@@ -36,6 +36,16 @@ pub enum Now {
     Gone,
 }
 
+impl Edit {
+    /// Where it was found; a file that is gone was missed where it was.
+    pub fn source(&self) -> Source {
+        match &self.now {
+            Now::Text(theirs) => theirs.source.clone(),
+            Now::Gone => Source::File,
+        }
+    }
+}
+
 /// A document as somebody left it in a file.
 #[derive(Clone, Debug)]
 pub struct Theirs {
@@ -49,9 +59,19 @@ pub struct Theirs {
     pub stat: Option<Stat>,
     /// Whether it is an earlier version that was put back.
     pub put_back: PutBack,
-    /// Set if the file was replaced in the instant in which it was written, so that this is not in it any
-    /// more.
-    pub displaced: Option<Displaced>,
+    /// Where it was found.
+    pub source: Source,
+}
+
+/// Where an edit was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In the document's file, or where that is missing.
+    File,
+    /// In `state.json`.
+    State,
+    /// In `conflicts/`: the file was replaced in the instant in which it was written.
+    Displaced(Displaced),
 }
 
 /// What somebody wrote to a file in the instant in which the engine replaced it.
@@ -86,7 +106,7 @@ pub(super) fn document_in(
 ) -> Result<(DocumentId, String), Held> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = before.split(|byte| *byte == b'\n').count();
         let column = before.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len) + 1;
         format!("line {line}, byte {column}: it is not UTF-8; save it as UTF-8")
     })?;
@@ -130,10 +150,10 @@ impl Mirror {
         } else {
             names::forms(&inside).iter().any(|form| form == name)
         };
-        if is_own {
+        let file = join(collection.dir(), name);
+        if is_own || self.is_former(&file, name, &inside) {
             return Whose::Own(inside);
         }
-        let file = join(collection.dir(), name);
         let is_shown = matches!(self.pending.get(&file), Some(Target::Document(..)));
         let is_documents = is_shown
             || self.placed.contains_key(&file)
@@ -151,12 +171,29 @@ impl Mirror {
         Whose::Other(inside)
     }
 
+    /// Whether the engine showed a document here before its name changed, and has not removed that yet.
+    fn is_former(&self, file: &str, name: &str, id: &DocumentId) -> bool {
+        self.pending.get(file) == Some(&Target::Nothing)
+            && self.placed.get(file).is_some_and(|placed| placed.lsn > Lsn::ZERO)
+            && names::forms(id).iter().any(|form| form == name)
+    }
+
+    /// Files that a person may have changed or not, with what is in them: see [`super::Known::is_sound`].
+    pub fn doubted(&self) -> impl Iterator<Item = (&str, ContentHash)> {
+        self.doubted.iter().map(|(file, hash)| (file.as_str(), *hash))
+    }
+
+    /// Files that are gone, which a person may have removed or not.
+    pub fn doubted_removals(&self) -> impl Iterator<Item = &str> {
+        self.doubted_removals.iter().map(String::as_str)
+    }
+
     /// Notes that an edit was taken in. `shows`: the file means what its document is as of that LSN;
     /// if not, it is written anew by the next pass.
     pub fn adopted(&mut self, edit: &Edit, shows: Option<Lsn>) {
         let Edit { collection, id, file, now } = edit;
         let own = join(collection.dir(), &self.names(*collection).file_name(id));
-        if matches!(now, Now::Text(theirs) if theirs.displaced.is_some()) {
+        if edit.source() != Source::File {
             return;
         }
         self.noticed.remove(file);
@@ -179,14 +216,11 @@ impl Mirror {
         let target = Target::Document(*collection, id.clone());
         self.unsynced.insert(file.clone(), target.clone());
         self.attempts.remove(file);
-        match shows {
-            Some(lsn) => {
-                self.laid_out.insert(file.clone(), lsn);
-            }
-            None => {
-                self.laid_out.remove(file);
-                self.pending.insert(file.clone(), target);
-            }
+        if let Some(lsn) = shows {
+            self.laid_out.insert(file.clone(), lsn);
+        } else {
+            self.laid_out.remove(file);
+            self.pending.insert(file.clone(), target);
         }
     }
 
@@ -197,14 +231,29 @@ impl Mirror {
         self.held.insert(file.to_owned(), stat);
     }
 
-    /// Notes edits that were found and not taken in: their files are not to be touched before that.
-    pub fn notice(&mut self, edits: impl Iterator<Item = Edit>) {
+    /// What was found in these files is taken in otherwise: those of documents are written anew where they
+    /// must be, the others are left.
+    pub fn supersede(&mut self, edits: Vec<Edit>) {
         for edit in edits {
-            match edit.now {
-                Now::Text(Theirs { displaced: Some(displaced), .. }) => {
-                    self.displaced.push(displaced);
-                }
-                _ => drop(self.noticed.insert(edit.file)),
+            let Edit { collection, id, file, now } = edit;
+            let Now::Text(theirs) = now else { continue };
+            if !self.placed.contains_key(&file) {
+                self.strangers.insert(file, Stranger { stat: theirs.stat, id: None });
+                continue;
+            }
+            let Theirs { hash, length, .. } = theirs;
+            self.placed.insert(file.clone(), Placed { hash, length, lsn: Lsn::ZERO, stat: None });
+            self.pending.insert(file, Target::Document(collection, id));
+        }
+    }
+
+    /// Notes files whose edits were not taken in: they are not to be touched before that.
+    pub fn notice(&mut self, edits: impl Iterator<Item = (String, Source)>) {
+        for (file, source) in edits {
+            match source {
+                Source::File => drop(self.noticed.insert(file)),
+                Source::State => {}
+                Source::Displaced(displaced) => self.displaced.push(displaced),
             }
         }
     }
@@ -222,10 +271,11 @@ impl Mirror {
             };
             let read = read_file(fs, kept, DOCUMENT_BYTES_MAX as u64);
             let found = match &read {
-                Ok(bytes) => document_in(collection, bytes).map(|found| (found, bytes)),
+                Ok(bytes) => document_in(collection, bytes)
+                    .and_then(|(id, text)| self.displaced_of(file, id).map(|id| (id, text, bytes))),
                 Err(error) => Err(format!("it cannot be read ({error})")),
             };
-            let ((id, text), bytes) = match found {
+            let (id, text, bytes) = match found {
                 Ok(found) => found,
                 Err(why) => {
                     let detail = format!("{why}; what it is to say is to be put into {file}");
@@ -239,7 +289,7 @@ impl Mirror {
                 length: bytes.len() as u64,
                 stat: None,
                 put_back: PutBack::IfEarlier,
-                displaced: Some(displaced.clone()),
+                source: Source::Displaced(displaced.clone()),
             };
             let file = displaced.file;
             edits.push(Edit { collection, id, file, now: Now::Text(theirs) });
@@ -247,12 +297,29 @@ impl Mirror {
         edits
     }
 
+    /// Whose what was displaced from this file is: the document's that was written there, if it has one.
+    fn displaced_of(&self, file: &str, inside: DocumentId) -> Result<DocumentId, Held> {
+        let target = self.pending.get(file).or_else(|| self.unsynced.get(file));
+        match target {
+            Some(Target::Document(_, owner)) if *owner != inside => Err(format!(
+                "it was written into the file of another document, but the id in it is {:?}",
+                inside.as_str()
+            )),
+            _ => Ok(inside),
+        }
+    }
+
     /// Writes the file of a document anew, since nothing of what was found there counts.
     pub fn restore(&mut self, edit: &Edit) {
         let target = Target::Document(edit.collection, edit.id.clone());
-        self.unsettled.remove(&edit.file);
-        self.placed.remove(&edit.file);
-        self.laid_out.remove(&edit.file);
-        self.pending.insert(edit.file.clone(), target);
+        self.write_anew(edit.file.clone(), target);
+    }
+
+    /// Writes a file anew, whatever was known of it.
+    pub(super) fn write_anew(&mut self, file: String, target: Target) {
+        self.unsettled.remove(&file);
+        self.placed.remove(&file);
+        self.laid_out.remove(&file);
+        self.pending.insert(file, target);
     }
 }

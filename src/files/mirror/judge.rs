@@ -9,12 +9,10 @@
 //! Invariant: contents are called the engine's only if they are known by hash, by text, or sector for
 //! sector.
 
-use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::sync::Arc;
 
-use super::edit::{PutBack, Theirs, document_in};
-use super::{Entry, Mirror, Placed};
+use super::edit::{PutBack, Source, Theirs, document_in};
+use super::{Entry, Known, Mirror, Placed};
 use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind};
 use crate::files::conflicts::{Sight, look};
 use crate::files::names;
@@ -26,45 +24,7 @@ use crate::state::{Collection, Doc, Table};
 const BYTES_MAX: u64 = 256 << 20;
 const SECTOR_BYTES: usize = 512;
 /// So many files that belong to nobody are reported one by one in each directory.
-const STRANGERS_MAX: usize = 100;
-
-/// What the log says of a mirror file.
-#[derive(Clone, Debug, Default)]
-pub struct Mentions {
-    /// It showed its document as of these LSNs.
-    pub shown: Vec<Lsn>,
-    /// The LSN of the last record of a change of its name.
-    pub changed: Lsn,
-}
-
-/// What the engine is known to have put into the mirror, besides the present state.
-pub struct Known<'a> {
-    /// By file (`tasks/a.json`): the hashes of what the log records as written there.
-    pub versions: &'a HashMap<String, Vec<ContentHash>>,
-    /// The texts that a document had in earlier snapshots, or since, as far as they are at hand.
-    pub earlier: &'a dyn Fn(Collection, &DocumentId) -> Vec<Arc<str>>,
-    /// By file: what [`Mirror::entries`] gave when it was last recorded. May be empty or old.
-    pub entries: &'a HashMap<&'a str, &'a Entry>,
-    /// By file: what else the log says of it.
-    pub mentions: &'a HashMap<String, Mentions>,
-    /// Whether nothing of the store is damaged or missing but perhaps some of these files. Else a file that
-    /// is gone may be lost, and after an unclean stop one that nobody knows may be the engine's.
-    pub is_sound: bool,
-    /// The LSN of the log's last record that all names are durable.
-    pub synced: Lsn,
-    /// Whether the entries are those of the last shutdown or later, so that a file without one was not
-    /// known then.
-    pub entries_are_current: bool,
-    /// Whether to read every file, also those that nobody can have touched: only that finds rot in
-    /// them.
-    pub reads_all: bool,
-}
-
-impl std::fmt::Debug for Known<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Known").field("versions", self.versions).finish_non_exhaustive()
-    }
-}
+pub(super) const STRANGERS_MAX: usize = 100;
 
 /// What a file holds.
 #[derive(Debug)]
@@ -83,7 +43,7 @@ pub(super) enum Contents {
     /// What is not what the engine left there, though nobody wrote to it.
     Rotten(Placed),
     /// A document of somebody else's.
-    Other(DocumentId, Theirs),
+    Other(DocumentId, Box<Theirs>),
     /// No JSON object, and why.
     Invalid(String),
     /// What cannot be read, and why.
@@ -133,12 +93,16 @@ impl Judge<'_> {
         self.current(collection, id).map(|text| placed(text.as_bytes()))
     }
 
-    /// A file that belongs to no document, and of which nothing tells that the engine made it.
-    pub(super) fn report_stranger(&mut self, file: &str) {
+    /// What is found of a file that belongs to no document: not one by one if there are many.
+    pub(super) fn report_stranger(
+        &mut self,
+        kind: ProblemKind,
+        file: &str,
+        detail: impl Into<String>,
+    ) {
         self.strangers += 1;
         if self.strangers <= STRANGERS_MAX {
-            let detail = "it belongs to no document; somebody made it, and it is left alone";
-            self.report(ProblemKind::Edited, file, detail);
+            self.report(kind, file, detail);
         }
     }
 
@@ -146,8 +110,7 @@ impl Judge<'_> {
     pub(super) fn report_strangers(&mut self, dir: &str) {
         let rest = std::mem::take(&mut self.strangers).saturating_sub(STRANGERS_MAX);
         if rest > 0 {
-            let detail =
-                format!("{rest} more files in it belong to no document; they are left alone");
+            let detail = format!("{rest} more files in it are of no document; they are left alone");
             self.report(ProblemKind::Edited, dir, detail);
         }
     }
@@ -236,10 +199,26 @@ impl Judge<'_> {
         let Placed { hash, length, .. } = found;
         match document_in(collection, &bytes) {
             Ok((id, text)) => {
-                Contents::Other(id, Theirs { text, hash, length, stat, put_back, displaced: None })
+                let theirs = Theirs { text, hash, length, stat, put_back, source: Source::File };
+                Contents::Other(id, Box::new(theirs))
             }
             Err(why) => Contents::Invalid(why),
         }
+    }
+
+    /// All that the engine may have left in the file of a document.
+    pub(super) fn all_known(
+        &self,
+        collection: Collection,
+        id: &DocumentId,
+        file: &str,
+    ) -> Vec<Placed> {
+        let texts = self.renditions(collection, id);
+        let known = Placed { hash: ContentHash(0), length: 0, lsn: Lsn::ZERO, stat: None };
+        let recorded = self.known.versions.get(file).into_iter().flatten();
+        let recorded = recorded.map(|hash| Placed { hash: *hash, ..known });
+        let entry = self.known.entries.get(file).map(|entry| Placed { hash: entry.hash, ..known });
+        texts.iter().map(|text| placed(text.as_bytes())).chain(recorded).chain(entry).collect()
     }
 
     /// How the store was stopped, as far as this file goes: one that was not known at a clean stop, say
@@ -257,10 +236,10 @@ impl Judge<'_> {
     /// Whether a document's file that is gone was removed by somebody: it was there durably, and showed
     /// the document as it is.
     pub(super) fn was_removed(&self, file: &str, doc: &Doc) -> bool {
-        let Known { entries, mentions, synced, is_sound, .. } = *self.known;
+        let Known { entries, mentions, synced, .. } = *self.known;
         let was_shown = entries.get(file).is_some_and(|entry| entry.lsn >= doc.lsn());
         let was_durable = mentions.get(file).is_none_or(|mentions| mentions.changed < synced);
-        is_sound && was_shown && was_durable
+        was_shown && was_durable
     }
 
     /// What somebody left in a file that belongs to no document.
@@ -278,11 +257,18 @@ impl Judge<'_> {
         if self.has_rotted(file, stat, found.hash) {
             return Contents::Rotten(found);
         }
+        // What was taken in from it, before it could be removed.
+        let is_recorded =
+            self.known.versions.get(file).is_some_and(|all| all.contains(&found.hash));
+        if is_recorded && self.stop == Stop::Unclean {
+            return Contents::Earlier(found);
+        }
         let Placed { hash, length, .. } = found;
         match document_in(collection, &bytes) {
             Ok((id, text)) => {
                 let put_back = PutBack::No;
-                Contents::Other(id, Theirs { text, hash, length, stat, put_back, displaced: None })
+                let theirs = Theirs { text, hash, length, stat, put_back, source: Source::File };
+                Contents::Other(id, Box::new(theirs))
             }
             Err(why) => Contents::Invalid(why),
         }

@@ -2,19 +2,20 @@
 //!
 //! It reads only. What somebody may be at still is left for another look: an edit counts when two looks
 //! 50 ms apart find the same `stat`, and nobody has the file open for writing (or for a second now).
-//! Files that are gone must be gone for a second.
+//! Files that are gone must be gone for a second (`gone`).
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use super::dir::{is_json, list};
 use super::edit::{Whose, document_in};
-use super::open::{deletions_max, has_editor_file, list};
-use super::{Edit, Mirror, Now, Placed, PutBack, Target, Theirs};
+use super::judge::STRANGERS_MAX;
+use super::{Edit, Mirror, Now, Placed, PutBack, Source, Stranger, Target, Theirs};
 use crate::base::{ContentHash, DocumentId, Error, Problem, ProblemKind, Result};
 use crate::files::conflicts::is_open_for_writing;
 use crate::files::names::{self, WAL};
-use crate::fs::{self, Fs, Kind, Stat, join, read_file};
+use crate::fs::{Fs, Kind, Stat, join, read_file};
 use crate::state::{Collection, Table};
 
 /// A larger file is held.
@@ -22,7 +23,7 @@ const BYTES_MAX: u64 = 256 << 20;
 /// So long contents must stay as they are.
 const SETTLES_AFTER: Duration = Duration::from_millis(50);
 /// So long a file must be gone, or the same although somebody has it open for writing.
-const BELIEVED_AFTER: Duration = Duration::from_secs(1);
+pub(super) const BELIEVED_AFTER: Duration = Duration::from_secs(1);
 
 /// A look at the mirror's files.
 #[derive(Clone, Copy)]
@@ -52,11 +53,30 @@ pub struct Seen {
     pub edits: Vec<Edit>,
     /// What else is to be told.
     pub problems: Vec<Problem>,
+    /// Findings about files of the directory that belong to no document, so far.
+    strangers: usize,
 }
 
 impl Seen {
-    fn tell(&mut self, kind: ProblemKind, file: &str, detail: impl Into<String>) {
+    pub(super) fn tell(&mut self, kind: ProblemKind, file: &str, detail: impl Into<String>) {
         self.problems.push(Problem::new(kind, file, 0, detail));
+    }
+
+    /// The same of a file that belongs to no document: not one by one if there are many.
+    fn tell_of_stranger(&mut self, kind: ProblemKind, file: &str, detail: impl Into<String>) {
+        self.strangers += 1;
+        if self.strangers <= STRANGERS_MAX {
+            self.tell(kind, file, detail);
+        }
+    }
+
+    /// The rest of them, as one finding, when the directory is done.
+    fn tell_of_strangers(&mut self, dir: &str) {
+        let rest = std::mem::take(&mut self.strangers).saturating_sub(STRANGERS_MAX);
+        if rest > 0 {
+            let detail = format!("{rest} more files in it are left alone; see `walden verify`");
+            self.tell(ProblemKind::Edited, dir, detail);
+        }
     }
 }
 
@@ -66,6 +86,7 @@ impl Mirror {
     pub fn look(&mut self, look: &Look<'_>) -> Result<Seen> {
         let past = crate::files::stat(look.fs, WAL)?.map_or(i64::MIN, |wal| wal.modified_ns);
         self.past_ns = self.past_ns.max(past);
+        self.unblock(look.fs)?;
         let mut seen = Seen::default();
         for collection in Collection::ALL {
             let gone = match look.files {
@@ -76,17 +97,13 @@ impl Mirror {
             if gone {
                 self.look_at_all(collection, look, &mut seen)?;
             }
+            seen.tell_of_strangers(collection.dir());
         }
+        self.look_at_lingering(look, &mut seen)?;
         Ok(seen)
     }
 
-    /// The files that are to be looked at again soon.
-    pub fn looks_again(&self) -> BTreeSet<String> {
-        let displaced = self.displaced.iter().map(|displaced| &displaced.file);
-        self.noticed.iter().chain(self.unsettled.keys()).chain(displaced).cloned().collect()
-    }
-
-    /// Looks at the files of a directory that are named; says whether one is gone.
+    /// Looks at the files of a directory that are named; says whether one is gone, for all that can be told.
     fn look_at_some(
         &mut self,
         collection: Collection,
@@ -100,7 +117,11 @@ impl Mirror {
             let name = file.get(prefix.len()..).unwrap_or_default();
             match crate::files::stat(look.fs, file)? {
                 Some(stat) => self.look_at(collection, name, stat, look, &mut ids, seen)?,
-                None if self.is_expected(file) => return Ok(true),
+                None if self.is_expected(file) => {
+                    if !look.is_patient || !self.waits_for_its_return(file, look) {
+                        return Ok(true);
+                    }
+                }
                 None => self.forget(file),
             }
         }
@@ -123,25 +144,13 @@ impl Mirror {
                 Err(error) => return Err(Error::io("look at", look.fs.display(dir), error)),
             }
         }
+        self.recall_strangers(collection, look.table, &found);
         let mut ids = HashSet::new();
         for (name, stat) in &found {
             self.look_at(collection, name, *stat, look, &mut ids, seen)?;
         }
         self.look_for_gone(collection, &found, &entries, look, &ids, seen);
         Ok(())
-    }
-
-    /// Whether the engine left something in this file.
-    fn is_expected(&self, file: &str) -> bool {
-        let is_known = self.placed.contains_key(file) || self.held.contains_key(file);
-        is_known && self.pending.get(file) != Some(&Target::Nothing)
-    }
-
-    /// Forgets what was known of a file that is not the engine's and is gone.
-    fn forget(&mut self, file: &str) {
-        self.noticed.remove(file);
-        self.unsettled.remove(file);
-        self.strangers.remove(file);
     }
 
     /// Looks at one file that is there. `ids` are those that a file was counted for in this look.
@@ -155,25 +164,25 @@ impl Mirror {
         seen: &mut Seen,
     ) -> Result<()> {
         let file = join(collection.dir(), name);
-        if !name.ends_with(".json") || names::is_editor_file(name) {
+        if !is_json(name) || names::is_editor_file(name) {
             return Ok(());
         }
-        let is_known = |known: Option<&Option<Stat>>| known == Some(&Some(stat));
-        let is_untouched =
-            self.placed.get(&file).is_some_and(|placed| placed.is_untouched(Some(&stat)));
-        let is_seen = is_untouched && !self.held.contains_key(&file)
-            || is_known(self.held.get(&file))
-            || is_known(self.strangers.get(&file));
-        if is_seen {
+        if self.is_as_known(&file, stat) {
             self.forget_doubt(&file);
             return Ok(());
         }
         if stat.kind != Kind::File {
-            return self.found_no_file(file, stat, seen);
+            self.found_no_file(file, stat, seen);
+            return Ok(());
         }
         let bytes = match read_file(look.fs, &file, BYTES_MAX) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(_) if self.held.get(&file) == Some(&None) => {
+                // Opening could not read it either, and told that.
+                self.held.insert(file, Some(stat));
+                return Ok(());
+            }
             Err(error) => {
                 let why = format!("it cannot be read ({error})");
                 self.hold_and_tell(collection, file, stat, &why, seen);
@@ -184,7 +193,7 @@ impl Mirror {
         if self.is_ours(&file, hash, stat) {
             return Ok(());
         }
-        if look.is_patient && !self.has_settled(&file, Some(stat), look)? {
+        if look.is_patient && !self.has_settled(&file, stat, look)? {
             return Ok(());
         }
         self.unsettled.remove(&file);
@@ -194,17 +203,11 @@ impl Mirror {
                 let put_back =
                     if self.placed.contains_key(&file) { PutBack::IfEarlier } else { PutBack::No };
                 let (length, stat) = (bytes.len() as u64, Some(stat));
-                let theirs = Theirs { text, hash, length, stat, put_back, displaced: None };
+                let theirs = Theirs { text, hash, length, stat, put_back, source: Source::File };
                 self.found_document(collection, name, inside, theirs, look, ids, seen);
             }
         }
         Ok(())
-    }
-
-    /// Nothing in this file needs another look.
-    fn forget_doubt(&mut self, file: &str) {
-        self.noticed.remove(file);
-        self.unsettled.remove(file);
     }
 
     /// Whether contents are what the engine put there. If so, they are known by their `stat` from now on.
@@ -218,7 +221,14 @@ impl Mirror {
             _ => false,
         };
         let mut attempts = self.attempts.get(file).into_iter().flatten();
-        let is_ours = is_placed || attempts.any(|attempt| attempt.hash == hash);
+        let attempt = attempts.find(|attempt| attempt.hash == hash).copied();
+        let is_ours = is_placed || attempt.is_some();
+        if let Some(attempt) = attempt.filter(|_| !self.placed.contains_key(file)) {
+            // It could not be read before; what it is to be is decided already, unless it is to go.
+            let (length, stat) = (stat.size_bytes, Some(stat).filter(|_| is_trusted));
+            self.placed.insert(file.to_owned(), Placed { length, stat, ..attempt });
+            self.pending.entry(file.to_owned()).or_insert(Target::Nothing);
+        }
         if is_ours {
             self.held.remove(file);
             self.forget_doubt(file);
@@ -227,27 +237,35 @@ impl Mirror {
     }
 
     /// Whether a file has been as it is for long enough.
-    fn has_settled(&mut self, file: &str, stat: Option<Stat>, look: &Look<'_>) -> Result<bool> {
+    fn has_settled(&mut self, file: &str, stat: Stat, look: &Look<'_>) -> Result<bool> {
+        let age = self.age(file, Some(stat), look);
+        Ok(age >= BELIEVED_AFTER || age >= SETTLES_AFTER && !is_open_for_writing(look.fs, file)?)
+    }
+
+    /// Since when looks find a file as it is; `None`: gone.
+    pub(super) fn age(&mut self, file: &str, stat: Option<Stat>, look: &Look<'_>) -> Duration {
         let fresh = (stat, look.now);
         let since = self.unsettled.entry(file.to_owned()).or_insert(fresh);
         if since.0 != stat {
             *since = fresh;
         }
-        let age = look.now.saturating_sub(since.1);
-        let is_young = if stat.is_none() { age < BELIEVED_AFTER } else { age < SETTLES_AFTER };
-        Ok(!is_young && (age >= BELIEVED_AFTER || !is_open_for_writing(look.fs, file)?))
+        look.now.saturating_sub(since.1)
     }
 
-    fn found_no_file(&mut self, file: String, stat: Stat, seen: &mut Seen) -> Result<()> {
+    fn found_no_file(&mut self, file: String, stat: Stat, seen: &mut Seen) {
         self.forget_doubt(&file);
+        if self.blocked.contains(&file) {
+            // Told when it was met there.
+            return;
+        }
         let detail = "it is no regular file; it is left alone";
-        seen.tell(ProblemKind::Unreadable, &file, detail);
         if self.is_expected(&file) {
+            seen.tell(ProblemKind::Unreadable, &file, detail);
             self.held.insert(file, Some(stat));
         } else {
-            self.strangers.insert(file, Some(stat));
+            seen.tell_of_stranger(ProblemKind::Unreadable, &file, detail);
+            self.strangers.insert(file, Stranger { stat: Some(stat), id: None });
         }
-        Ok(())
     }
 
     fn hold_and_tell(
@@ -258,18 +276,17 @@ impl Mirror {
         why: &str,
         seen: &mut Seen,
     ) {
-        let in_force = if self.is_expected(&file) {
-            format!("and the last good version of its {collection} stays in force")
-        } else {
-            format!("and no {collection} is made of it")
-        };
-        let detail = format!("{why}; it is left as it is until it is mended, {in_force}");
-        seen.tell(ProblemKind::Unreadable, &file, detail);
+        let detail = format!("{why}; it is left as it is until it is mended, ");
         if self.is_expected(&file) || self.pending.contains_key(&file) {
+            let detail =
+                format!("{detail}and the last good version of its {collection} stays in force");
+            seen.tell(ProblemKind::Unreadable, &file, detail);
             self.hold(&file, Some(stat));
         } else {
+            let detail = format!("{detail}and no {collection} is made of it");
+            seen.tell_of_stranger(ProblemKind::Unreadable, &file, detail);
             self.forget_doubt(&file);
-            self.strangers.insert(file, Some(stat));
+            self.strangers.insert(file, Stranger { stat: Some(stat), id: None });
         }
     }
 
@@ -287,12 +304,21 @@ impl Mirror {
         let file = join(collection.dir(), name);
         let stat = theirs.stat;
         let (id, counts) = match self.whose(look.table, collection, name, inside) {
+            Whose::Own(id) if ids.contains(&id) => {
+                // The file of its former name and that of its present one were both edited: one by one.
+                self.noticed.insert(file);
+                return;
+            }
             Whose::Own(id) => (id, true),
             Whose::Other(id) => {
                 let own = join(collection.dir(), &self.names(collection).file_name(&id));
                 let is_present = look.table.get(collection, id.as_str()).is_some();
                 // A file that cannot be looked at is there.
                 let has_file = is_present && !matches!(look.fs.stat(&own), Ok(None));
+                if !has_file {
+                    // Nothing is left of what the engine put there.
+                    self.placed.remove(&own);
+                }
                 (id, !has_file)
             }
             Whose::Mismatch(why) => {
@@ -311,79 +337,15 @@ impl Mirror {
             "the id in it is that of {collection} {:?}, which has a file; it is left alone",
             id.as_str()
         );
-        seen.tell(ProblemKind::Edited, &file, detail);
+        if self.pending.contains_key(&file) {
+            // It lies where the engine wants to remove its own.
+            seen.tell(ProblemKind::Edited, &file, detail);
+            self.hold(&file, stat);
+            return;
+        }
+        seen.tell_of_stranger(ProblemKind::Edited, &file, detail);
         self.forget_doubt(&file);
-        self.strangers.insert(file, stat);
-    }
-
-    /// Tells which files of a directory were removed: their documents are deleted, or they are restored.
-    fn look_for_gone(
-        &mut self,
-        collection: Collection,
-        found: &BTreeMap<&str, Stat>,
-        entries: &[fs::Entry],
-        look: &Look<'_>,
-        ids: &HashSet<DocumentId>,
-        seen: &mut Seen,
-    ) {
-        let dir = collection.dir();
-        let mut gone: Vec<(String, DocumentId)> = Vec::new();
-        let mut documents = 0_usize;
-        for (id, _) in look.table.iter(collection) {
-            let name = self.names(collection).file_name(id);
-            let file = join(dir, &name);
-            if !self.is_expected(&file) {
-                continue;
-            }
-            documents += 1;
-            if !found.contains_key(name.as_str()) && !ids.contains(id) {
-                gone.push((file, id.clone()));
-            }
-        }
-        // What is noted of other files that are gone is of no more use.
-        let prefix = join(dir, "");
-        let is_there = |file: &String| {
-            let name = file.strip_prefix(&prefix);
-            name.is_none_or(|name| found.contains_key(name))
-        };
-        self.strangers.retain(|file, _| is_there(file));
-        self.noticed.retain(is_there);
-        self.unsettled.retain(|file, (stat, _)| stat.is_none() || is_there(file));
-        let all = documents > 0 && gone.len() == documents;
-        let too_many = all || gone.len() > deletions_max(documents);
-        let mut restored = 0_usize;
-        for (file, id) in gone {
-            let target = Target::Document(collection, id.clone());
-            if self.held.remove(&file).is_some() {
-                seen.tell(
-                    ProblemKind::Missing,
-                    &file,
-                    "what could not be read is gone; it is written anew",
-                );
-                self.placed.remove(&file);
-                self.pending.insert(file, target);
-                continue;
-            }
-            if look.is_patient && !self.has_settled(&file, None, look).unwrap_or(false) {
-                continue;
-            }
-            self.unsettled.remove(&file);
-            let name = file.strip_prefix(&prefix).unwrap_or(&file);
-            if too_many || has_editor_file(entries, name) {
-                restored += 1;
-                self.placed.remove(&file);
-                self.pending.insert(file, target);
-                continue;
-            }
-            seen.edits.push(Edit { collection, id, file, now: Now::Gone });
-        }
-        if restored > 0 {
-            let detail = format!(
-                "{restored} of the files of {documents} documents are gone, which is too many to believe, or \
-                 editors are at them; they are restored; to delete documents, use `walden delete`"
-            );
-            seen.tell(ProblemKind::Missing, dir, detail);
-        }
+        self.strangers.insert(file, Stranger { stat, id: Some(id) });
     }
 
     /// Whether the engine knows that it left something in this file.

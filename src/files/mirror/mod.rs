@@ -5,13 +5,18 @@
 //! records those changes and makes the records durable; [`Mirror::apply`] makes each of them.
 //!
 //! Invariants: whole files only, by rename or exchange; what lies in a file's place is removed only
-//! if its contents are known to be the engine's, and goes to `conflicts/` otherwise; a change that
-//! was not made stays pending and is planned again. What the engine knows of each file
+//! if its contents are known to be the engine's, and is left for a look ([`Mirror::look`]) otherwise; a
+//! change that was not made stays pending and is planned again. What the engine knows of each file
 //! ([`Mirror::entries`]) is never more than it saw of its own doing.
 
 mod apply;
+mod dir;
+mod due;
 mod edit;
+mod gone;
 mod judge;
+mod known;
+mod linger;
 mod look;
 mod open;
 mod shown;
@@ -29,8 +34,10 @@ use crate::fs::{Fs, Kind, Mode, Stat, join};
 use crate::state::json::pretty;
 use crate::state::{Collection, Table};
 
-pub use edit::{Displaced, Edit, Now, PutBack, Theirs};
-pub use judge::{Known, Mentions};
+pub use dir::deletions_max;
+pub use edit::{Displaced, Edit, Now, PutBack, Source, Theirs};
+pub use known::{Known, Mentions};
+use linger::Lingering;
 pub use look::{Look, Seen};
 pub use shown::{Shown, read_shown};
 
@@ -64,6 +71,8 @@ pub struct Mirror {
     damaged: HashMap<String, ContentHash>,
     /// Contents that may be a person's or not, by file: they go to `conflicts/` before their place is taken.
     doubted: HashMap<String, ContentHash>,
+    /// Files that may have been removed by a person, or be lost: they are written anew.
+    doubted_removals: Vec<String>,
     /// What was found by a change that failed afterwards: reported with the next one.
     unreported: Vec<Problem>,
     /// What people had done when the mirror was opened.
@@ -74,10 +83,12 @@ pub struct Mirror {
     noticed: BTreeSet<String>,
     /// Files that were replaced in the instant in which somebody wrote them.
     displaced: Vec<Displaced>,
+    /// What somebody had open for writing when it was replaced, by its name in `conflicts/`.
+    lingering: BTreeMap<String, Lingering>,
     /// Files of which it is not sure yet that nobody is at them: their `stat`, and since when it is that.
     unsettled: BTreeMap<String, (Option<Stat>, Duration)>,
-    /// Files that belong to nobody, with their `stat`, since they were reported.
-    strangers: HashMap<String, Option<Stat>>,
+    /// Files that belong to nobody, since they were reported.
+    strangers: HashMap<String, Stranger>,
     /// Files that mean what their document was as of this LSN, though the engine would lay it out otherwise.
     laid_out: HashMap<String, Lsn>,
     /// A time of the file system's clock that is past.
@@ -114,6 +125,15 @@ impl Placed {
     fn is_untouched(&self, now: Option<&Stat>) -> bool {
         self.stat.is_some() && self.stat.as_ref() == now
     }
+}
+
+/// A file of a document that has another, or of none.
+#[derive(Clone, Debug, Default)]
+struct Stranger {
+    /// As it was when it was read.
+    stat: Option<Stat>,
+    /// The id in it, if it holds a document.
+    id: Option<DocumentId>,
 }
 
 /// What a file is to hold.

@@ -6,28 +6,34 @@
 //! |---|---|---|
 //! | as the document is now, but for white space | in place | in place |
 //! | other bytes under the recorded `stat` | quarantined, written anew, `corrupt` | the same |
-//! | an earlier version that the engine wrote | a person put it back: left, `edited` | written anew |
+//! | an earlier version that the engine wrote | a person put it back: an edit | written anew |
+//! | none, though it was there durably | an edit, if that can be believed | the same |
 //! | none | written anew, `missing` | written anew |
-//! | empty, or all zero | left, `unreadable` | written anew, `torn` |
-//! | half on the medium | left, `unreadable` | quarantined, written anew, `torn` |
-//! | another JSON object | left, `edited` | left, `edited` |
-//! | no JSON object, or not to be read | left, `unreadable` | left, `unreadable` |
+//! | empty, or all zero | held, `unreadable` | written anew, `torn` |
+//! | half on the medium | held, `unreadable` | quarantined, written anew, `torn` |
+//! | another document with its id | an edit | an edit |
+//! | no document, another id, or not to be read | held, `unreadable` | the same |
 //! | a link, directory, FIFO, device | left until it is gone, `unreadable` | the same |
 //!
-//! *Left* means until the engine next writes that file; then it goes to `conflicts/`. Of any other
-//! file in the directories: a version that the engine wrote there, whole or half on the medium, is
-//! removed after an unclean stop; editors' files are ignored; the rest is people's, left for good.
+//! Edits are to be taken in ([`Mirror::take_edits`]); *held* files stay as they are until they change. Of any
+//! other file in the directories: a version that the engine wrote there, whole or half on the medium, is
+//! removed after an unclean stop; editors' files are ignored; a document that has no file of its own is an
+//! edit; the rest is people's, left for good.
 
 use std::collections::{HashMap, HashSet};
-use std::io::ErrorKind;
 
+use super::dir::{deletions_max, editor_files, has_editor_file, is_json, list};
 use super::judge::{Contents, Judge, Stop};
-use super::{Edit, Known, Mirror, Now, Placed, PutBack, Target, Theirs};
-use crate::base::{DocumentId, Error, Lsn, Problem, ProblemKind, Result};
+use super::{Edit, Known, Mirror, Now, Placed, PutBack, Stranger, Target, Theirs};
+use crate::base::{DocumentId, Lsn, Problem, ProblemKind, Result};
 use crate::files::names::{self, WAL};
 use crate::files::stat;
 use crate::fs::{Entry, Fs, Kind, Stat, join};
 use crate::state::{Collection, Table};
+
+/// What is to be told of a document's file, what the engine is taken to have put there, and whether it is
+/// to be written anew.
+type Decision = (Option<(ProblemKind, String)>, Option<Placed>, bool);
 
 impl Mirror {
     /// Compares the mirror with `table`, the recovered state, and reports what is not the engine's
@@ -100,11 +106,16 @@ impl Mirror {
             };
             judge.report(ProblemKind::Missing, dir, detail);
         }
+        let editors = editor_files(&entries);
         for (name, (id, doc)) in expected {
             let file = join(dir, &name);
             if taken.contains(id) || too_many {
                 self.pending.insert(file, Target::Document(collection, id.clone()));
-            } else if judge.was_removed(&file, doc) && !has_editor_file(&entries, &name) {
+            } else if !judge.known.is_sound && judge.was_removed(&file, doc) {
+                // In a damaged store it may be lost, and the next opening must not think otherwise.
+                self.doubted_removals.push(file.clone());
+                self.decide(file, (collection, id), Contents::Missing, None, judge);
+            } else if judge.was_removed(&file, doc) && !has_editor_file(&editors, &name) {
                 judge.report(
                     ProblemKind::Edited,
                     &file,
@@ -127,13 +138,7 @@ impl Mirror {
         stat: Option<Stat>,
         judge: &mut Judge<'_>,
     ) {
-        use ProblemKind::{Corrupt, Edited, Missing, Torn, Unreadable};
-        let left_in = |judge: &Judge<'_>| judge.left_in(&file, (collection, id));
-        // A held file is written anew when it is mended by putting back what was there.
-        let is_behind = |judge: &Judge<'_>| {
-            let doc = judge.table.get(collection, id.as_str());
-            doc.map(|doc| doc.lsn()) > left_in(judge).map(|left| left.lsn)
-        };
+        use ProblemKind::{Corrupt, Missing, Torn, Unreadable};
         let (finding, placed, is_due) = match (contents, judge.stop_of(&file)) {
             (Contents::Current(found), _) => (None, Some(found), false),
             (Contents::Earlier(found), Stop::Unclean) => (None, Some(found), true),
@@ -163,52 +168,8 @@ impl Mirror {
             (Contents::Missing, Stop::Clean) => {
                 (Some((Missing, "it is gone; it is restored".into())), None, true)
             }
-            (Contents::Other(_, theirs), _) if judge.is_in_doubt(&file) => {
-                self.doubted.insert(file.clone(), theirs.hash);
-                let detail = "nobody can tell whether somebody changed it, since the store is damaged; it goes \
-                              to conflicts/ and is written anew";
-                (Some((Edited, detail.into())), None, true)
-            }
-            (Contents::Other(inside, theirs), _) if inside == *id => {
-                let detail = if theirs.put_back == PutBack::Yes {
-                    "somebody put an earlier version back; it is taken in"
-                } else {
-                    "somebody changed it; that is taken in"
-                };
-                self.edits.push(Edit {
-                    collection,
-                    id: id.clone(),
-                    file: file.clone(),
-                    now: Now::Text(theirs),
-                });
-                (Some((Edited, detail.into())), left_in(judge), false)
-            }
-            (Contents::Other(inside, _), _) => {
-                self.held.insert(file.clone(), stat);
-                let detail = format!(
-                    "the id in it is {:?}; it is left, and its document stays; restore the id, or give the \
-                     file another name",
-                    inside.as_str()
-                );
-                (Some((Unreadable, detail)), left_in(judge), is_behind(judge))
-            }
-            (Contents::Earlier(_) | Contents::Torn(_) | Contents::Blank(_), Stop::Clean) => {
-                self.held.insert(file.clone(), stat);
-                let detail = "it is empty or cut short; it is left, and the last good version stays in force";
-                (Some((Unreadable, detail.into())), left_in(judge), is_behind(judge))
-            }
-            (Contents::Invalid(why), _) => {
-                self.held.insert(file.clone(), stat);
-                let detail = format!(
-                    "{why}; it is left as it is until it is mended, and the last good version stays in force"
-                );
-                (Some((Unreadable, detail)), left_in(judge), is_behind(judge))
-            }
-            (Contents::Unreadable(why), stop) => {
-                self.held.insert(file.clone(), None);
-                let detail = format!("{why}; the last good version stays in force");
-                let known = left_in(judge).filter(|_| stop == Stop::Clean);
-                (Some((Unreadable, detail)), known, stop == Stop::Unclean)
+            (contents, stop) => {
+                self.decide_of_person(&file, (collection, id), contents, (stat, stop), judge)
             }
         };
         if let Some((kind, detail)) = finding {
@@ -219,6 +180,80 @@ impl Mirror {
         }
         if let Some(placed) = placed {
             self.placed.insert(file, placed);
+        }
+    }
+
+    /// The rows of contents that the engine did not leave there.
+    fn decide_of_person(
+        &mut self,
+        file: &str,
+        (collection, id): (Collection, &DocumentId),
+        contents: Contents,
+        (stat, stop): (Option<Stat>, Stop),
+        judge: &Judge<'_>,
+    ) -> Decision {
+        use ProblemKind::{Edited, Unreadable};
+        let left_in = judge.left_in(file, (collection, id));
+        // A held file is written anew when it is mended by putting back what was there.
+        let doc = judge.table.get(collection, id.as_str());
+        let is_behind = doc.map(|doc| doc.lsn()) > left_in.as_ref().map(|left| left.lsn);
+        match (contents, stop) {
+            (Contents::Other(_, theirs), _) if judge.is_in_doubt(file) => {
+                self.doubted.insert(file.to_owned(), theirs.hash);
+                let detail = "nobody can tell whether somebody changed it, since the store is damaged; it goes \
+                              to conflicts/ and is written anew";
+                let Theirs { hash, length, .. } = *theirs;
+                let found = Placed { hash, length, lsn: Lsn::ZERO, stat: None };
+                (Some((Edited, detail.into())), Some(found), true)
+            }
+            (Contents::Other(inside, theirs), _) if inside == *id => {
+                let detail = if theirs.put_back == PutBack::Yes {
+                    "somebody put an earlier version back; it is taken in"
+                } else {
+                    "somebody changed it; that is taken in"
+                };
+                self.edits.push(Edit {
+                    collection,
+                    id: id.clone(),
+                    file: file.to_owned(),
+                    now: Now::Text(*theirs),
+                });
+                (Some((Edited, detail.into())), left_in, false)
+            }
+            (Contents::Other(inside, _), _) => {
+                self.held.insert(file.to_owned(), stat);
+                let detail = format!(
+                    "the id in it is {:?}; it is left, and its document stays; restore the id, or give the \
+                     file another name",
+                    inside.as_str()
+                );
+                (Some((Unreadable, detail)), left_in, is_behind)
+            }
+            (Contents::Earlier(_) | Contents::Torn(_) | Contents::Blank(_), Stop::Clean) => {
+                self.held.insert(file.to_owned(), stat);
+                let detail = "it is empty or cut short; it is left, and the last good version stays in force";
+                (Some((Unreadable, detail.into())), left_in, is_behind)
+            }
+            (Contents::Invalid(why), _) => {
+                self.held.insert(file.to_owned(), stat);
+                let detail = format!(
+                    "{why}; it is left as it is until it is mended, and the last good version stays in force"
+                );
+                (Some((Unreadable, detail)), left_in, is_behind)
+            }
+            (Contents::Unreadable(why), stop) => {
+                self.held.insert(file.to_owned(), None);
+                let detail = format!("{why}; the last good version stays in force");
+                let known = left_in.filter(|_| stop == Stop::Clean);
+                if known.is_none() {
+                    // When it can be read, it is known for the engine's if it is.
+                    let known = judge.all_known(collection, id, file);
+                    self.attempts.insert(file.to_owned(), known);
+                }
+                (Some((Unreadable, detail)), known, stop == Stop::Unclean)
+            }
+            // All others are the engine's own.
+            _ => (None, None, false),
         }
     }
 
@@ -233,69 +268,91 @@ impl Mirror {
         judge: &mut Judge<'_>,
     ) {
         let file = join(collection.dir(), &entry.name);
-        let contents = judge.of_orphan(collection, entry, &file);
-        let is_torn = matches!(contents, Some(Contents::Torn(_)));
-        match contents {
-            Some(Contents::Earlier(found)) => {
-                self.remove_later(file, found);
-                return;
-            }
-            Some(Contents::Torn(found) | Contents::Blank(found)) => {
-                if is_torn {
-                    self.damaged.insert(file.clone(), found.hash);
-                }
-                let detail = "half of a file that is no longer wanted; it is removed";
-                judge.report(ProblemKind::Torn, &file, detail);
-                self.remove_later(file, found);
-                return;
-            }
-            _ => {}
-        }
-        if names::is_editor_file(&entry.name) {
+        if self.is_leftover(collection, entry, &file, judge) || names::is_editor_file(&entry.name) {
             return;
         }
-        if !entry.name.ends_with(".json") {
-            judge.report_stranger(&file);
+        let detail = "it belongs to no document; somebody made it, and it is left alone";
+        if !is_json(&entry.name) {
+            judge.report_stranger(ProblemKind::Edited, &file, detail);
             return;
         }
         let stat = stat(judge.fs, &file).ok().flatten();
-        self.strangers.insert(file.clone(), stat);
+        let mut stranger = Stranger { stat, id: None };
         match judge.of_stranger(collection, &file, (entry.kind, stat)) {
-            Contents::Rotten(found) => {
-                self.damaged.insert(file.clone(), found.hash);
-                let detail = "it is not what was written, though nobody wrote to it since, and no longer \
-                              wanted; it goes to quarantine/";
-                judge.report(ProblemKind::Corrupt, &file, detail);
-                self.remove_later(file, found);
-            }
+            Contents::Earlier(found) => return self.remove_later(file, found),
+            Contents::Rotten(found) => return self.remove_rot(file, found, judge),
             Contents::Other(_, theirs) if judge.is_in_doubt(&file) => {
-                self.doubted.insert(file.clone(), theirs.hash);
-                let detail = "it belongs to no document, and nobody can tell whether somebody made it, since the \
-                              store is damaged; it goes to conflicts/";
-                judge.report(ProblemKind::Edited, &file, detail);
-                let Theirs { hash, length, .. } = theirs;
-                self.remove_later(file, Placed { hash, length, lsn: Lsn::ZERO, stat: None });
+                return self.remove_doubted(file, &theirs, judge);
             }
             Contents::Other(id, theirs) => {
                 let is_new = judge.table.get(collection, id.as_str()).is_none();
                 if (is_new || missing.contains_key(&id)) && taken.insert(id.clone()) {
                     judge.report(ProblemKind::Edited, &file, "somebody made it; it is taken in");
-                    self.strangers.remove(&file);
-                    self.edits.push(Edit { collection, id, file, now: Now::Text(theirs) });
-                } else {
-                    let detail = format!(
-                        "the id in it is that of {collection} {:?}, which has a file; it is left alone",
-                        id.as_str()
-                    );
-                    judge.report(ProblemKind::Edited, &file, detail);
+                    self.edits.push(Edit { collection, id, file, now: Now::Text(*theirs) });
+                    return;
                 }
+                let detail = format!(
+                    "the id in it is that of {collection} {:?}, which has a file; it is left alone",
+                    id.as_str()
+                );
+                judge.report_stranger(ProblemKind::Edited, &file, detail);
+                stranger.id = Some(id);
             }
             Contents::Invalid(why) | Contents::Unreadable(why) => {
                 let detail = format!("{why}; it is left as it is until it is mended");
-                judge.report(ProblemKind::Unreadable, &file, detail);
+                judge.report_stranger(ProblemKind::Unreadable, &file, detail);
             }
-            _ => judge.report_stranger(&file),
+            Contents::NoFile => {
+                let detail = "it is no regular file; it is left alone";
+                judge.report_stranger(ProblemKind::Unreadable, &file, detail);
+            }
+            _ => judge.report_stranger(ProblemKind::Edited, &file, detail),
         }
+        self.strangers.insert(file, stranger);
+    }
+
+    /// Whether a file is an earlier version of the engine's, whole or not, under a name that it gave; then
+    /// its removal is left to the next pass.
+    fn is_leftover(
+        &mut self,
+        collection: Collection,
+        entry: &Entry,
+        file: &str,
+        judge: &mut Judge<'_>,
+    ) -> bool {
+        let contents = judge.of_orphan(collection, entry, file);
+        let is_torn = matches!(contents, Some(Contents::Torn(_)));
+        let found = match contents {
+            Some(Contents::Earlier(found)) => found,
+            Some(Contents::Torn(found) | Contents::Blank(found)) => {
+                if is_torn {
+                    self.damaged.insert(file.to_owned(), found.hash);
+                }
+                let detail = "half of a file that is no longer wanted; it is removed";
+                judge.report(ProblemKind::Torn, file, detail);
+                found
+            }
+            _ => return false,
+        };
+        self.remove_later(file.to_owned(), found);
+        true
+    }
+
+    fn remove_rot(&mut self, file: String, found: Placed, judge: &mut Judge<'_>) {
+        self.damaged.insert(file.clone(), found.hash);
+        let detail = "it is not what was written, though nobody wrote to it since, and no longer wanted; it \
+                      goes to quarantine/";
+        judge.report(ProblemKind::Corrupt, &file, detail);
+        self.remove_later(file, found);
+    }
+
+    fn remove_doubted(&mut self, file: String, theirs: &Theirs, judge: &mut Judge<'_>) {
+        self.doubted.insert(file.clone(), theirs.hash);
+        let detail = "it belongs to no document, and nobody can tell whether somebody made it, since the store \
+                      is damaged; it goes to conflicts/";
+        judge.report(ProblemKind::Edited, &file, detail);
+        let Theirs { hash, length, .. } = *theirs;
+        self.remove_later(file, Placed { hash, length, lsn: Lsn::ZERO, stat: None });
     }
 
     /// Leaves the removal of a file that holds this to the next pass.
@@ -333,24 +390,5 @@ impl Mirror {
             self.leftovers.push(file);
         }
         Ok(())
-    }
-}
-
-/// How many files of a directory may be gone at once and are believed to have been removed.
-pub(super) fn deletions_max(documents: usize) -> usize {
-    (documents / 10).max(100)
-}
-
-/// Whether an editor's file of that name lies in the directory: it is being saved.
-pub(super) fn has_editor_file(entries: &[Entry], name: &str) -> bool {
-    let is_of = |entry: &&Entry| names::is_editor_file(&entry.name) && entry.name.contains(name);
-    entries.iter().any(|entry| is_of(&entry))
-}
-
-pub(super) fn list(fs: &dyn Fs, dir: &str) -> Result<Vec<Entry>> {
-    match fs.list(dir) {
-        Ok(entries) => Ok(entries),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(Error::io("list", fs.display(dir), error)),
     }
 }

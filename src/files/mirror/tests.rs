@@ -1,4 +1,4 @@
-//! The mirror: it shows the state, and no person's file is ever lost to it.
+//! The mirror: it shows the state; and what its tests share.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,11 +11,18 @@ use crate::state::{Doc, Document, Op};
 
 mod cache;
 mod crash;
+mod gone;
+mod held;
 mod judging;
+mod looking;
 mod stamps;
+mod theirs;
 
 const TASK: Collection = Collection::Task;
 const A: &str = "tasks/a.json";
+/// What a person makes of document `a`.
+const MINE: &[u8] = MINE_TEXT.as_bytes();
+const MINE_TEXT: &str = "{\"id\": \"a\", \"mine\": true}";
 
 fn id(text: &str) -> DocumentId {
     DocumentId::new(text).unwrap()
@@ -38,6 +45,9 @@ struct World {
     versions: HashMap<String, Vec<ContentHash>>,
     texts: HashMap<DocumentId, Vec<Arc<str>>>,
     entries: HashMap<String, Entry>,
+    mentions: HashMap<String, Mentions>,
+    synced: Lsn,
+    is_damaged: bool,
     reads_all: bool,
 }
 
@@ -59,9 +69,9 @@ impl World {
         let earlier = |_, id: &DocumentId| self.texts.get(id).cloned().unwrap_or_default();
         let known = Known {
             versions: &self.versions,
-            mentions: &HashMap::new(),
-            is_sound: true,
-            synced: Lsn::ZERO,
+            mentions: &self.mentions,
+            is_sound: !self.is_damaged,
+            synced: self.synced,
             entries_are_current: false,
             earlier: &earlier,
             entries: &self.entries.iter().map(|(file, entry)| (file.as_str(), entry)).collect(),
@@ -86,6 +96,39 @@ impl World {
             problems.extend(mirror.apply(fs, change)?);
         }
         Ok(problems)
+    }
+
+    /// A look at all files, `ms` after the first.
+    fn look(&self, mirror: &mut Mirror, fs: &dyn Fs, ms: u64) -> Seen {
+        self.look_at(mirror, fs, ms, None)
+    }
+
+    /// A look at one file, or at all.
+    fn look_at(&self, mirror: &mut Mirror, fs: &dyn Fs, ms: u64, file: Option<&str>) -> Seen {
+        let files = file.map(|file| BTreeSet::from([file.to_owned()]));
+        let now = Duration::from_millis(ms);
+        let files = files.as_ref();
+        mirror.look(&Look { fs, table: &self.table, files, now, is_patient: true }).unwrap()
+    }
+
+    /// What two looks find, of which the second is late enough to believe everything.
+    fn find(&self, mirror: &mut Mirror, fs: &dyn Fs) -> Seen {
+        let first = self.look(mirror, fs, 10_000);
+        assert!(first.edits.is_empty(), "{:?}", first.edits);
+        let mut second = self.look(mirror, fs, 12_000);
+        second.problems.splice(0..0, first.problems);
+        second
+    }
+
+    /// The state takes this text, and the mirror shows it.
+    fn take_in(&mut self, mirror: &mut Mirror, edit: &Edit) {
+        if let Now::Text(theirs) = &edit.now {
+            let doc = Doc::new(Document::new(theirs.text.as_str()), Lsn(20), false);
+            self.table.load(TASK, &edit.id, doc);
+        } else {
+            self.table.unload(TASK, &edit.id);
+        }
+        mirror.adopted(edit, Some(Lsn(20)));
     }
 
     /// That the mirror shows the state, and nothing of the engine's is left beside it.
@@ -122,6 +165,15 @@ fn with_a() -> (SimFs, World, Mirror) {
     assert_eq!(world.pass(&mut mirror, &disk, &changed).unwrap(), vec![]);
     mirror.sync(&disk).unwrap();
     (disk, world, mirror)
+}
+
+/// Of each edit: the file, and the text in it; none if it is gone.
+fn texts(edits: &[Edit]) -> Vec<(&str, Option<&str>)> {
+    let text = |edit: &Edit| match &edit.now {
+        Now::Text(theirs) => Some(theirs.text.clone()),
+        Now::Gone => None,
+    };
+    edits.iter().map(|edit| (edit.file.as_str(), text(edit).map(|text| &*text.leak()))).collect()
 }
 
 /// That exactly this was kept in `conflicts/`.
@@ -192,84 +244,6 @@ fn documents_equal_but_for_case_change_their_names_together() {
 }
 
 #[test]
-fn what_a_person_wrote_between_two_passes_is_kept_before_it_is_replaced_or_removed() {
-    for by_rename in [false, true] {
-        for delete in [false, true] {
-            let (disk, mut world, mut mirror) = with_a();
-            if by_rename {
-                disk.save_now(A, b"mine").unwrap();
-            } else {
-                disk.write_now(A, b"mine").unwrap();
-            }
-            let changed = [if delete { world.delete("a") } else { world.put("a", 2) }];
-            let problems = world.pass(&mut mirror, &disk, &changed).unwrap();
-            assert_eq!(kinds(&problems), [ProblemKind::Edited]);
-            assert_kept(&disk, b"mine");
-            world.assert_shown(&mirror, &disk);
-            assert_eq!(disk.read_now(A).is_none(), delete);
-        }
-    }
-}
-
-#[test]
-fn a_person_who_is_quicker_than_the_exchange_loses_nothing() {
-    for no_exchange in [false, true] {
-        for no_link in [false, true] {
-            for saved in [false, true] {
-                let (disk, mut world, mut mirror) = with_a();
-                let edit = move |disk: &SimFs| {
-                    let saves = if saved { SimFs::save_now } else { SimFs::write_now };
-                    saves(disk, A, b"mine").unwrap();
-                };
-                let fs = Meddler { no_exchange, no_link, ..Meddler::editing(&disk, edit) };
-                let changed = [world.put("a", 2)];
-                let problems = world.pass(&mut mirror, &fs, &changed).unwrap();
-                assert_eq!(kinds(&problems), [ProblemKind::Edited]);
-                assert_kept(&disk, b"mine");
-                world.assert_shown(&mirror, &disk);
-            }
-        }
-    }
-}
-
-#[test]
-fn a_person_who_creates_the_file_of_a_new_document_first_loses_nothing() {
-    let (disk, mut world, mut mirror) = (disk(), World::default(), Mirror::default());
-    let fs = Meddler::editing(&disk, |disk| disk.save_now(A, b"mine").unwrap());
-    let changed = [world.put("a", 1)];
-    let problems = world.pass(&mut mirror, &fs, &changed).unwrap();
-    assert_eq!(kinds(&problems), [ProblemKind::Edited]);
-    assert_kept(&disk, b"mine");
-    world.assert_shown(&mirror, &disk);
-}
-
-#[test]
-fn a_person_who_removes_the_file_meanwhile_is_coped_with() {
-    let (disk, mut world, mut mirror) = with_a();
-    let fs = Meddler::editing(&disk, |disk| disk.remove_now(A).unwrap());
-    let changed = [world.put("a", 2)];
-    assert_eq!(world.pass(&mut mirror, &fs, &changed).unwrap(), vec![]);
-    world.assert_shown(&mirror, &disk);
-    disk.remove_now(A).unwrap();
-    let changed = [world.delete("a")];
-    assert_eq!(world.pass(&mut mirror, &disk, &changed).unwrap(), vec![]);
-    world.assert_shown(&mirror, &disk);
-}
-
-#[test]
-fn what_was_found_by_a_change_that_failed_afterwards_is_reported_with_the_next() {
-    let (disk, mut world, mut mirror) = with_a();
-    disk.save_now(A, b"mine").unwrap();
-    let changed = [world.put("a", 2)];
-    disk.fail_when(CallKind::Write, 1, Fault::Error(std::io::ErrorKind::StorageFull));
-    assert!(world.pass(&mut mirror, &disk, &changed).is_err());
-    let problems = world.pass(&mut mirror, &disk, &[]).unwrap();
-    assert!(kinds(&problems).contains(&ProblemKind::Edited), "{problems:?}");
-    assert_kept(&disk, b"mine");
-    world.assert_shown(&mirror, &disk);
-}
-
-#[test]
 fn the_mirror_works_on_the_real_disk() {
     let dir = tempfile::tempdir().unwrap();
     let disk = crate::fs::real::RealFs::create(dir.path()).unwrap();
@@ -277,10 +251,15 @@ fn the_mirror_works_on_the_real_disk() {
     let (mut world, mut mirror) = (World::default(), Mirror::default());
     let changed = [world.put("a", 1), world.put("b", 1)];
     assert_eq!(world.pass(&mut mirror, &disk, &changed).unwrap(), vec![]);
-    std::fs::write(dir.path().join(A), "mine").unwrap();
+    std::fs::write(dir.path().join(A), MINE).unwrap();
     let changed = [world.put("a", 2), world.put("A", 1), world.delete("b")];
-    let problems = world.pass(&mut mirror, &disk, &changed).unwrap();
-    assert_eq!(kinds(&problems), [ProblemKind::Edited]);
+    assert_eq!(world.pass(&mut mirror, &disk, &changed).unwrap(), vec![]);
+    assert_eq!(std::fs::read(dir.path().join(A)).unwrap(), MINE, "left in its place");
+    let seen = world.find(&mut mirror, &disk);
+    assert_eq!(texts(&seen.edits), [(A, Some(MINE_TEXT))], "of a file whose name is another now");
+    mirror.adopted(&seen.edits[0], None);
+    assert_eq!(world.pass(&mut mirror, &disk, &[]).unwrap(), vec![]);
+    assert_eq!(mirror.behind(), 0);
     mirror.sync(&disk).unwrap();
     let (_, problems) = world.open(&disk, false);
     assert_eq!(problems, vec![]);
@@ -289,50 +268,6 @@ fn the_mirror_works_on_the_real_disk() {
     for entry in mirror.entries() {
         assert!(entry.stat.is_some() && entry.stat == disk.stat(&entry.file).unwrap(), "{entry:?}");
     }
-    let kept = disk.list("conflicts").unwrap();
-    let kept = std::fs::read(dir.path().join("conflicts").join(&kept[0].name)).unwrap();
-    assert_eq!(kept, b"mine");
-}
-
-#[test]
-fn what_is_no_regular_file_is_left_alone_until_it_is_gone() {
-    for kind in [Kind::Directory, Kind::Other] {
-        for delete in [false, true] {
-            let (disk, mut world, mut mirror) = with_a();
-            disk.remove_now(A).unwrap();
-            disk.plant_now(A, kind).unwrap();
-            let changed = [if delete { world.delete("a") } else { world.put("a", 2) }];
-            let problems = world.pass(&mut mirror, &disk, &changed).unwrap();
-            assert_eq!(kinds(&problems), [ProblemKind::Unreadable]);
-            assert_eq!(disk.stat(A).unwrap().unwrap().kind, kind);
-            assert_eq!(mirror.behind(), 1);
-            assert_eq!(world.pass(&mut mirror, &disk, &[]).unwrap(), vec![], "told once");
-            if kind == Kind::Directory {
-                continue;
-            }
-            disk.remove_now(A).unwrap();
-            assert_eq!(world.pass(&mut mirror, &disk, &[]).unwrap(), vec![]);
-            world.assert_shown(&mirror, &disk);
-        }
-    }
-}
-
-#[test]
-fn the_same_conflict_is_kept_once_and_nothing_in_conflicts_is_replaced() {
-    let (disk, mut world, mut mirror) = with_a();
-    for version in 2..4 {
-        disk.save_now(A, b"mine").unwrap();
-        let changed = [world.put("a", version)];
-        world.pass(&mut mirror, &disk, &changed).unwrap();
-        assert_kept(&disk, b"mine");
-    }
-    let kept = below(&disk, "conflicts/").remove(0);
-    disk.save_now(&kept, b"edited there").unwrap();
-    disk.save_now(A, b"mine").unwrap();
-    let changed = [world.put("a", 4)];
-    world.pass(&mut mirror, &disk, &changed).unwrap();
-    assert_eq!(disk.read_now(&kept).unwrap(), b"edited there");
-    assert_eq!(below(&disk, "conflicts/").len(), 2);
 }
 
 #[test]
@@ -365,26 +300,4 @@ fn a_file_whose_flush_failed_is_written_anew_and_not_flushed_again() {
     assert_eq!(world.open(&after, false).1, vec![]);
     world.assert_shown(&mirror, &after);
     assert_eq!(below(&after, "conflicts/"), Vec::<String>::new());
-}
-
-#[test]
-fn what_a_person_wrote_is_durable_in_conflicts_before_its_place_is_taken() {
-    let (disk, mut world, mut mirror) = with_a();
-    disk.save_now(A, b"mine").unwrap();
-    let before = disk.trace().len();
-    let changed = [world.put("a", 2)];
-    world.pass(&mut mirror, &disk, &changed).unwrap();
-    let trace = disk.trace().split_off(before);
-    let place = |call: &str| {
-        let found = trace.iter().position(|made| made.starts_with(call));
-        found.unwrap_or_else(|| panic!("{call}: {trace:#?}"))
-    };
-    let order = [
-        place("sync tasks/a.json"),
-        place("link tasks/a.json conflicts/"),
-        place("sync conflicts/"),
-        place("write_back wal/mirror.part"),
-        place("exchange"),
-    ];
-    assert!(order.is_sorted(), "{trace:#?}");
 }

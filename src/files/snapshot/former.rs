@@ -23,6 +23,10 @@ use crate::files::stat;
 use crate::fs::replace::{Mark, remove_if_any, write_temporary};
 use crate::fs::{Fs, Kind, Mode, Stat, read_file};
 
+/// What a person left in the place of `state.json` in the instant of a save: what is told of it, and where
+/// it is kept.
+pub(super) type Displaced = (Problem, String);
+
 /// Makes `state.json`, which is the engine's and has the stat `found`, a backup, and says which: by
 /// shared blocks, else by a second name, else by a copy. `None` if it changed meanwhile. The name is
 /// not yet durable. The mark tells the backup from one that somebody wrote to, if `state.json` was
@@ -110,7 +114,7 @@ pub(super) fn let_go(
     store: StoreId,
     path: &str,
     is_known: bool,
-) -> Result<Option<Problem>> {
+) -> Result<Option<Displaced>> {
     let is_held = is_open_for_writing(fs, path)?;
     if is_known && !is_held {
         if path == STATE_SWAP {
@@ -120,7 +124,8 @@ pub(super) fn let_go(
     }
     if stat(fs, path)?.is_some_and(|found| found.kind != Kind::File) {
         let kept = put_aside(fs, path, STATE)?;
-        return Ok(Some(edited(format!("somebody replaced it while it was being saved: {kept}"))));
+        let detail = format!("somebody replaced it while it was being saved: {kept}");
+        return Ok(Some((edited(detail), kept)));
     }
     let shared = backups_that_are(fs, path)?;
     let kept = if is_held { keep_open(fs, path, STATE)? } else { keep(fs, path, STATE)? };
@@ -140,7 +145,7 @@ pub(super) fn let_go(
     if path == STATE_SWAP {
         remove_if_any(fs, STATE_SWAP)?;
     }
-    Ok(Some(edited(detail)))
+    Ok(Some((edited(detail), kept)))
 }
 
 fn edited(detail: String) -> Problem {

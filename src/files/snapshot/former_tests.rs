@@ -18,7 +18,7 @@ fn bytes(lsn: u64) -> Vec<u8> {
 }
 
 fn save_lsn(fs: &dyn Fs, lsn: u64, last: Option<&Stat>) -> Saved {
-    save(fs, STORE, &bytes(lsn), last, Timestamp(1)).unwrap()
+    save(fs, STORE, &bytes(lsn), last, None, Timestamp(1)).unwrap()
 }
 
 /// A disk with a saved snapshot of LSN 1, its stat, and somebody who has it open for writing.
@@ -158,7 +158,7 @@ fn a_shared_block_backup_is_made_once_though_the_save_failed_after_it() {
     // The exchange fails: the third rename, and the second once there is a backup.
     for exchange in [3, 2, 2] {
         disk.fail_when(CallKind::Rename, exchange, Fault::Errno(5));
-        assert!(save(&disk, STORE, &bytes(2), last.as_ref(), Timestamp(1)).is_err());
+        assert!(save(&disk, STORE, &bytes(2), last.as_ref(), None, Timestamp(1)).is_err());
         disk.clear_faults();
         assert_eq!(lsn_of(&disk, STATE), Some(Lsn(1)));
     }
@@ -173,7 +173,7 @@ fn a_crash_or_error_at_any_call_while_an_editor_holds_on_loses_neither_backup_no
         for call in 1.. {
             let (disk, last, holder) = held(reflinks);
             disk.fail_at(call, Fault::Errno(5));
-            let saved = save(&disk, STORE, &bytes(2), last.as_ref(), Timestamp(1));
+            let saved = save(&disk, STORE, &bytes(2), last.as_ref(), None, Timestamp(1));
             if disk.faults_fired() == 0 {
                 break;
             }

@@ -17,12 +17,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::parse::{Parsed, parse, read_with};
-use super::{BYTES_MAX, Head, NO_DIGEST, Rendered, Snapshot};
+use super::{BYTES_MAX, Head, NO_DIGEST, Rendered, Snapshot, others_behind};
 use crate::base::{ContentHasher, DocumentId, Error, Lsn, Problem, ProblemKind, Result, StoreId};
 use crate::files::mirror::Entry;
 use crate::files::names::{INDEX_PART, STATE, STATE_INDEX};
 use crate::fs::replace::replace;
-use crate::fs::{Fs, read_file};
+use crate::fs::{Fs, Stat, read_file};
 use crate::state::document::Indexed;
 use crate::state::{Collection, Doc, Document};
 
@@ -97,6 +97,22 @@ impl Index {
         self
     }
 
+    /// The index with the `stat` of `state.json`, if that is known to tell whether somebody wrote to it: as
+    /// one more entry.
+    #[must_use]
+    pub fn with_state(mut self, stat: Option<Stat>) -> Self {
+        let Head { digest: hash, length, lsn, .. } = self.head;
+        let entry = stat.map(|_| Entry { file: STATE.to_owned(), hash, length, lsn, stat });
+        let at = self.mirror.partition_point(|entry| entry.file.as_str() < STATE);
+        self.mirror.splice(at..at, entry);
+        self
+    }
+
+    /// The `stat` that `state.json` had when this was written.
+    pub fn state_stat(&self) -> Option<Stat> {
+        self.mirror.iter().find(|entry| entry.file == STATE)?.stat
+    }
+
     /// Writes the index, durably. On failure the former one stands, which is harmless, whatever
     /// snapshot it is of.
     pub fn save(&self, fs: &dyn Fs) -> Result<()> {
@@ -121,7 +137,11 @@ impl Index {
             }
         }
         let Head { store, lsn, last_saved, .. } = self.head;
-        Some(Snapshot { store, lsn, tasks, sessions, last_saved: Some(last_saved.to_string()) })
+        let last_saved = Some(last_saved.to_string());
+        let ends = self.documents.iter().map(|place| place.span.end);
+        let end = usize::try_from(ends.max().unwrap_or(self.head.digest_at)).ok()?;
+        let others = others_behind(text.get(end..)?);
+        Some(Snapshot { store, lsn, tasks, sessions, last_saved, others })
     }
 }
 
@@ -164,7 +184,7 @@ pub fn load(fs: &dyn Fs) -> Result<Loaded> {
 pub fn renew(fs: &dyn Fs, store: StoreId, mirror: Vec<Entry>) -> Result<()> {
     match read(fs) {
         Ok(Some(former)) if former.head.store == store => {
-            let index = former.clone().with_mirror(mirror);
+            let index = former.clone().with_mirror(mirror).with_state(former.state_stat());
             if index == former { Ok(()) } else { index.save(fs) }
         }
         Ok(_) => Ok(()),

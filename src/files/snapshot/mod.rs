@@ -13,9 +13,11 @@
 //! }
 //! ```
 //!
+//! Members of other names, which a person added, follow, verbatim, and are kept from one to the next.
 //! The digest is the [`ContentHash`] of the file with the digest's own digits as zeros, so every
 //! other byte is under it. Documents are sorted by the bytes of their ids.
 
+pub mod edited;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod former;
@@ -31,6 +33,7 @@ use std::ops::Range;
 use crate::base::{ContentHash, DocumentId, Lsn, StoreId, Timestamp};
 use crate::fs::Stat;
 use crate::state::Doc;
+use crate::state::json::{Member, Object};
 
 pub use index::{Index, Loaded, load};
 pub use parse::{Defect, Parsed, parse, peek, read};
@@ -42,6 +45,8 @@ pub const VERSION: &str = "2.0.0";
 const MAJOR: &str = "2";
 /// The largest snapshot that is read. It is held in memory whole.
 pub const BYTES_MAX: u64 = 16 << 30;
+/// The engine's members.
+const MEMBERS: [&str; 6] = ["version", "engine", "tasks", "sessions", "metrics", "last_saved"];
 /// What stands in the place of the digest while it is computed.
 const NO_DIGEST: &str = "00000000000000000000000000000000";
 
@@ -59,6 +64,8 @@ pub struct Snapshot {
     pub sessions: Vec<(DocumentId, Doc)>,
     /// When it was saved, as it stands in the file.
     pub last_saved: Option<String>,
+    /// The members that a person added, as [`Contents::others`] has them.
+    pub others: String,
 }
 
 /// What goes into a snapshot.
@@ -76,6 +83,8 @@ pub struct Contents<'a> {
     pub metrics: &'a str,
     /// The time of saving.
     pub last_saved: Timestamp,
+    /// Members of other names, as they are to stand in the file: `"key": value`, with commas between.
+    pub others: &'a str,
 }
 
 /// What tells one `state.json` from every other.
@@ -108,7 +117,7 @@ pub struct Rendered {
 
 /// Lays out `state.json`.
 pub fn render(contents: Contents<'_>) -> Rendered {
-    let Contents { store, lsn, mut tasks, mut sessions, metrics, last_saved } = contents;
+    let Contents { store, lsn, mut tasks, mut sessions, metrics, last_saved, others } = contents;
     let documents = tasks.len().saturating_add(sessions.len());
     let text_bytes: usize =
         tasks.iter().chain(&sessions).map(|(_, text)| text.len().saturating_add(6)).sum();
@@ -130,7 +139,12 @@ pub fn render(contents: Contents<'_>) -> Rendered {
     out.push_str(metrics);
     out.push_str(",\n  \"last_saved\": \"");
     out.push_str(&last_saved.to_string());
-    out.push_str("\"\n}\n");
+    out.push('"');
+    if !others.is_empty() {
+        out.push_str(",\n  ");
+        out.push_str(others);
+    }
+    out.push_str("\n}\n");
     let mut bytes = out.into_bytes();
     let digest = ContentHash::of(&bytes);
     if let Some(place) = bytes.get_mut(digest_at..digest_at.saturating_add(NO_DIGEST.len())) {
@@ -158,6 +172,23 @@ fn push_documents(
         spans.push(start..out.len() as u64);
     }
     out.push_str(if documents.is_empty() { "],\n" } else { "\n  ],\n" });
+}
+
+/// The members of other names behind the last document of a snapshot that the engine laid out, given what
+/// follows that document.
+fn others_behind(tail: &str) -> String {
+    let metrics = tail.find("\n  \"metrics\": ").and_then(|at| tail.get(at..));
+    let object = metrics.map(|rest| format!("{{{rest}"));
+    let object = object.as_deref().and_then(|text| Object::parse(text).ok());
+    object.map(|object| others_of(&object)).unwrap_or_default()
+}
+
+/// The members whose names are not the engine's.
+fn others_of(object: &Object<'_>) -> String {
+    let is_other = |member: &&Member<'_>| !MEMBERS.contains(&member.key.as_ref());
+    let others = object.iter().filter(is_other);
+    let lines: Vec<String> = others.map(|m| format!("{}: {}", m.raw_key, m.value)).collect();
+    lines.join(",\n  ")
 }
 
 /// Whether two looks show the same file with the same contents. The time of change and the number

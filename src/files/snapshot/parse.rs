@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
-use super::{BYTES_MAX, MAJOR, NO_DIGEST, Snapshot};
+use super::{BYTES_MAX, MAJOR, NO_DIGEST, Snapshot, others_behind};
 use crate::base::{
     ContentHash, ContentHasher, DocumentId, Error, Lsn, ProblemKind, Result, StoreId,
 };
@@ -211,7 +211,7 @@ fn classify(bytes: &[u8]) -> Result<Snapshot, Defect> {
     let base = engine.as_ref().and_then(Engine::base);
     let intact = engine.as_ref().filter(|engine| engine.vouches_for(text));
     match (file.engine, intact, base, major) {
-        (Some(_), Some(engine), Some(base), Some(MAJOR)) => load(&file, engine, base),
+        (Some(_), Some(engine), Some(base), Some(MAJOR)) => load(text, &file, engine, base),
         (Some(_), Some(_), _, _) => {
             Err(Defect::Unsupported { version: version.unwrap_or("none".into()).into_owned() })
         }
@@ -224,6 +224,7 @@ fn classify(bytes: &[u8]) -> Result<Snapshot, Defect> {
 /// Loads what the digest vouches for. That it has another shape nonetheless is only thinkable of a
 /// file that somebody made by hand, digest included; it is refused all the same.
 fn load(
+    text: &str,
     file: &File<'_>,
     engine: &Engine<'_>,
     (store, lsn): (StoreId, Lsn),
@@ -236,7 +237,10 @@ fn load(
         return Err(Defect::Invalid { line: 1, column: 1, why });
     }
     let last_saved = file.last_saved.and_then(|raw| serde_json::from_str(raw.get()).ok());
-    Ok(Snapshot { store, lsn, tasks, sessions, last_saved })
+    let end = file.sessions.map(|raw| offset_in(text, raw.get()).saturating_add(raw.get().len()));
+    let tail = end.and_then(|end| text.get(end..));
+    let others = tail.map(others_behind).unwrap_or_default();
+    Ok(Snapshot { store, lsn, tasks, sessions, last_saved, others })
 }
 
 fn documents(

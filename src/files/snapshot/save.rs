@@ -16,7 +16,7 @@
 
 use std::io::ErrorKind;
 
-use super::former::{back_up, is_one_file, let_go};
+use super::former::{Displaced, back_up, is_one_file, let_go};
 use super::is_same;
 use super::parse::peek;
 use super::proof::prove;
@@ -45,6 +45,8 @@ pub struct Saved {
     pub backup_stat: Option<Stat>,
     /// What people had done to `state.json`.
     pub problems: Vec<Problem>,
+    /// Where what they left in its place in the instant of the save is kept, in `conflicts/`.
+    pub displaced: Vec<String>,
 }
 
 /// What lay in the place of `state.json` before step 3, with a second name.
@@ -55,19 +57,22 @@ enum Former {
     Unsteady,
     /// The engine's, also a backup of this name.
     Backup(String, Stat, Mark),
-    /// The earlier implementation's, also the copy made before a migration.
-    Original(Stat),
-    /// A person's, also in `conflicts/`.
-    Person(Stat, Problem),
+    /// What is needed no more: the earlier implementation's, of which there is a copy, or a person's that
+    /// was taken in.
+    Done(Stat),
+    /// A person's, also in `conflicts/` under this name.
+    Person(Stat, Problem, String),
 }
 
 /// Publishes `bytes` (from [`super::render`]) as `state.json`. `last` is the stat that the last save
-/// of this opening returned. `wal/` must exist.
+/// of this opening returned, `taken_in` that of what a person left there and is in the log. `wal/` must
+/// exist.
 pub fn save(
     fs: &dyn Fs,
     store: StoreId,
     bytes: &[u8],
     last: Option<&Stat>,
+    taken_in: Option<&Stat>,
     now: Timestamp,
 ) -> Result<Saved> {
     let mut problems = leftovers(fs, store, None, now)?;
@@ -76,7 +81,7 @@ pub fn save(
         .map_err(|error| Error::io("rename", fs.display(STATE_PART), error))?;
     sync_dir(fs, WAL)?;
     for _ in 0..ATTEMPTS_MAX {
-        let former = give_second_name(fs, store, last, now)?;
+        let former = give_second_name(fs, store, last, taken_in, now)?;
         if matches!(former, Former::NoFile) {
             return publish_as_backup(fs, now, problems);
         }
@@ -86,13 +91,16 @@ pub fn save(
         // What came out must have its durable name before its old one durably goes.
         sync_dir(fs, WAL)?;
         sync_dir(fs, "")?;
-        problems.extend(settle_former(fs, store, &former)?);
+        let displaced = settle_former(fs, store, &former)?;
+        let (found, displaced): (Vec<_>, Vec<_>) = displaced.into_iter().unzip();
+        problems.extend(found);
         let mut saved = Saved {
             file: STATE.to_owned(),
             stat: mark.untouched(stat(fs, STATE)?),
             backup: None,
             backup_stat: None,
             problems,
+            displaced,
         };
         if let Former::Backup(name, _, mark) = former
             && let Some(backup) = stat(fs, &name)?
@@ -111,15 +119,19 @@ fn give_second_name(
     fs: &dyn Fs,
     store: StoreId,
     last: Option<&Stat>,
+    taken_in: Option<&Stat>,
     now: Timestamp,
 ) -> Result<Former> {
     let Some(found) = stat(fs, STATE)? else { return Ok(Former::Nothing) };
     if found.kind != Kind::File {
         return Ok(Former::NoFile);
     }
+    if taken_in == Some(&found) {
+        return Ok(Former::Done(found));
+    }
     let strange = if last == Some(&found) { None } else { not_ours(fs, store)? };
     if matches!(strange, Some((ProblemKind::Stale, _))) && migration::is_kept(fs, STATE)? {
-        return Ok(Former::Original(found));
+        return Ok(Former::Done(found));
     }
     let Some((kind, why)) = strange else {
         let Some((name, mark)) = back_up(fs, store, &found, now)? else {
@@ -131,7 +143,7 @@ fn give_second_name(
     };
     let kept = keep(fs, STATE, STATE)?;
     let detail = format!("{why}; it was replaced by a new snapshot and is kept as {kept}");
-    Ok(Former::Person(found, Problem::new(kind, STATE, 0, detail)))
+    Ok(Former::Person(found, Problem::new(kind, STATE, 0, detail), kept))
 }
 
 /// Why `state.json` is not one that this store wrote, if so.
@@ -148,7 +160,7 @@ fn not_ours(fs: &dyn Fs, store: StoreId) -> Result<Option<(ProblemKind, String)>
 fn put_in_place(fs: &dyn Fs, former: &Former) -> Result<bool> {
     let former = match former {
         Former::Nothing => None,
-        Former::Backup(_, stat, _) | Former::Person(stat, _) | Former::Original(stat) => Some(stat),
+        Former::Backup(_, stat, _) | Former::Person(stat, ..) | Former::Done(stat) => Some(stat),
         Former::NoFile | Former::Unsteady => return Ok(false),
     };
     let Some(former) = former else {
@@ -177,7 +189,7 @@ fn put_in_place(fs: &dyn Fs, former: &Former) -> Result<bool> {
 }
 
 /// Step 4.
-fn settle_former(fs: &dyn Fs, store: StoreId, former: &Former) -> Result<Option<Problem>> {
+fn settle_former(fs: &dyn Fs, store: StoreId, former: &Former) -> Result<Option<Displaced>> {
     let came_out = stat(fs, STATE_SWAP)?;
     let is_same = |found: &Stat| came_out.is_some_and(|came_out| is_same(found, &came_out));
     match former {
@@ -189,20 +201,20 @@ fn settle_former(fs: &dyn Fs, store: StoreId, former: &Former) -> Result<Option<
             Some(_) | None => Ok(None),
         },
         Former::Backup(_, found, _) => let_go(fs, store, STATE_SWAP, is_same(found)),
-        Former::Original(found) if is_same(found) && !is_open_for_writing(fs, STATE_SWAP)? => {
+        Former::Done(found) if is_same(found) && !is_open_for_writing(fs, STATE_SWAP)? => {
             remove_if_any(fs, STATE_SWAP)?;
             Ok(None)
         }
         // Its contents are kept once: what step 2 kept already is only removed here.
-        Former::Person(found, problem) if came_out.is_none() || is_same(found) => {
+        Former::Person(found, problem, kept) if came_out.is_none() || is_same(found) => {
             if came_out.is_some() && is_open_for_writing(fs, STATE_SWAP)? {
                 let_go(fs, store, STATE_SWAP, false)?;
             } else if came_out.is_some() {
                 put_aside(fs, STATE_SWAP, STATE)?;
             }
-            Ok(Some(problem.clone()))
+            Ok(Some((problem.clone(), kept.clone())))
         }
-        Former::Nothing | Former::NoFile | Former::Unsteady | Former::Original(_)
+        Former::Nothing | Former::NoFile | Former::Unsteady | Former::Done(_)
             if came_out.is_none() =>
         {
             Ok(None)
@@ -210,7 +222,7 @@ fn settle_former(fs: &dyn Fs, store: StoreId, former: &Former) -> Result<Option<
         Former::Nothing
         | Former::NoFile
         | Former::Unsteady
-        | Former::Original(_)
+        | Former::Done(_)
         | Former::Person(..) => let_go(fs, store, STATE_SWAP, false),
     }
 }
@@ -262,7 +274,8 @@ fn publish_as_backup(fs: &dyn Fs, now: Timestamp, mut problems: Vec<Problem>) ->
     sync_dir(fs, "")?;
     let detail = format!("it is no regular file and is left alone; the snapshot is {name}");
     problems.push(Problem::new(ProblemKind::Unreadable, STATE, 0, detail));
-    Ok(Saved { file: name, stat: None, backup: None, backup_stat: None, problems })
+    let (stat, backup, backup_stat, displaced) = (None, None, None, Vec::new());
+    Ok(Saved { file: name, stat, backup, backup_stat, problems, displaced })
 }
 
 /// Settles what a save left behind that failed or was cut off by a crash, and says what of it was a
@@ -297,11 +310,12 @@ pub fn leftovers(
                 sync_dir(fs, "")?;
                 return Ok(Vec::new());
             }
-            Ok(let_go(fs, store, STATE_SWAP, true)?.into_iter().collect())
+            Ok(let_go(fs, store, STATE_SWAP, true)?.into_iter().map(|(found, _)| found).collect())
         }
         Some(_) => {
             let is_original = migration::is_kept(fs, STATE_SWAP)?;
-            Ok(let_go(fs, store, STATE_SWAP, is_original)?.into_iter().collect())
+            let let_go = let_go(fs, store, STATE_SWAP, is_original)?;
+            Ok(let_go.into_iter().map(|(found, _)| found).collect())
         }
         None => Ok(Vec::new()),
     }

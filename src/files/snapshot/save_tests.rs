@@ -22,7 +22,7 @@ fn disk() -> SimFs {
 }
 
 fn save_lsn(fs: &dyn Fs, lsn: u64, last: Option<&Stat>) -> Saved {
-    save(fs, STORE, &bytes(lsn), last, Timestamp(1)).unwrap()
+    save(fs, STORE, &bytes(lsn), last, None, Timestamp(1)).unwrap()
 }
 
 fn lsn_of(disk: &SimFs, file: &str) -> Option<Lsn> {
@@ -140,7 +140,7 @@ fn what_a_person_put_in_its_place_is_kept_in_conflicts_and_is_no_backup() {
 fn a_snapshot_of_another_store_is_kept_in_conflicts() {
     let disk = disk();
     save_lsn(&disk, 1, None);
-    let saved = save(&disk, StoreId(8), &bytes(2), None, Timestamp(1)).unwrap();
+    let saved = save(&disk, StoreId(8), &bytes(2), None, None, Timestamp(1)).unwrap();
     assert_eq!(saved.problems[0].kind, ProblemKind::Foreign);
     assert_eq!(lsn_of(&disk, &below(&disk, CONFLICTS)[0]), Some(Lsn(1)));
 }
@@ -217,7 +217,7 @@ fn crash_at_each_call(mode: &CrashMode, reflinks: bool) -> u32 {
         let last = save_lsn(&disk, 1, None).stat;
         let last = save_lsn(&disk, 2, last.as_ref()).stat;
         disk.fail_at(call, Fault::Crash);
-        let saved = save(&disk, STORE, &bytes(3), last.as_ref(), Timestamp(1));
+        let saved = save(&disk, STORE, &bytes(3), last.as_ref(), None, Timestamp(1));
         if !disk.has_stopped() {
             return u32::try_from(call).unwrap() - 1;
         }
@@ -251,7 +251,7 @@ fn a_crash_at_any_call_of_a_save_never_loses_what_a_person_put_there() {
             let last = save_lsn(&disk, 1, None).stat;
             disk.save_now(STATE, EDITED).unwrap();
             disk.fail_at(call, Fault::Crash);
-            let _ = save(&disk, STORE, &bytes(2), last.as_ref(), Timestamp(1));
+            let _ = save(&disk, STORE, &bytes(2), last.as_ref(), None, Timestamp(1));
             if !disk.has_stopped() {
                 break;
             }
@@ -270,7 +270,7 @@ fn an_error_at_any_call_of_a_save_loses_nothing_and_the_next_save_succeeds() {
         let disk = disk();
         let last = save_lsn(&disk, 1, None).stat;
         disk.fail_at(call, Fault::Error(std::io::ErrorKind::StorageFull));
-        let saved = save(&disk, STORE, &bytes(2), last.as_ref(), Timestamp(1));
+        let saved = save(&disk, STORE, &bytes(2), last.as_ref(), None, Timestamp(1));
         if disk.faults_fired() == 0 {
             break;
         }

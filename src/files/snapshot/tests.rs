@@ -26,6 +26,7 @@ fn rendered() -> Vec<u8> {
         sessions: vec![(&session, " {\"id\":\"s\"}\n")],
         metrics: "{\"total_tasks\":3}",
         last_saved: Timestamp(1),
+        others: "",
     })
     .bytes
 }
@@ -78,6 +79,7 @@ fn white_space_around_a_document_comes_back_too() {
                     sessions: Vec::new(),
                     metrics: "{}",
                     last_saved: Timestamp(0),
+                    others: "",
                 })
                 .bytes;
                 let tasks = intact(&bytes).tasks;
@@ -101,6 +103,7 @@ fn a_document_may_be_nested_as_deep_as_any() {
         sessions: Vec::new(),
         metrics: "{}",
         last_saved: Timestamp(0),
+        others: "",
     })
     .bytes;
     assert_eq!(&**intact(&bytes).tasks[0].1.text(), deep);
@@ -116,6 +119,7 @@ fn the_format_stays_as_it_is() {
         sessions: Vec::new(),
         metrics: "{}",
         last_saved: Timestamp(0),
+        others: "",
     })
     .bytes;
     let golden = "{\n  \"version\": \"2.0.0\",\n  \"engine\": {\"store\": \
@@ -134,6 +138,7 @@ fn an_empty_store_has_a_snapshot_too() {
         sessions: Vec::new(),
         metrics: "{}",
         last_saved: Timestamp(0),
+        others: "",
     })
     .bytes;
     assert!(intact(&bytes).tasks.is_empty());

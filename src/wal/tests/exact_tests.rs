@@ -278,7 +278,14 @@ fn a_cut_removes_what_is_needed_for_nothing_above_it_and_says_how_much() {
 
 #[test]
 fn a_record_tells_whether_it_continues_and_whether_it_may_be_skipped() {
-    let flags = |flags| wal::RecordView { lsn: Lsn(1), kind: 1, flags, origin: 1, payload: &[] };
+    let flags = |flags| wal::RecordView {
+        lsn: Lsn(1),
+        time: Timestamp(0),
+        kind: 1,
+        flags,
+        origin: 1,
+        payload: &[],
+    };
     let told = |view: wal::RecordView<'_>| (view.continues(), view.may_be_skipped());
     assert_eq!(told(flags(0)), (false, true));
     assert_eq!(told(flags(1)), (false, false));

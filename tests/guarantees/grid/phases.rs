@@ -16,6 +16,9 @@ use walden::{Durability, Event, ProblemKind, Result};
 use super::faulty::Faulty;
 use crate::support::open;
 
+/// What a person saved half-way.
+pub(super) const BROKEN: &[u8] = br#"{"id": "b", "x": "#;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     FirstOpen,
@@ -174,7 +177,7 @@ impl World {
             Phase::Checkpoint | Phase::Shutdown => self.output("before"),
             // A person's, which is kept before its document's next version takes its place.
             Phase::Mirror => {
-                self.run.disk.save_now("tasks/b.json", br#"{"id": "b", "x": 1}"#).unwrap();
+                self.run.disk.save_now("tasks/b.json", BROKEN).unwrap();
             }
             _ => {}
         }
@@ -195,7 +198,7 @@ impl World {
         let run = &mut self.run;
         run.step(&sync(put("b", 60, 14))).unwrap();
         run.step(&sync(delete("gone"))).unwrap();
-        for round in 15..17 {
+        for round in 15..18 {
             run.step(&commit(Durability::Buffered, put("late", 5000, round))).unwrap();
         }
         let torn = (0..200).map(|seed| run.disk.if_crashed(CrashMode::Random(seed))).find(|disk| {
@@ -206,7 +209,7 @@ impl World {
         let mut half = disk.read_now("tasks/a.json").unwrap();
         half[512..].fill(0);
         disk.write_now("tasks/a.json", &half).unwrap();
-        disk.save_now("wal/swap.tasks.b.json", br#"{"id": "b", "x": 1}"#).unwrap();
+        disk.save_now("wal/swap.tasks.b.json", BROKEN).unwrap();
         let mut oracle = run.oracle.get();
         oracle.acked = oracle.durable;
         Start { phase: Phase::Recovery, disk, oracle, outputs: self.outputs }

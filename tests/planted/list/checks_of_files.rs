@@ -99,7 +99,7 @@ pub(super) const BUGS: [Bug; 34] = [
     bug(
         "previous-snapshot-pruned",
         "files/backups/kept.rs",
-        "let may_go = «own.name != previous.name && own.lsn < present»;",
+        "let may_go = «!is_needed && own.lsn < present»;",
         "true",
         "the previous snapshot is pruned, and with it what the log was cut to",
         By::Lib("backups::"),
@@ -121,18 +121,20 @@ pub(super) const BUGS: [Bug; 34] = [
         By::Lib("backups::"),
     ),
     bug(
-        "edit-not-kept",
+        "edit-overwritten",
         "files/mirror/apply.rs",
-        "problems.push(edited(file, &keep(fs, file, file)?));",
-        "",
-        "a person's edit is overwritten and not kept",
+        "if «!self.quarantine_rot(fs, file, hash, problems)?» {",
+        "false",
+        "a person's edit is overwritten before it is taken in",
         MIRROR,
     ),
     bug(
         "edit-met-in-the-exchange-removed",
         "files/mirror/apply.rs",
-        "Sight::File(..) | Sight::NoFile => «Ok(Some(edited(file, &put_aside(fs, &swap, file)?)))»,",
-        "{ remove_if_any(fs, &swap)?; Ok(None) }",
+        "«let kept = put_aside(fs, &swap, file)?;
+                problems.push(edited(file, &kept));
+                self.displaced.push((file.to_owned(), kept));»",
+        "remove_if_any(fs, &swap)?;",
         "an edit that comes out of the exchange is removed",
         MIRROR,
     ),
@@ -156,7 +158,7 @@ pub(super) const BUGS: [Bug; 34] = [
     bug(
         "stat-believed-after-a-crash",
         "files/mirror/judge.rs",
-        "let is_clean = «self.stop == Stop::Clean»;",
+        "let is_clean = «self.stop_of(file) == Stop::Clean»;",
         "true",
         "after an unclean stop a mirror file is believed by its stat",
         MIRROR,

@@ -164,7 +164,7 @@ pub(super) const BUGS: [Bug; 37] = [
     bug(
         "torn-tail-cut-too-late",
         "wal/walk.rs",
-        "} else if next_lsn > self.expected && «durable» {",
+        "Ordering::Greater if «durable» => {",
         "true",
         "what lies behind a torn group stands",
         CRASH,
@@ -292,7 +292,7 @@ pub(super) const BUGS: [Bug; 37] = [
     bug(
         "seal-taken-for-data",
         "wal/chain.rs",
-        "is_own && header.kind == GroupKind::Seal && header.next_segment == index.number",
+        "header.next_segment == index.number && header.incarnation == incarnation_of(index)",
         "false",
         "no seal is believed",
         SCAN,

@@ -111,7 +111,7 @@ pub(super) const BUGS: [Bug; 35] = [
     bug(
         "saved-not-logged",
         "engine/checkpoint.rs",
-        "if saved.file == STATE {
+        "checkpointer.in_place = Some(lsn);
             «self.log_own(&[Op::Saved { lsn }])?;»",
         "",
         "a snapshot of the engine's own passes for one that was put back",
@@ -151,7 +151,7 @@ pub(super) const BUGS: [Bug; 35] = [
     ),
     bug(
         "clean-before-the-log-is-closed",
-        "engine/open.rs",
+        "engine/serve.rs",
         "let closed = «log.close(wall)»;",
         "{ write_owner(&*self.around.fs, &identity, Stage::Clean { lsn, documents: None })?; log.close(wall) }",
         ".walden says that the stop was clean before the log is closed",
@@ -159,7 +159,7 @@ pub(super) const BUGS: [Bug; 35] = [
     ),
     bug(
         "clean-though-not-saved",
-        "engine/open.rs",
+        "engine/serve.rs",
         "if «closed.is_ok() && saved.is_ok()» {",
         "true",
         ".walden says that the stop was clean though a shutdown failed",
@@ -167,7 +167,7 @@ pub(super) const BUGS: [Bug; 35] = [
     ),
     bug(
         "reopen-keeps-the-table",
-        "engine/open.rs",
+        "engine/serve.rs",
         "*self.table.write() = opened.table;",
         "",
         "reopen() keeps state that a failed flush lost",
@@ -175,7 +175,7 @@ pub(super) const BUGS: [Bug; 35] = [
     ),
     bug(
         "reopen-keeps-the-mirror",
-        "engine/open.rs",
+        "engine/serve.rs",
         "*checkpointer = opened.checkpointer;",
         "",
         "reopen() keeps what it believed of snapshot and mirror",

@@ -76,7 +76,11 @@ fn the_same_holds_where_contents_reach_the_medium_after_their_names() {
 #[test]
 fn after_a_crash_at_any_call_what_people_wrote_is_there_whole() {
     let before = calls_before(false);
-    let edits = [(A, "mine a"), ("tasks/b.json", "mine b"), ("tasks/c.json", "mine c")];
+    let edits = [
+        (A, "{\"id\": \"a\", \"mine\": 1}"),
+        ("tasks/b.json", "{\"id\": \"b\", \"mine\": 2}"),
+        ("tasks/c.json", "no JSON"),
+    ];
     let mut crashes = 0;
     for mode in modes() {
         for call in 1.. {

@@ -38,9 +38,11 @@ fn an_edit_in_the_same_tick_is_not_taken_for_rot_while_the_store_is_open() {
     world.pass(&mut mirror, &disk, &changed).unwrap();
     disk.write_now(A, &same_size_edit(1)).unwrap();
     let changed = [world.put("a", 2)];
-    let problems = world.pass(&mut mirror, &disk, &changed).unwrap();
-    assert_eq!(kinds(&problems), [ProblemKind::Edited]);
-    assert_kept(&disk, &same_size_edit(1));
+    assert_eq!(world.pass(&mut mirror, &disk, &changed).unwrap(), vec![]);
+    assert_eq!(disk.read_now(A).unwrap(), same_size_edit(1), "left in its place");
+    assert_eq!(below(&disk, "quarantine/"), [""; 0]);
+    let seen = world.find(&mut mirror, &disk);
+    assert_eq!((seen.edits.len(), seen.problems.len()), (1, 0));
 }
 
 #[test]

@@ -49,6 +49,7 @@ fn rendered(lsn: u64, [tasks, sessions]: &[Documents; 2]) -> (Rendered, Index) {
         sessions: session_texts.iter().map(|(id, text)| (id, text.as_str())).collect(),
         metrics: "{}",
         last_saved: Timestamp(1),
+        others: "",
     });
     let index = Index::new(&rendered, tasks, sessions);
     (rendered, index)

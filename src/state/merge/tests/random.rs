@@ -66,8 +66,7 @@ fn edits() -> impl Strategy<Value = Vec<(usize, Option<Value>)>> {
 fn edit(value: &mut Value, edits: Vec<(usize, Option<Value>)>) {
     for (mut way, change) in edits {
         let mut at = &mut *value;
-        loop {
-            let Value::Object(members) = at else { break };
+        while let Value::Object(members) = at {
             let keys: Vec<String> = members.keys().cloned().collect();
             let key = match keys.len() {
                 0 => "a".to_owned(),
@@ -123,9 +122,9 @@ fn spell(out: &mut String, value: &Value, style: u8) {
             for (number, (key, value)) in members.into_iter().enumerate() {
                 out.push_str(if number == 0 { "" } else { "," });
                 if style & 2 == 2 {
-                    spell_string(out, key)
+                    spell_string(out, key);
                 } else {
-                    out.push_str(&json!(key).to_string())
+                    out.push_str(&json!(key).to_string());
                 }
                 out.push(':');
                 spell(out, value, style);

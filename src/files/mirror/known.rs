@@ -1,0 +1,48 @@
+//! What opening is told of the mirror before it looks: what the log, the index and earlier snapshots know.
+//!
+//! Facts only: what follows from them for a file is `judge`'s.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Entry;
+use crate::base::{ContentHash, DocumentId, Lsn};
+use crate::state::Collection;
+
+/// What the log says of a mirror file.
+#[derive(Clone, Debug, Default)]
+pub struct Mentions {
+    /// It showed its document as of these LSNs.
+    pub shown: Vec<Lsn>,
+    /// The LSN of the last record of a change of its name.
+    pub changed: Lsn,
+}
+
+/// What the engine is known to have put into the mirror, besides the present state.
+pub struct Known<'a> {
+    /// By file (`tasks/a.json`): the hashes of what the log records as written there.
+    pub versions: &'a HashMap<String, Vec<ContentHash>>,
+    /// The texts that a document had in earlier snapshots, or since, as far as they are at hand.
+    pub earlier: &'a dyn Fn(Collection, &DocumentId) -> Vec<Arc<str>>,
+    /// By file: what [`super::Mirror::entries`] gave when it was last recorded. May be empty or old.
+    pub entries: &'a HashMap<&'a str, &'a Entry>,
+    /// By file: what else the log says of it.
+    pub mentions: &'a HashMap<String, Mentions>,
+    /// Whether nothing of the store is damaged or missing but perhaps some of these files. Else a file that
+    /// is gone may be lost, and after an unclean stop one that nobody knows may be the engine's.
+    pub is_sound: bool,
+    /// The LSN of the log's last record that all names are durable.
+    pub synced: Lsn,
+    /// Whether the entries are those of the last shutdown or later, so that a file without one was not
+    /// known then.
+    pub entries_are_current: bool,
+    /// Whether to read every file, also those that nobody can have touched: only that finds rot in
+    /// them.
+    pub reads_all: bool,
+}
+
+impl std::fmt::Debug for Known<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Known").field("versions", self.versions).finish_non_exhaustive()
+    }
+}

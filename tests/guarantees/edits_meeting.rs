@@ -1,0 +1,69 @@
+//! Edits that meet the engine's own work, and those that follow it: passes, removals, the change stream.
+
+use std::sync::Arc;
+
+use walden::ChangeKind::{Delete, Put};
+use walden::fs::sim::SimFs;
+use walden::testing::SteppedClock;
+
+use crate::edits::{A, bare, file, find, store_with, text};
+use crate::support::builder;
+use crate::watched::Watched;
+
+#[test]
+fn an_edit_is_on_the_change_stream_and_in_the_history_with_its_file() {
+    let disk = SimFs::new();
+    let (store, clock) = store_with(&disk, &[r#"{"id": "a", "n": 1}"#, r#"{"id": "b"}"#]);
+    let before = store.view().lsn();
+    let changes = store.changes(before);
+    disk.save_now(A, br#"{"id": "a", "n": 2}"#).unwrap();
+    disk.remove_now("tasks/b.json").unwrap();
+    disk.write_now("tasks/c.json", br#"{"id": "c"}"#).unwrap();
+    find(&store, &clock);
+    let mut seen = Vec::new();
+    let mut changes = changes;
+    while let Some(walden::News::Change(change)) = changes.try_recv().unwrap() {
+        assert_eq!(change.origin, walden::wal::Origin::Edit);
+        assert!(!change.continues && change.lsn > before);
+        seen.push((change.id.to_string(), change.kind, change.file.unwrap()));
+    }
+    seen.sort_by(|a, b| a.0.cmp(&b.0));
+    let wanted = [("a", Put, A), ("b", Delete, "tasks/b.json"), ("c", Put, "tasks/c.json")];
+    let wanted = wanted.map(|(id, kind, file)| (id.to_owned(), kind, file.to_owned()));
+    assert_eq!(seen, wanted);
+    let history = store.history(walden::Collection::Task, "a").unwrap();
+    let last = history.versions.last().unwrap();
+    assert_eq!(bare(last.text.as_ref().unwrap()), r#"{"id":"a","n":2}"#);
+    let source = format!("{:?}", last.source);
+    assert!(source.contains("Edit") && source.contains(A), "{source}");
+}
+
+#[test]
+fn an_edit_at_any_call_of_a_checkpoint_merges_with_what_that_shows() {
+    let mut places = 0;
+    for place in 1.. {
+        let disk = SimFs::new();
+        store_with(&disk, &[r#"{"id": "a", "n": 1, "m": 1}"#]).0.shutdown().unwrap();
+        let (watched, switch) = Watched::while_on(&disk, move |disk, call| {
+            if call == place {
+                disk.save_now(A, br#"{"id": "a", "n": 1, "m": 7}"#).unwrap();
+            }
+        });
+        let clock = Arc::new(SteppedClock::default());
+        let store = builder(Arc::new(watched), clock.clone(), 7).open().unwrap();
+        store.patch_task_json("a", r#"{"n": 2}"#).unwrap();
+        switch.set(true);
+        store.checkpoint().unwrap();
+        switch.set(false);
+        if switch.calls() < place {
+            break;
+        }
+        find(&store, &clock);
+        assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":2,"m":7}"#, "at {place}");
+        store.shutdown().unwrap();
+        assert_eq!(bare(&file(&disk, A)), r#"{"id":"a","n":2,"m":7}"#, "at {place}");
+        places += 1;
+    }
+    println!("edited before each of {places} calls");
+    assert!(places > 40, "{places}");
+}
