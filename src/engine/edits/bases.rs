@@ -3,10 +3,16 @@
 use std::sync::Arc;
 
 use super::Earlier;
-use super::merge::Bases;
+use super::merge::{Bases, base_of};
+use crate::base::Result;
 use crate::engine::checkpoint::Checkpointer;
-use crate::engine::core::Writer;
-use crate::files::mirror::{Edit, Now, Source};
+use crate::engine::core::{Core, Writer};
+use crate::engine::recovery::{Plan, Wanted};
+use crate::engine::view::read_plan;
+use crate::files::mirror::{Edit, Mirror, Now, Source, Theirs};
+use crate::files::names;
+use crate::fs::{Fs, join};
+use crate::state::merge::difference;
 use crate::state::{Doc, Table};
 
 /// What is in memory of the versions that the files of `edits` showed.
@@ -45,4 +51,73 @@ pub(super) fn closed_bases(table: &Table, edit: &Edit, earlier: Option<&Earlier>
     let shows_present = matches!(edit.now, Now::Gone)
         || present.is_some_and(|doc| versions.first().is_some_and(|text| text == doc.text()));
     Bases { versions, shows_present }
+}
+
+/// Whether an edit is of a file that the engine gives to its document.
+fn is_own(edit: &Edit) -> bool {
+    let is_it = |name: String| join(edit.collection.dir(), &name) == edit.file;
+    names::forms(&edit.id).into_iter().any(is_it)
+}
+
+/// The earlier versions of the documents of edits, by what is on the disk; `mirror` is that of an open store.
+pub(crate) fn earlier_versions<'a>(
+    plan: &Plan,
+    fs: &dyn Fs,
+    edits: impl IntoIterator<Item = &'a Edit>,
+    mirror: Option<&Mirror>,
+) -> Result<Earlier> {
+    let wanted = |edit: &Edit| Wanted {
+        key: (edit.collection, edit.id.clone()),
+        // What somebody made under a name of their own may be a copy of any.
+        file: is_own(edit).then(|| edit.file.clone()),
+        last: mirror.and_then(|mirror| mirror.shown_as_of(&edit.file)),
+    };
+    plan.history(fs, edits.into_iter().map(wanted))
+}
+
+impl Core {
+    /// Adds what snapshots and log tell of earlier versions, where memory may lack the right one: an edit of
+    /// one member of a version in memory cannot be nearer to any other.
+    pub(super) fn add_rebuilt(
+        &self,
+        checkpointer: &Checkpointer,
+        edits: &[Edit],
+        bases: &mut [Bases],
+    ) {
+        let now = self.around.clock.monotonic();
+        if !checkpointer.past.may_lack(now) {
+            return;
+        }
+        let is_far = |edit: &Edit, bases: &Bases| match &edit.now {
+            Now::Gone => false,
+            Now::Text(_) if !checkpointer.mirror.knows(&edit.file) => false,
+            Now::Text(Theirs { source: Source::Displaced(_), .. }) => bases.versions.is_empty(),
+            Now::Text(theirs) => {
+                base_of(bases, theirs).is_none_or(|base| difference(base, &theirs.text) > 1)
+            }
+        };
+        let far: Vec<&Edit> = edits
+            .iter()
+            .zip(bases.iter())
+            .filter(|(edit, bases)| is_far(edit, bases))
+            .map(|(edit, _)| edit)
+            .collect();
+        if far.is_empty() {
+            return;
+        }
+        let fs = &*self.around.fs;
+        let rebuilt = read_plan(fs)
+            .and_then(|(plan, _)| earlier_versions(&plan, fs, far, Some(&checkpointer.mirror)));
+        let mut rebuilt = match rebuilt {
+            Ok(rebuilt) => rebuilt,
+            Err(error) => {
+                tracing::warn!(%error, "edits are merged with what is in memory");
+                return;
+            }
+        };
+        for (edit, bases) in edits.iter().zip(bases) {
+            let key = (edit.collection, edit.id.clone());
+            bases.versions.extend(rebuilt.remove(&key).unwrap_or_default());
+        }
+    }
 }

@@ -20,16 +20,13 @@ use std::time::Duration;
 use crate::base::{DocumentId, Event, Lsn, ProblemKind, Result};
 use crate::engine::checkpoint::Checkpointer;
 use crate::engine::core::{Core, Writer};
-use crate::engine::recovery::{Plan, Wanted};
-use crate::engine::view::read_plan;
 use crate::files::conflicts;
-use crate::files::mirror::{Edit, Look, Mirror, Now, Source, Theirs};
-use crate::fs::Fs;
-use crate::state::merge::difference;
+use crate::files::mirror::{Edit, Look, Now, Source, Theirs};
 use crate::state::{Collection, Doc, Op, Table};
 use crate::wal::Origin;
+pub(crate) use bases::earlier_versions;
 use bases::{closed_bases, open_bases};
-use merge::{Bases, base_of, merge};
+use merge::{Bases, merge};
 pub(crate) use merge::{Merged, Outcome};
 pub(crate) use past::Past;
 pub(crate) use state::set_damage_aside;
@@ -168,46 +165,6 @@ impl Core {
         let merged =
             edits.into_iter().zip(&bases).map(|(edit, bases)| merge(table, edit, bases, max));
         merged.collect()
-    }
-
-    /// Adds what snapshots and log tell of earlier versions, where memory may lack the right one: an edit of
-    /// one member of a version in memory cannot be nearer to any other.
-    fn add_rebuilt(&self, checkpointer: &Checkpointer, edits: &[Edit], bases: &mut [Bases]) {
-        let now = self.around.clock.monotonic();
-        if !checkpointer.past.may_lack(now) {
-            return;
-        }
-        let is_far = |edit: &Edit, bases: &Bases| match &edit.now {
-            Now::Gone => false,
-            Now::Text(_) if !checkpointer.mirror.knows(&edit.file) => false,
-            Now::Text(Theirs { source: Source::Displaced(_), .. }) => bases.versions.is_empty(),
-            Now::Text(theirs) => {
-                base_of(bases, theirs).is_none_or(|base| difference(base, &theirs.text) > 1)
-            }
-        };
-        let far: Vec<&Edit> = edits
-            .iter()
-            .zip(bases.iter())
-            .filter(|(edit, bases)| is_far(edit, bases))
-            .map(|(edit, _)| edit)
-            .collect();
-        if far.is_empty() {
-            return;
-        }
-        let fs = &*self.around.fs;
-        let rebuilt = read_plan(fs)
-            .and_then(|(plan, _)| earlier_versions(&plan, fs, far, Some(&checkpointer.mirror)));
-        let mut rebuilt = match rebuilt {
-            Ok(rebuilt) => rebuilt,
-            Err(error) => {
-                tracing::warn!(%error, "edits are merged with what is in memory");
-                return;
-            }
-        };
-        for (edit, bases) in edits.iter().zip(bases) {
-            let key = (edit.collection, edit.id.clone());
-            bases.versions.extend(rebuilt.remove(&key).unwrap_or_default());
-        }
     }
 
     /// Keeps what loses in `conflicts/`, durably, and says where.
@@ -364,21 +321,6 @@ fn transaction(merged: &Merged) -> Option<Vec<Op>> {
         }
     };
     Some(vec![edited, op.clone()])
-}
-
-/// The earlier versions of the documents of edits, by what is on the disk; `mirror` is that of an open store.
-pub(crate) fn earlier_versions<'a>(
-    plan: &Plan,
-    fs: &dyn Fs,
-    edits: impl IntoIterator<Item = &'a Edit>,
-    mirror: Option<&Mirror>,
-) -> Result<Earlier> {
-    let wanted = |edit: &Edit| Wanted {
-        key: (edit.collection, edit.id.clone()),
-        file: Some(edit.file.clone()),
-        last: mirror.and_then(|mirror| mirror.shown_as_of(&edit.file)),
-    };
-    plan.history(fs, edits.into_iter().map(wanted))
 }
 
 /// What a state becomes by the edits of a closed store, in memory alone.

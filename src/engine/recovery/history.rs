@@ -20,7 +20,7 @@ const VERSIONS_MAX: usize = 64;
 /// A document whose earlier versions are wanted.
 pub(crate) struct Wanted {
     pub(crate) key: Key,
-    /// Of interest are those that this file showed; `None`: all of them.
+    /// Of interest is what this file showed; `None`: all versions.
     pub(crate) file: Option<String>,
     /// The LSN of the last version that it showed, if that is known.
     pub(crate) last: Option<Lsn>,
@@ -33,6 +33,10 @@ struct Versions {
     shown: Vec<Lsn>,
     /// Whether nothing tells what it showed: then it may have been any version.
     is_untold: bool,
+    /// What the index says of it.
+    entry: Option<Lsn>,
+    /// It showed no later version, if that is known.
+    last: Option<Lsn>,
     /// The version that is the present one at this point of the replay, and since when.
     present: Option<(Lsn, Arc<str>)>,
     /// Whether it was shown, whatever `shown` says.
@@ -59,10 +63,11 @@ impl Versions {
         self.present = doc.map(|doc| (lsn, doc.text().clone()));
     }
 
-    /// Newest first. `last`: the file showed no later version, if that is known: a record comes before the
-    /// change of the file, which may not have been made.
-    fn into_texts(mut self, last: Option<Lsn>) -> Vec<Arc<str>> {
-        if let Some(last) = last.filter(|last| *last > Lsn::ZERO) {
+    /// Newest first, at the end of the replay.
+    fn into_texts(mut self) -> Vec<Arc<str>> {
+        self.end(Lsn::MAX);
+        // A record comes before the change of the file, which may not have been made.
+        if let Some(last) = self.last.filter(|last| *last > Lsn::ZERO) {
             self.all.retain(|(since, _)| *since <= last);
         }
         self.all.reverse();
@@ -84,6 +89,30 @@ impl Plan {
         }
     }
 
+    /// What tells which versions of the wanted documents were shown.
+    fn shown_of(&self, wanted: impl IntoIterator<Item = Wanted>) -> HashMap<Key, Versions> {
+        let entries = self.index.iter().flat_map(|index| &index.mirror);
+        let entries: HashMap<&str, Lsn> =
+            entries.map(|entry| (entry.file.as_str(), entry.lsn)).collect();
+        // Every change of a file was recorded before it was made.
+        let tells_all =
+            self.is_sound && (self.index.is_some() || self.scan.first_base == Lsn::ZERO);
+        let of = |Wanted { key, file, last }: Wanted| {
+            let Some(file) = file else {
+                return (key, Versions { is_untold: true, ..Versions::default() });
+            };
+            let entry = entries.get(file.as_str()).copied();
+            let mentions = self.mentions.get(&file);
+            let shown: Vec<Lsn> =
+                mentions.iter().flat_map(|m| &m.shown).copied().chain(entry).collect();
+            let is_untold = shown.is_empty() && !tells_all;
+            // After a clean stop the index has it.
+            let last = last.or(entry.filter(|_| self.recovery.clean));
+            (key, Versions { shown, is_untold, entry, last, ..Versions::default() })
+        };
+        wanted.into_iter().map(of).collect()
+    }
+
     /// The versions that the files of documents are known to have shown, newest first; all versions that
     /// are left where nothing tells. From the previous snapshot on.
     pub(crate) fn history(
@@ -91,30 +120,7 @@ impl Plan {
         fs: &dyn Fs,
         wanted: impl IntoIterator<Item = Wanted>,
     ) -> Result<HashMap<Key, Vec<Arc<str>>>> {
-        let mut all: HashMap<Key, Versions> = HashMap::new();
-        let entries = self.index.iter().flat_map(|index| &index.mirror);
-        let entries: HashMap<&str, Lsn> =
-            entries.map(|entry| (entry.file.as_str(), entry.lsn)).collect();
-        // Every change of a file was recorded before it was made.
-        let tells_all =
-            self.is_sound && (self.index.is_some() || self.scan.first_base == Lsn::ZERO);
-        let mut known: HashMap<Key, Lsn> = HashMap::new();
-        let mut lasts: HashMap<Key, Lsn> = HashMap::new();
-        for Wanted { key, file, last } in wanted {
-            let Some(file) = file else {
-                all.insert(key, Versions { is_untold: true, ..Versions::default() });
-                continue;
-            };
-            // After a clean stop the index has it.
-            let entry = entries.get(file.as_str()).copied().filter(|_| self.recovery.clean);
-            lasts.extend(last.or(entry).map(|last| (key.clone(), last)));
-            known.extend(entries.get(file.as_str()).map(|lsn| (key.clone(), *lsn)));
-            let mentions = self.mentions.get(&file);
-            let mut shown: Vec<Lsn> = mentions.map(|m| m.shown.clone()).unwrap_or_default();
-            shown.extend(entries.get(file.as_str()));
-            let is_untold = shown.is_empty() && !tells_all;
-            all.insert(key, Versions { shown, is_untold, ..Versions::default() });
-        }
+        let mut all = self.shown_of(wanted);
         if all.is_empty() {
             return Ok(HashMap::new());
         }
@@ -122,10 +128,10 @@ impl Plan {
         for (key, versions) in &mut all {
             // When it was made so is not known. The checkpoint of the snapshot showed it, unless its file is
             // known to be behind since before.
-            let known = known.get(key).filter(|known| **known > Lsn::ZERO);
-            let is_behind = known.is_some_and(|known| *known < from);
+            let entry = versions.entry.filter(|entry| *entry > Lsn::ZERO);
+            let is_behind = entry.is_some_and(|entry| entry < from);
             versions.begin(&table, key, if is_behind { from } else { Lsn::ZERO });
-            versions.is_shown = !is_behind && (known.is_some() || self.index.is_none());
+            versions.is_shown = !is_behind && (entry.is_some() || self.index.is_none());
         }
         self.scan.replay(fs, WAL, from, &mut |replayed| {
             for transaction in replayed.records().chunk_by(|record, _| record.continues()) {
@@ -154,11 +160,6 @@ impl Plan {
             }
             Ok(())
         })?;
-        let newest_first = |(key, mut versions): (Key, Versions)| {
-            versions.end(Lsn::MAX);
-            let texts = versions.into_texts(lasts.get(&key).copied());
-            (key, texts)
-        };
-        Ok(all.into_iter().map(newest_first).collect())
+        Ok(all.into_iter().map(|(key, versions)| (key, versions.into_texts())).collect())
     }
 }

@@ -87,10 +87,13 @@ impl Judge<'_> {
         file: &str,
         (collection, id): (Collection, &DocumentId),
     ) -> Option<Placed> {
-        if let Some(Entry { hash, length, lsn, .. }) = self.known.entries.get(file) {
-            return Some(Placed { hash: *hash, length: *length, lsn: *lsn, stat: None });
-        }
-        self.current(collection, id).map(|text| placed(text.as_bytes()))
+        let recorded = self.recorded(file).map(|placed| Placed { stat: None, ..placed });
+        recorded.or_else(|| self.current(collection, id).map(|text| placed(text.as_bytes())))
+    }
+
+    fn recorded(&self, file: &str) -> Option<Placed> {
+        let Entry { hash, length, lsn, stat, .. } = **self.known.entries.get(file)?;
+        Some(Placed { hash, length, lsn, stat })
     }
 
     /// What is found of a file that belongs to no document: not one by one if there are many.
@@ -154,10 +157,7 @@ impl Judge<'_> {
         file: &str,
         (kind, stat): (Kind, Option<Stat>),
     ) -> Contents {
-        let recorded = self.known.entries.get(file).map(|entry| {
-            let Entry { hash, length, lsn, stat, .. } = **entry;
-            Placed { hash, length, lsn, stat }
-        });
+        let recorded = self.recorded(file);
         let untouched = recorded.filter(|placed| placed.is_untouched(stat.as_ref()));
         let is_clean = self.stop_of(file) == Stop::Clean;
         if let Some(placed) = untouched

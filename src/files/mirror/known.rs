@@ -5,8 +5,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Entry;
+use super::{Entry, Mirror, Placed};
 use crate::base::{ContentHash, DocumentId, Lsn};
+use crate::fs::join;
 use crate::state::Collection;
 
 /// What the log says of a mirror file.
@@ -44,5 +45,35 @@ pub struct Known<'a> {
 impl std::fmt::Debug for Known<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Known").field("versions", self.versions).finish_non_exhaustive()
+    }
+}
+
+impl Mirror {
+    /// Notes that a pass has shown everything as of `lsn`, but for files that had to be left as they are. So
+    /// [`Mirror::entries`] tells the one from the other.
+    pub fn passed(&mut self, lsn: Lsn) {
+        let Mirror { placed, pending, held, noticed, .. } = self;
+        for (file, placed) in placed {
+            let is_left =
+                pending.contains_key(file) || held.contains_key(file) || noticed.contains(file);
+            if !is_left {
+                placed.lsn = placed.lsn.max(lsn);
+            }
+        }
+    }
+
+    /// The LSN as of which a file shows its document, if that is known.
+    pub fn shown_as_of(&self, file: &str) -> Option<Lsn> {
+        self.placed.get(file).map(|placed| placed.lsn).filter(|lsn| *lsn > Lsn::ZERO)
+    }
+
+    /// Whether the file of a document has come to show it as of `lsn`.
+    pub fn has_shown(&self, collection: Collection, id: &DocumentId, lsn: Lsn) -> bool {
+        self.shows(&join(collection.dir(), &self.names(collection).file_name(id)), lsn)
+    }
+
+    /// Whether the file of a document shows it as it is, as far as the engine knows.
+    pub fn shows(&self, file: &str, lsn: Lsn) -> bool {
+        self.placed.get(file).is_some_and(|Placed { lsn: shown, .. }| *shown >= lsn)
     }
 }

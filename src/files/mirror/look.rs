@@ -352,9 +352,4 @@ impl Mirror {
     pub fn knows(&self, file: &str) -> bool {
         self.placed.contains_key(file)
     }
-
-    /// Whether the file of a document shows it as it is, as far as the engine knows.
-    pub fn shows(&self, file: &str, lsn: crate::base::Lsn) -> bool {
-        self.placed.get(file).is_some_and(|Placed { lsn: shown, .. }| *shown >= lsn)
-    }
 }

@@ -241,29 +241,6 @@ impl Mirror {
         entries
     }
 
-    /// Notes that a pass has shown everything as of `lsn`, but for files that had to be left as they are. So
-    /// [`Mirror::entries`] tells the one from the other.
-    pub fn passed(&mut self, lsn: Lsn) {
-        let Mirror { placed, pending, held, noticed, .. } = self;
-        for (file, placed) in placed {
-            let is_left =
-                pending.contains_key(file) || held.contains_key(file) || noticed.contains(file);
-            if !is_left {
-                placed.lsn = placed.lsn.max(lsn);
-            }
-        }
-    }
-
-    /// The LSN as of which a file shows its document, if that is known.
-    pub fn shown_as_of(&self, file: &str) -> Option<Lsn> {
-        self.placed.get(file).map(|placed| placed.lsn).filter(|lsn| *lsn > Lsn::ZERO)
-    }
-
-    /// Whether the file of a document has come to show it as of `lsn`.
-    pub fn has_shown(&self, collection: Collection, id: &DocumentId, lsn: Lsn) -> bool {
-        self.shows(&join(collection.dir(), &self.names(collection).file_name(id)), lsn)
-    }
-
     /// How many files are not yet as the last plan wanted them, as far as is known without looking.
     pub fn behind(&self) -> usize {
         self.pending.len()

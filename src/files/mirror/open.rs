@@ -212,12 +212,8 @@ impl Mirror {
                 } else {
                     "somebody changed it; that is taken in"
                 };
-                self.edits.push(Edit {
-                    collection,
-                    id: id.clone(),
-                    file: file.to_owned(),
-                    now: Now::Text(*theirs),
-                });
+                let (id, file, now) = (id.clone(), file.to_owned(), Now::Text(*theirs));
+                self.edits.push(Edit { collection, id, file, now });
                 (Some((Edited, detail.into())), left_in, false)
             }
             (Contents::Other(inside, _), _) => {

@@ -9,10 +9,12 @@ mod oracle;
 mod person;
 mod run;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 
+use parking_lot::Mutex;
 use walden::testing::mix;
 
 use oracle::Tally;
@@ -20,6 +22,8 @@ use run::Run;
 
 /// Steps of a run.
 const STEPS: u64 = 40;
+/// After so many failures no other run is begun.
+const FAILURES_MAX: usize = 50;
 /// Runs by default.
 const RUNS: u64 = 300;
 
@@ -97,34 +101,38 @@ fn again(text: &str) -> Result<Tally, String> {
     run(seed.parse().unwrap(), &steps)
 }
 
-/// Runs seeds on two threads; gives what they did, or the first failure.
+/// Runs seeds on two threads; gives what they did, or the failures.
 fn simulate(runs: u64) -> Result<Tally, String> {
     let next = AtomicU64::new(0);
+    let failures = Mutex::new(BTreeMap::new());
     let work = || {
         let mut sum = Tally::default();
         loop {
             let seed = next.fetch_add(1, Relaxed);
-            if seed >= runs {
-                return Ok(sum);
+            if seed >= runs || failures.lock().len() >= FAILURES_MAX {
+                return sum;
+            }
+            if seed > 0 && seed % 10_000 == 0 {
+                println!("{seed} of {runs} runs");
             }
             match run(seed, &(0..STEPS).collect::<Vec<_>>()) {
                 Ok(tally) => sum.add(&tally),
-                Err(why) => {
-                    next.store(runs, Relaxed);
-                    return Err(shrink(seed, why));
-                }
+                Err(why) => drop(failures.lock().insert(seed, why)),
             }
         }
     };
-    let parts = thread::scope(|scope| {
-        let threads = [scope.spawn(work), scope.spawn(work)];
-        threads.map(|thread| thread.join().unwrap())
-    });
     let mut sum = Tally::default();
-    for part in parts {
-        sum.add(&part?);
+    thread::scope(|scope| {
+        let threads = [scope.spawn(work), scope.spawn(work)];
+        threads.map(|thread| thread.join().unwrap()).iter().for_each(|part| sum.add(part));
+    });
+    let failures = failures.into_inner();
+    let first_lines = failures.iter().map(|(seed, why)| (seed, why.lines().next()));
+    let lines: Vec<String> = first_lines.map(|line| format!("{line:?}")).collect();
+    match failures.into_iter().next() {
+        None => Ok(sum),
+        Some((seed, why)) => Err(format!("{}\n{}", lines.join("\n"), shrink(seed, why))),
     }
-    Ok(sum)
 }
 
 #[test]
