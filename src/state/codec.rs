@@ -30,6 +30,7 @@ const WRITE_OUTPUT: u8 = 8;
 const APPEND_OUTPUT: u8 = 9;
 const EDITED: u8 = 10;
 const SYNCED: u8 = 11;
+const MERGED: u8 = 12;
 
 /// Put and patch: a document concerned, and JSON text.
 #[derive(Encode, BorrowDecode)]
@@ -82,6 +83,16 @@ struct EditedRecord<'a> {
     is_whole: bool,
 }
 
+/// Of an edit whose document became something else than the file says, which is `text`.
+#[derive(Encode, BorrowDecode)]
+struct MergedRecord<'a> {
+    file: &'a str,
+    hash: u128,
+    length: u64,
+    modified_ns: i64,
+    text: &'a str,
+}
+
 #[derive(Encode, BorrowDecode)]
 struct SavedRecord {
     lsn: u64,
@@ -123,10 +134,14 @@ pub(super) fn encode(op: &Op) -> (u8, Vec<u8>, Option<Arc<str>>) {
             (WROTE, bytes(WroteRecord { file, hash: hash.0, length: *length, lsn: lsn.0 }))
         }
         Op::Removed { file, lsn } => (REMOVED, bytes(RemovedRecord { file, lsn: lsn.0 })),
-        Op::Edited { file, hash, length, modified_ns, is_whole } => {
-            let (hash, length, is_whole) = (hash.0, *length, *is_whole);
-            let modified_ns = *modified_ns;
-            (EDITED, bytes(EditedRecord { file, hash, length, modified_ns, is_whole }))
+        Op::Edited { file, hash, length, modified_ns, is_whole, text } => {
+            let (hash, length, modified_ns, is_whole) = (hash.0, *length, *modified_ns, *is_whole);
+            match text.as_deref().filter(|_| !is_whole) {
+                Some(text) => {
+                    (MERGED, bytes(MergedRecord { file, hash, length, modified_ns, text }))
+                }
+                None => (EDITED, bytes(EditedRecord { file, hash, length, modified_ns, is_whole })),
+            }
         }
         Op::Synced => (SYNCED, Vec::new()),
         Op::Saved { lsn } => (SAVED, bytes(SavedRecord { lsn: lsn.0 })),
@@ -185,7 +200,12 @@ pub(super) fn decode(kind: u8, payload: &[u8]) -> Result<Op, String> {
         EDITED => {
             let EditedRecord { file, hash, length, modified_ns, is_whole } = record(payload)?;
             let (file, hash) = (file.to_owned(), ContentHash(hash));
-            Op::Edited { file, hash, length, modified_ns, is_whole }
+            Op::Edited { file, hash, length, modified_ns, is_whole, text: None }
+        }
+        MERGED => {
+            let MergedRecord { file, hash, length, modified_ns, text } = record(payload)?;
+            let (file, hash, text) = (file.to_owned(), ContentHash(hash), Some(Arc::from(text)));
+            Op::Edited { file, hash, length, modified_ns, is_whole: false, text }
         }
         SYNCED => {
             record::<()>(payload)?;
@@ -326,11 +346,24 @@ mod tests {
                     length: 258,
                     modified_ns: -2,
                     is_whole: true,
+                    text: None,
                 },
                 10,
                 b"\x07\0\0\0\0\0\0\0tasks/a\x10\x0f\x0e\x0d\x0c\x0b\x0a\x09\x08\x07\x06\x05\x04\x03\x02\x01\x02\x01\0\0\0\0\0\0\xfe\xff\xff\xff\xff\xff\xff\xff\x01",
             ),
             (Op::Synced, 11, b""),
+            (
+                Op::Edited {
+                    file: "tasks/a".into(),
+                    hash: ContentHash(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
+                    length: 258,
+                    modified_ns: 3,
+                    is_whole: false,
+                    text: Some("{}".into()),
+                },
+                12,
+                b"\x07\0\0\0\0\0\0\0tasks/a\x10\x0f\x0e\x0d\x0c\x0b\x0a\x09\x08\x07\x06\x05\x04\x03\x02\x01\x02\x01\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0{}",
+            ),
         ]
     }
 

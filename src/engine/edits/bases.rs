@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::Earlier;
-use super::merge::{Bases, base_of};
+use super::merge::{Bases, bases_of};
 use crate::base::Result;
 use crate::engine::checkpoint::Checkpointer;
 use crate::engine::core::{Core, Writer};
 use crate::engine::recovery::{Plan, Wanted};
 use crate::engine::view::read_plan;
-use crate::files::mirror::{Edit, Mirror, Now, Source, Theirs};
+use crate::files::mirror::{Displaced, Edit, Mirror, Now, Source, Theirs};
 use crate::files::names;
 use crate::fs::{Fs, join};
 use crate::state::merge::difference;
@@ -25,18 +25,24 @@ pub(super) fn open_bases(
     let of = |edit: &Edit| {
         let key = (edit.collection, edit.id.clone());
         let present = table.get(edit.collection, edit.id.as_str());
-        let is_shown = |doc: &&Arc<Doc>| checkpointer.mirror.shows(&edit.file, doc.lsn());
+        let Checkpointer { mirror, past, .. } = checkpointer;
+        let displaced = displaced(edit);
         // What took the place of a displaced one was not there when that was made.
-        let is_displaced = matches!(edit.source(), Source::Displaced(_));
-        let is_shown = |doc: &&Arc<Doc>| !is_displaced && is_shown(doc);
+        let is_shown = |doc: &&Arc<Doc>| match &displaced {
+            Some(displaced) => displaced.shown.is_some_and(|shown| doc.lsn() <= shown),
+            None => mirror.shows(&edit.file, doc.lsn()),
+        };
         let present = present.filter(is_shown);
         let former = writer.dirty.former(edit.collection, &edit.id).filter(is_shown);
         let former = former.filter(|_| present.is_none());
-        let past = checkpointer.past.of(&key);
+        let shown = displaced.as_ref().and_then(|displaced| displaced.shown);
+        let past = past.of(&key).into_iter();
+        let past = past.filter(|doc| shown.is_none_or(|shown| doc.lsn() <= shown));
         let versions = present.into_iter().chain(former).chain(past);
         Bases {
             versions: versions.map(|doc| doc.text().clone()).collect(),
             shows_present: present.is_some(),
+            is_doubtful: mirror.is_doubtful(&edit.file),
         }
     };
     edits.iter().map(of).collect()
@@ -50,7 +56,14 @@ pub(super) fn closed_bases(table: &Table, edit: &Edit, earlier: Option<&Earlier>
     // A file is known to have been removed only where it showed the document as it is.
     let shows_present = matches!(edit.now, Now::Gone)
         || present.is_some_and(|doc| versions.first().is_some_and(|text| text == doc.text()));
-    Bases { versions, shows_present }
+    Bases { versions, shows_present, is_doubtful: false }
+}
+
+fn displaced(edit: &Edit) -> Option<Displaced> {
+    match edit.source() {
+        Source::Displaced(displaced) => Some(displaced),
+        Source::File | Source::State => None,
+    }
 }
 
 /// Whether an edit is of a file that the engine gives to its document.
@@ -70,7 +83,10 @@ pub(crate) fn earlier_versions<'a>(
         key: (edit.collection, edit.id.clone()),
         // What somebody made under a name of their own may be a copy of any.
         file: is_own(edit).then(|| edit.file.clone()),
-        last: mirror.and_then(|mirror| mirror.shown_as_of(&edit.file)),
+        last: match displaced(edit) {
+            Some(displaced) => displaced.shown,
+            None => mirror.and_then(|mirror| mirror.shown_as_of(&edit.file)),
+        },
     };
     plan.history(fs, edits.into_iter().map(wanted))
 }
@@ -93,7 +109,8 @@ impl Core {
             Now::Text(_) if !checkpointer.mirror.knows(&edit.file) => false,
             Now::Text(Theirs { source: Source::Displaced(_), .. }) => bases.versions.is_empty(),
             Now::Text(theirs) => {
-                base_of(bases, theirs).is_none_or(|base| difference(base, &theirs.text) > 1)
+                let base = bases_of(bases, theirs).into_iter().next();
+                base.is_none_or(|base| difference(base, &theirs.text) > 1)
             }
         };
         let far: Vec<&Edit> = edits

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::base::{ContentHash, Error, Lsn};
+use crate::base::{Error, Lsn};
 use crate::files::mirror::{Edit, Now, PutBack, Source, Theirs};
 use crate::state::json::pretty;
-use crate::state::merge::{difference, is_same, merge3};
-use crate::state::{Doc, Op, Table};
+use crate::state::merge::{difference, field_changes, is_same, merge3};
+use crate::state::{self, Doc, Op, Table};
 
 /// An edit, and what it comes to.
 #[derive(Clone, Debug)]
@@ -59,22 +59,14 @@ pub(crate) struct Bases {
     pub(crate) versions: Vec<Arc<str>>,
     /// Whether the first is the document as it is.
     pub(crate) shows_present: bool,
+    /// Whether it may have been made of none of them.
+    pub(crate) is_doubtful: bool,
 }
 
-impl Bases {
-    /// What took the place of an edit that was displaced is none of them: nobody had seen it.
-    pub(crate) fn forget_displacing(&mut self, edit: &Edit) {
-        let Source::Displaced(displaced) = edit.source() else { return };
-        let is_by =
-            |text: &Arc<str>| displaced.by == Some(ContentHash::of(pretty(text).as_bytes()));
-        self.versions.retain(|text| !is_by(text));
-    }
-}
-
-/// The one that an edit was made of: the one with the fewest differing members, the newest on ties.
+/// Those that an edit may have been made of: those with the fewest differing members, newest first.
 /// Contents that were put back are an edit of what was there last.
-pub(crate) fn base_of<'a>(bases: &'a Bases, theirs: &Theirs) -> Option<&'a Arc<str>> {
-    let (last, earlier) = bases.versions.split_first()?;
+pub(crate) fn bases_of<'a>(bases: &'a Bases, theirs: &Theirs) -> Vec<&'a Arc<str>> {
+    let Some((last, earlier)) = bases.versions.split_first() else { return Vec::new() };
     let is_earlier = || earlier.iter().any(|text| is_same(text, &theirs.text));
     let is_put_back = match theirs.put_back {
         PutBack::Yes => true,
@@ -82,9 +74,32 @@ pub(crate) fn base_of<'a>(bases: &'a Bases, theirs: &Theirs) -> Option<&'a Arc<s
         PutBack::No => false,
     };
     if is_put_back {
-        return Some(last);
+        return vec![last];
     }
-    bases.versions.iter().min_by_key(|text| difference(text, &theirs.text))
+    let distances = bases.versions.iter().map(|text| difference(text, &theirs.text));
+    let distances: Vec<usize> = distances.collect();
+    let least = distances.iter().min().copied();
+    let nearest = bases.versions.iter().zip(&distances);
+    nearest.filter(|(_, distance)| Some(**distance) == least).map(|(text, _)| text).collect()
+}
+
+/// An edit merged with the document as if it was made of the likeliest version. Where another that it may
+/// have been made of makes a difference, that is a conflict.
+fn merge_with_any(bases: &Bases, ours: &str, theirs: &Theirs) -> state::Merged {
+    let nearest = bases_of(bases, theirs);
+    let mut nearest = nearest.into_iter().map(|text| Some(&**text));
+    let mut merged = merge3(nearest.next().flatten(), ours, &theirs.text);
+    let doubt = bases.is_doubtful.then_some(None);
+    for other in nearest.chain(doubt) {
+        let other = merge3(other, ours, &theirs.text);
+        let differing = field_changes(Some(&merged.text), Some(&other.text)).into_iter();
+        for path in differing.map(|change| change.path).chain(other.conflicts) {
+            if !merged.conflicts.contains(&path) {
+                merged.conflicts.push(path);
+            }
+        }
+    }
+    merged
 }
 
 /// What `edit` comes to in `table`.
@@ -103,6 +118,12 @@ pub(crate) fn merge(table: &Table, edit: Edit, bases: &Bases, document_bytes_max
             of_text(&edit, theirs, present.map(|doc| &**doc), bases, document_bytes_max)
         }
     };
+    if std::env::var_os("WDBG").is_some() {
+        eprintln!(
+            "DBG {} theirs {:?} present {present:?} bases {:#?} shows_present {} -> {outcome:?}",
+            edit.file, edit.now, bases.versions, bases.shows_present
+        );
+    }
     Merged { edit, against, outcome }
 }
 
@@ -131,7 +152,7 @@ fn of_text(
     if is_same(ours, &theirs.text) {
         return Outcome::Nothing { is_whole: true };
     }
-    let merged = merge3(base_of(bases, theirs).map(|text| &**text), ours, &theirs.text);
+    let merged = merge_with_any(bases, ours, theirs);
     if is_same(ours, &merged.text) {
         return Outcome::Nothing { is_whole: false };
     }

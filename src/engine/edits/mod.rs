@@ -22,7 +22,7 @@ use crate::engine::checkpoint::Checkpointer;
 use crate::engine::core::{Core, Writer};
 use crate::files::conflicts;
 use crate::files::mirror::{Edit, Look, Now, Source, Theirs};
-use crate::state::{Collection, Doc, Op, Table};
+use crate::state::{Collection, Doc, OWN_TEXT_MAX, Op, Table};
 use crate::wal::Origin;
 pub(crate) use bases::earlier_versions;
 use bases::{closed_bases, open_bases};
@@ -158,9 +158,6 @@ impl Core {
         if earlier.is_none() {
             self.add_rebuilt(checkpointer, &edits, &mut bases);
         }
-        for (edit, bases) in edits.iter().zip(&mut bases) {
-            bases.forget_displacing(edit);
-        }
         let max = self.options.document_bytes_max;
         let merged =
             edits.into_iter().zip(&bases).map(|(edit, bases)| merge(table, edit, bases, max));
@@ -246,11 +243,10 @@ impl Core {
             }
             Outcome::Change { op, is_whole, conflict } => {
                 self.displace(checkpointer, &edit, &op, lsn.filter(|_| is_whole));
-                let mirror = &mut checkpointer.mirror;
-                mirror.adopted(&edit, lsn.filter(|_| is_whole));
                 if let (false, Now::Text(theirs)) = (is_whole, &edit.now) {
-                    self.remember_theirs(&mut checkpointer.past, &edit, theirs, lsn);
+                    self.remember_theirs(checkpointer, &edit, theirs);
                 }
+                checkpointer.mirror.adopted(&edit, lsn.filter(|_| is_whole));
                 let Edit { collection, id, file, now } = edit;
                 let (lsn, dir) = (lsn.unwrap_or_default(), collection.dir());
                 let is_deletion = matches!(now, Now::Gone);
@@ -281,11 +277,13 @@ impl Core {
     }
 
     /// What somebody left in a file until it is written anew: their next edit may be made of it.
-    fn remember_theirs(&self, past: &mut Past, edit: &Edit, theirs: &Theirs, lsn: Option<Lsn>) {
+    fn remember_theirs(&self, checkpointer: &mut Checkpointer, edit: &Edit, theirs: &Theirs) {
         let document = crate::state::Document::new(theirs.text.as_str());
-        let doc = Doc::new(document, lsn.unwrap_or_default(), false);
+        // It came behind what the engine had shown there.
+        let shown = checkpointer.mirror.shown_as_of(&edit.file);
+        let doc = Doc::new(document, shown.unwrap_or_default(), false);
         let key = (edit.collection, edit.id.clone());
-        past.push(self.around.clock.monotonic(), key, Arc::new(doc));
+        checkpointer.past.push(self.around.clock.monotonic(), key, Arc::new(doc));
     }
 }
 
@@ -311,13 +309,14 @@ fn transaction(merged: &Merged) -> Option<Vec<Op>> {
     let file = file.clone();
     let edited = match now {
         Now::Text(theirs) => {
-            let Theirs { hash, length, stat, .. } = *theirs;
+            let Theirs { hash, length, stat, ref text, .. } = *theirs;
             let modified_ns = stat.map_or(0, |stat| stat.modified_ns);
-            Op::Edited { file, hash, length, modified_ns, is_whole: *is_whole }
+            let text = (!is_whole && text.len() <= OWN_TEXT_MAX).then(|| Arc::from(text.as_str()));
+            Op::Edited { file, hash, length, modified_ns, is_whole: *is_whole, text }
         }
         Now::Gone => {
             let hash = crate::base::ContentHash::of(&[]);
-            Op::Edited { file, hash, length: 0, modified_ns: 0, is_whole: true }
+            Op::Edited { file, hash, length: 0, modified_ns: 0, is_whole: true, text: None }
         }
     };
     Some(vec![edited, op.clone()])

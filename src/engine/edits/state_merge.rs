@@ -34,7 +34,7 @@ pub(super) fn merge_state(
             Some(doc) => vec![doc.text().clone()],
             None => edit.earlier.get(&(*collection, id.clone())).cloned().unwrap_or_default(),
         };
-        let bases = Bases { versions, shows_present: false };
+        let bases = Bases { versions, shows_present: false, is_doubtful: false };
         let now = Now::Text(Theirs {
             text: text.clone(),
             hash: edit.edited.hash,
@@ -94,7 +94,7 @@ fn merge_absent(
     for (id, doc) in gone {
         let is_as_was = |now: &Doc| now.text() == doc.text() || is_same(now.text(), doc.text());
         let shows_present = table.get(collection, id.as_str()).is_some_and(|now| is_as_was(now));
-        let bases = Bases { versions: vec![doc.text().clone()], shows_present };
+        let bases = Bases { versions: vec![doc.text().clone()], shows_present, is_doubtful: false };
         merged.push(merge(table, edit_of(collection, id, Now::Gone), &bases, usize::MAX));
     }
 }

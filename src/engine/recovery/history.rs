@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::base::{DocumentId, Lsn, Result};
-use crate::engine::recovery::Plan;
 use crate::engine::recovery::replay::decode;
+use crate::engine::recovery::{Plan, table_of};
+use crate::files::backups;
 use crate::files::names::WAL;
 use crate::fs::Fs;
-use crate::state::{Collection, Table};
+use crate::state::{Collection, Op, Table};
 
 /// A document.
 pub(crate) type Key = (Collection, DocumentId);
@@ -37,12 +38,14 @@ struct Versions {
     entry: Option<Lsn>,
     /// It showed no later version, if that is known.
     last: Option<Lsn>,
+    /// It never showed any: somebody has its place.
+    is_theirs: bool,
     /// The version that is the present one at this point of the replay, and since when.
     present: Option<(Lsn, Arc<str>)>,
     /// Whether it was shown, whatever `shown` says.
     is_shown: bool,
-    /// With the LSN of each; oldest first.
-    all: Vec<(Lsn, Arc<str>)>,
+    /// With the LSN of each; oldest first. Those without one are what somebody left in the file.
+    all: Vec<(Option<Lsn>, Arc<str>)>,
 }
 
 impl Versions {
@@ -52,7 +55,7 @@ impl Versions {
         let was_shown = std::mem::take(&mut self.is_shown)
             || self.shown.iter().any(|shown| (since..lsn).contains(shown));
         if was_shown || self.is_untold {
-            self.all.push((since, text));
+            self.all.push((Some(since), text));
         }
         let surplus = self.all.len().saturating_sub(VERSIONS_MAX);
         self.all.drain(..surplus);
@@ -68,7 +71,10 @@ impl Versions {
         self.end(Lsn::MAX);
         // A record comes before the change of the file, which may not have been made.
         if let Some(last) = self.last.filter(|last| *last > Lsn::ZERO) {
-            self.all.retain(|(since, _)| *since <= last);
+            self.all.retain(|(since, _)| since.is_none_or(|since| since <= last));
+        }
+        if self.is_theirs {
+            self.all.retain(|(since, _)| since.is_none());
         }
         self.all.reverse();
         self.all.into_iter().map(|(_, text)| text).collect()
@@ -77,16 +83,24 @@ impl Versions {
 
 impl Plan {
     /// The earliest state from which the log leads to the present one.
-    fn earliest(&self, fs: &dyn Fs) -> (Table, Lsn) {
-        let previous = self.previous(fs);
-        let from = previous.last_changed();
-        if !previous.is_empty() && from <= self.recovery.base_lsn {
-            (previous, from)
-        } else if self.is_sound && self.scan.first_base == Lsn::ZERO {
-            (Table::new(), Lsn::ZERO)
-        } else {
-            (self.base.clone(), self.recovery.base_lsn)
+    fn earliest(&self, fs: &dyn Fs) -> Result<(Table, Lsn)> {
+        let first = self.scan.first_base;
+        if self.is_sound && first == Lsn::ZERO {
+            return Ok((Table::new(), Lsn::ZERO));
         }
+        let backup = match self.store {
+            Some(store) => backups::oldest_intact(fs, store, first)?,
+            None => None,
+        };
+        let backup = backup.map(table_of).filter(|table| !table.is_empty());
+        let earlier = backup.filter(|table| table.last_changed() <= self.recovery.base_lsn);
+        Ok(match earlier {
+            Some(table) => {
+                let from = table.last_changed();
+                (table, from)
+            }
+            None => (self.base.clone(), self.recovery.base_lsn),
+        })
     }
 
     /// What tells which versions of the wanted documents were shown.
@@ -97,18 +111,23 @@ impl Plan {
         // Every change of a file was recorded before it was made.
         let tells_all =
             self.is_sound && (self.index.is_some() || self.scan.first_base == Lsn::ZERO);
+        let indexed = self.index.as_ref().map(|index| index.head.lsn);
+        let is_current = indexed.is_some() && indexed == self.snapshot_lsn;
         let of = |Wanted { key, file, last }: Wanted| {
             let Some(file) = file else {
                 return (key, Versions { is_untold: true, ..Versions::default() });
             };
             let entry = entries.get(file.as_str()).copied();
             let mentions = self.mentions.get(&file);
-            let shown: Vec<Lsn> =
-                mentions.iter().flat_map(|m| &m.shown).copied().chain(entry).collect();
+            let shown = mentions.iter().flat_map(|m| &m.shown).copied().chain(entry);
+            let shown: Vec<Lsn> = shown.filter(|lsn| *lsn > Lsn::ZERO).collect();
             let is_untold = shown.is_empty() && !tells_all;
             // After a clean stop the index has it.
-            let last = last.or(entry.filter(|_| self.recovery.clean));
-            (key, Versions { shown, is_untold, entry, last, ..Versions::default() })
+            let is_told = last.is_none() && self.recovery.clean && is_current;
+            let is_present = self.shown().get(key.0, key.1.as_str()).is_some();
+            let is_theirs = is_told && entry.is_none() && is_present;
+            let last = last.or(entry.filter(|_| is_told));
+            (key, Versions { shown, is_untold, entry, last, is_theirs, ..Versions::default() })
         };
         wanted.into_iter().map(of).collect()
     }
@@ -124,14 +143,29 @@ impl Plan {
         if all.is_empty() {
             return Ok(HashMap::new());
         }
-        let (mut table, from) = self.earliest(fs);
+        let (mut table, from) = self.earliest(fs)?;
+        if std::env::var_os("WDBG").is_some() {
+            for (key, v) in &all {
+                eprintln!(
+                    "HIST {key:?} shown {:?} untold {} entry {:?} last {:?} theirs {} from {from:?} first_base {:?} sound {} index {:?}",
+                    v.shown,
+                    v.is_untold,
+                    v.entry,
+                    v.last,
+                    v.is_theirs,
+                    self.scan.first_base,
+                    self.is_sound,
+                    self.index.is_some()
+                );
+            }
+        }
         for (key, versions) in &mut all {
             // When it was made so is not known. The checkpoint of the snapshot showed it, unless its file is
             // known to be behind since before.
             let entry = versions.entry.filter(|entry| *entry > Lsn::ZERO);
             let is_behind = entry.is_some_and(|entry| entry < from);
             versions.begin(&table, key, if is_behind { from } else { Lsn::ZERO });
-            versions.is_shown = !is_behind && (entry.is_some() || self.index.is_none());
+            versions.is_shown = !is_behind && (versions.entry.is_some() || self.index.is_none());
         }
         self.scan.replay(fs, WAL, from, &mut |replayed| {
             for transaction in replayed.records().chunk_by(|record, _| record.continues()) {
@@ -140,9 +174,13 @@ impl Plan {
                     continue;
                 }
                 let changes = decode(fs, transaction, true)?;
-                let wanted = |(_, op): &&(Lsn, crate::state::Op)| {
+                let wanted = |(_, op): &&(Lsn, Op)| {
                     op.target().is_some_and(|(of, id)| all.contains_key(&(of, id.clone())))
                 };
+                let left = changes.iter().find_map(|(_, op)| match op {
+                    Op::Edited { text, .. } => text.clone(),
+                    _ => None,
+                });
                 let changes: Vec<_> = changes.iter().filter(wanted).cloned().collect();
                 let Some((last, _)) = changes.last() else { continue };
                 let last = *last;
@@ -154,6 +192,7 @@ impl Plan {
                     let key = (of, id.clone());
                     if let Some(versions) = all.get_mut(&key) {
                         versions.end(last);
+                        versions.all.extend(left.clone().map(|text| (None, text)));
                         versions.begin(&table, &key, last);
                     }
                 }

@@ -153,7 +153,6 @@ impl Plan {
         };
         let entries = self.index.iter().flat_map(|index| &index.mirror);
         let entries = entries.map(|entry| (entry.file.as_str(), entry)).collect();
-        let snapshot = self.index.as_ref().map(|index| index.head.lsn);
         let known = Known {
             versions: &self.versions,
             mentions: &self.mentions,
@@ -161,7 +160,6 @@ impl Plan {
             earlier: &earlier,
             entries: &entries,
             synced: self.synced,
-            entries_are_current: snapshot.is_some() && snapshot == self.snapshot_lsn,
             reads_all,
         };
         Mirror::open(fs, self.shown(), &known, !self.recovery.clean)

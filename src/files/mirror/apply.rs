@@ -201,11 +201,8 @@ impl Mirror {
             Sight::File(..) | Sight::NoFile => {
                 let kept = put_aside(fs, &swap, file)?;
                 problems.push(edited(file, &kept));
-                let by = match look(fs, file)? {
-                    Sight::File(_, hash) => Some(hash),
-                    Sight::Nothing | Sight::NoFile => None,
-                };
-                self.displaced.push(Displaced { file: file.to_owned(), kept, by });
+                let shown = self.shown_as_of(file);
+                self.displaced.push(Displaced { file: file.to_owned(), kept, shown });
             }
         }
         Ok(())

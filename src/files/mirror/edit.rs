@@ -4,7 +4,6 @@
 //! inside, as long as that document has no file of its own. What cannot be understood is *held*: left
 //! byte for byte, until it changes.
 
-use super::judge::id_of_plain;
 use super::{Mirror, Placed, Stranger, Target, dir_of};
 use crate::base::{ContentHash, DocumentId, Error, Lsn, Problem, ProblemKind};
 use crate::files::names;
@@ -81,8 +80,9 @@ pub struct Displaced {
     pub file: String,
     /// Where it is in `conflicts/`.
     pub kept: String,
-    /// The hash of what took its place, which is therefore not what they changed.
-    pub by: Option<ContentHash>,
+    /// The file showed its document as of this LSN before, if that is known: what took its place nobody
+    /// had seen.
+    pub shown: Option<Lsn>,
 }
 
 /// Whether contents that equal an earlier version of the engine's were put in its place by a person.
@@ -122,6 +122,11 @@ pub(super) fn document_in(
         }
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// The id that a file is of by its name, unless that is encoded.
+pub(super) fn id_of_plain(name: &str) -> Option<DocumentId> {
+    DocumentId::new(name.strip_suffix(".json")?).ok()
 }
 
 /// Whose a file is.
@@ -211,8 +216,10 @@ impl Mirror {
             return;
         }
         let stat = theirs.stat.filter(|stat| stat.modified_ns < self.past_ns);
-        let placed = Placed { hash, length, lsn: shows.unwrap_or_default(), stat };
-        self.placed.insert(file.clone(), placed);
+        // If not, the last version of the engine's that it showed is still the same.
+        let former = self.placed.get(file).map(|placed| placed.lsn);
+        let lsn = shows.or(former).unwrap_or_default();
+        self.placed.insert(file.clone(), Placed { hash, length, lsn, stat });
         let target = Target::Document(*collection, id.clone());
         self.unsynced.insert(file.clone(), target.clone());
         self.attempts.remove(file);
@@ -256,6 +263,11 @@ impl Mirror {
                 Source::Displaced(displaced) => self.displaced.push(displaced),
             }
         }
+    }
+
+    /// Whether there are edits for [`Mirror::take_displaced`].
+    pub fn has_displaced(&self) -> bool {
+        !self.displaced.is_empty()
     }
 
     /// Edits that were displaced in the instant in which they were made: each is in `conflicts/`, and is

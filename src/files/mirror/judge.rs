@@ -11,18 +11,21 @@
 
 use std::io::ErrorKind;
 
-use super::edit::{PutBack, Source, Theirs, document_in};
-use super::{Entry, Known, Mirror, Placed};
+use super::edit::{PutBack, Source, Theirs, document_in, id_of_plain};
+use super::{Entry, Former, Known, Mirror, Placed};
 use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind};
 use crate::files::conflicts::{Sight, look};
 use crate::files::names;
 use crate::fs::{self, Fs, Kind, Stat, read_file};
 use crate::state::json::{Object, check_object, pretty};
+use crate::state::merge::is_same;
 use crate::state::{Collection, Doc, Table};
 
 /// A longer mirror file is not read, unless the engine's own version is as long.
 const BYTES_MAX: u64 = 256 << 20;
 const SECTOR_BYTES: usize = 512;
+/// So much of what is about to be replaced is remembered.
+const FORMER_BYTES_MAX: usize = 64 << 20;
 /// So many files that belong to nobody are reported one by one in each directory.
 pub(super) const STRANGERS_MAX: usize = 100;
 
@@ -68,6 +71,9 @@ pub(super) struct Judge<'a> {
     pub(super) problems: Vec<Problem>,
     /// Files of a directory that belong to no document, so far.
     pub(super) strangers: usize,
+    /// Earlier versions that files show, and how many bytes those are.
+    pub(super) former: Vec<Former>,
+    pub(super) former_bytes: usize,
 }
 
 impl Judge<'_> {
@@ -80,15 +86,12 @@ impl Judge<'_> {
         self.table.get(collection, id.as_str()).map(|doc| pretty(doc.text()))
     }
 
-    /// What the engine had left in the file of a document, in which there is something else now. Where
-    /// nothing tells, it is not known to have shown any version.
-    pub(super) fn left_in(
-        &self,
-        file: &str,
-        (collection, id): (Collection, &DocumentId),
-    ) -> Option<Placed> {
-        let recorded = self.recorded(file).map(|placed| Placed { stat: None, ..placed });
-        recorded.or_else(|| self.current(collection, id).map(|text| placed(text.as_bytes())))
+    /// What the engine had left in a file, in which there is something else now.
+    pub(super) fn left_in(&self, file: &str) -> Placed {
+        let mentions = self.known.mentions.get(file).filter(|_| self.stop == Stop::Unclean);
+        let last = mentions.and_then(|mentions| mentions.shown.iter().max());
+        let recorded = self.recorded(file).filter(|placed| Some(&placed.lsn) >= last);
+        recorded.map_or(Placed::UNKNOWN, |placed| Placed { stat: None, ..placed })
     }
 
     fn recorded(&self, file: &str) -> Option<Placed> {
@@ -151,7 +154,7 @@ impl Judge<'_> {
     }
 
     pub(super) fn of_document(
-        &self,
+        &mut self,
         (collection, id): (Collection, &DocumentId),
         doc: &Doc,
         file: &str,
@@ -184,11 +187,15 @@ impl Judge<'_> {
         if has_rotted && is_clean {
             return Contents::Rotten(found);
         }
-        if is_laid_out_otherwise(&bytes, &current) {
+        if is_laid_out_otherwise(&bytes, doc.text()) {
             return Contents::Current(found);
         }
         let put_back = match self.engines_own(file, &bytes, &self.renditions(collection, id)) {
             Some(Contents::Earlier(_)) if is_clean => PutBack::Yes,
+            Some(Contents::Earlier(found)) => {
+                self.remember((collection, id), bytes);
+                return Contents::Earlier(found);
+            }
             Some(contents) => return contents,
             None if has_rotted || self.is_quarantined(file, found.hash) => {
                 return Contents::Rotten(found);
@@ -206,6 +213,15 @@ impl Judge<'_> {
         }
     }
 
+    /// What a file shows will be replaced, but somebody may have read it.
+    fn remember(&mut self, (collection, id): (Collection, &DocumentId), bytes: Vec<u8>) {
+        let left = FORMER_BYTES_MAX.saturating_sub(self.former_bytes);
+        if let Some(text) = String::from_utf8(bytes).ok().filter(|text| text.len() <= left) {
+            self.former_bytes += text.len();
+            self.former.push((collection, id.clone(), text));
+        }
+    }
+
     /// All that the engine may have left in the file of a document.
     pub(super) fn all_known(
         &self,
@@ -214,17 +230,21 @@ impl Judge<'_> {
         file: &str,
     ) -> Vec<Placed> {
         let texts = self.renditions(collection, id);
-        let known = Placed { hash: ContentHash(0), length: 0, lsn: Lsn::ZERO, stat: None };
         let recorded = self.known.versions.get(file).into_iter().flatten();
-        let recorded = recorded.map(|hash| Placed { hash: *hash, ..known });
-        let entry = self.known.entries.get(file).map(|entry| Placed { hash: entry.hash, ..known });
+        let recorded = recorded.map(|hash| Placed { hash: *hash, ..Placed::UNKNOWN });
+        let entry = self
+            .known
+            .entries
+            .get(file)
+            .map(|entry| Placed { hash: entry.hash, ..Placed::UNKNOWN });
         texts.iter().map(|text| placed(text.as_bytes())).chain(recorded).chain(entry).collect()
     }
 
-    /// How the store was stopped, as far as this file goes: one that was not known at a clean stop, say
-    /// because it could not be read, may hold what an unclean one left there.
+    /// How the store was stopped, as far as this file goes: one of which nothing was known at a clean stop,
+    /// say because it could not be read, may hold what an unclean one left there.
     pub(super) fn stop_of(&self, file: &str) -> Stop {
-        let is_unknown = self.known.entries_are_current && !self.known.entries.contains_key(file);
+        let recorded = self.known.entries.get(file);
+        let is_unknown = recorded.is_some_and(|entry| entry.hash == Placed::UNKNOWN.hash);
         if is_unknown { Stop::Unclean } else { self.stop }
     }
 
@@ -296,7 +316,9 @@ impl Judge<'_> {
             return Some(Contents::Earlier(Placed { lsn: entry.lsn, ..found }));
         }
         let recorded = self.known.versions.get(file).is_some_and(|all| all.contains(&found.hash));
-        if recorded || renditions.iter().any(|text| text.as_bytes() == bytes) {
+        // An editor may leave out the newline at the end: that is no torn file.
+        let is_text = |text: &String| text.trim_end().as_bytes() == bytes.trim_ascii_end();
+        if recorded || renditions.iter().any(is_text) {
             return Some(Contents::Earlier(found));
         }
         if bytes.iter().all(|byte| *byte == 0) {
@@ -374,7 +396,7 @@ fn placed(bytes: &[u8]) -> Placed {
 /// Whether a file holds what the engine would write, but for white space.
 fn is_laid_out_otherwise(bytes: &[u8], current: &str) -> bool {
     let text = std::str::from_utf8(bytes).ok().filter(|text| check_object(text).is_ok());
-    text.is_some_and(|text| pretty(text) == current)
+    text.is_some_and(|text| is_same(current, text))
 }
 
 /// Whether each sector is as in `whole` up to some byte and zero from there, up to an early end: what a
@@ -393,8 +415,4 @@ pub(super) fn id_inside(bytes: &[u8]) -> Option<DocumentId> {
     let object = Object::parse(std::str::from_utf8(bytes).ok()?).ok()?;
     let id: String = serde_json::from_str(object.get("id")?).ok()?;
     DocumentId::new(&id).ok()
-}
-
-pub(super) fn id_of_plain(name: &str) -> Option<DocumentId> {
-    DocumentId::new(name.strip_suffix(".json")?).ok()
 }

@@ -34,9 +34,6 @@ pub struct Known<'a> {
     pub is_sound: bool,
     /// The LSN of the log's last record that all names are durable.
     pub synced: Lsn,
-    /// Whether the entries are those of the last shutdown or later, so that a file without one was not
-    /// known then.
-    pub entries_are_current: bool,
     /// Whether to read every file, also those that nobody can have touched: only that finds rot in
     /// them.
     pub reads_all: bool,
@@ -60,6 +57,11 @@ impl Mirror {
                 placed.lsn = placed.lsn.max(lsn);
             }
         }
+    }
+
+    /// Whether the engine may have shown any version in a file.
+    pub fn is_doubtful(&self, file: &str) -> bool {
+        self.placed.get(file).is_some_and(|placed| placed.hash == Placed::UNKNOWN.hash)
     }
 
     /// The LSN as of which a file shows its document, if that is known.

@@ -223,7 +223,9 @@ impl Mirror {
         let mut attempts = self.attempts.get(file).into_iter().flatten();
         let attempt = attempts.find(|attempt| attempt.hash == hash).copied();
         let is_ours = is_placed || attempt.is_some();
-        if let Some(attempt) = attempt.filter(|_| !self.placed.contains_key(file)) {
+        let is_known =
+            self.placed.get(file).is_some_and(|placed| placed.hash != Placed::UNKNOWN.hash);
+        if let Some(attempt) = attempt.filter(|_| !is_known) {
             // It could not be read before; what it is to be is decided already, unless it is to go.
             let (length, stat) = (stat.size_bytes, Some(stat).filter(|_| is_trusted));
             self.placed.insert(file.to_owned(), Placed { length, stat, ..attempt });

@@ -77,6 +77,8 @@ pub struct Mirror {
     unreported: Vec<Problem>,
     /// What people had done when the mirror was opened.
     edits: Vec<Edit>,
+    /// What files showed then that are behind.
+    former: Vec<Former>,
     /// Files that are left as they are, with their `stat`, if it is known: what is in them does not count.
     held: BTreeMap<String, Option<Stat>>,
     /// Files in whose place a change met what is not the engine's.
@@ -121,11 +123,17 @@ struct Placed {
 }
 
 impl Placed {
+    /// The engine may have left anything in the file.
+    const UNKNOWN: Placed = Placed { hash: ContentHash(0), length: 0, lsn: Lsn::ZERO, stat: None };
+
     /// Whether a file with this `stat` now has not been written to since the engine left it.
     fn is_untouched(&self, now: Option<&Stat>) -> bool {
         self.stat.is_some() && self.stat.as_ref() == now
     }
 }
+
+/// A document, and an earlier version of it that its file shows.
+pub type Former = (Collection, DocumentId, String);
 
 /// A file of a document that has another, or of none.
 #[derive(Clone, Debug, Default)]
@@ -234,9 +242,14 @@ impl Mirror {
     /// What the engine knows of each file that it wrote, sorted by file: to be kept for the next
     /// opening, which need not read a file that is still as its entry says.
     pub fn entries(&self) -> Vec<Entry> {
-        let placed = self.placed.iter();
-        let sound = placed.filter(|(file, placed)| self.damaged.get(*file) != Some(&placed.hash));
-        let mut entries: Vec<Entry> = sound.map(|(file, placed)| entry(file, placed)).collect();
+        // Damage must not become a version of the engine's.
+        let is_damage =
+            |(file, placed): (&String, &Placed)| self.damaged.get(file) == Some(&placed.hash);
+        let known = self.placed.iter().map(|(file, placed)| match is_damage((file, placed)) {
+            true => entry(file, &Placed::UNKNOWN),
+            false => entry(file, placed),
+        });
+        let mut entries: Vec<Entry> = known.collect();
         entries.sort_unstable_by(|a, b| a.file.cmp(&b.file));
         entries
     }
@@ -255,6 +268,11 @@ impl Mirror {
     /// What people had done to the files when the mirror was opened, once.
     pub fn take_edits(&mut self) -> Vec<Edit> {
         std::mem::take(&mut self.edits)
+    }
+
+    /// The earlier versions that files showed when the mirror was opened, once; 64 MiB at most.
+    pub fn take_former(&mut self) -> Vec<Former> {
+        std::mem::take(&mut self.former)
     }
 
     /// The files that are held, by name.

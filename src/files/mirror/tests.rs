@@ -72,7 +72,6 @@ impl World {
             mentions: &self.mentions,
             is_sound: !self.is_damaged,
             synced: self.synced,
-            entries_are_current: false,
             earlier: &earlier,
             entries: &self.entries.iter().map(|(file, entry)| (file.as_str(), entry)).collect(),
             reads_all: self.reads_all,

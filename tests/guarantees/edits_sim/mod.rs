@@ -94,11 +94,12 @@ fn shrink(seed: u64, why: String) -> String {
 
 fn again(text: &str) -> Result<Tally, String> {
     let (seed, steps) = text.split_once(':').unwrap_or((text, ""));
-    let steps: Vec<u64> = match steps {
-        "" => (0..STEPS).collect(),
-        steps => steps.split(',').map(|step| step.parse().unwrap()).collect(),
-    };
-    run(seed.parse().unwrap(), &steps)
+    let seed = seed.parse().unwrap();
+    if steps.is_empty() {
+        return run(seed, &(0..STEPS).collect::<Vec<_>>()).map_err(|why| shrink(seed, why));
+    }
+    let steps: Vec<u64> = steps.split(',').map(|step| step.parse().unwrap()).collect();
+    run(seed, &steps)
 }
 
 /// Runs seeds on two threads; gives what they did, or the failures.

@@ -39,7 +39,7 @@ impl Change {
     }
 
     /// What was written behind the person's back wins over a removal.
-    fn is_in_force(self, now: Option<&u64>, is_loose: bool) -> bool {
+    pub(super) fn is_in_force(self, now: Option<&u64>, is_loose: bool) -> bool {
         match self {
             Change::Set(value) => now == Some(&value),
             Change::Removed(former) => now.is_none() || is_loose || now != former.as_ref(),
@@ -232,6 +232,11 @@ impl Oracle {
         now.is_some() && self.seen(file).any(|known| parse(known) == now)
     }
 
+    /// Whether there is a document of that id.
+    pub(super) fn is_in_force(&self, id: &str) -> bool {
+        self.last.contains_key(id)
+    }
+
     /// Whether a document of that id was there before.
     fn is_known(&self, id: &str) -> bool {
         self.last.contains_key(id) || self.shown.contains_key(&file_of(id))
@@ -295,7 +300,16 @@ impl Oracle {
     /// What a person changed by a save that was not taken in yet.
     pub(super) fn pending(&self, save: usize) -> Changed {
         match self.saves.get(save) {
-            Some(Save { what: What::Edit { changed }, adopted: None, .. }) => changed.clone(),
+            Some(Save { what: What::Edit { changed }, adopted: None, id, .. }) => {
+                // A later save of the same file may have brought it in.
+                let now = self.last.get(id);
+                let is_in_force = |field: &String, change: &Change| {
+                    let now = now.and_then(|fields| fields.get(field));
+                    matches!(change, Change::Set(value) if now == Some(value))
+                };
+                let changed = changed.iter().filter(|(field, change)| !is_in_force(field, change));
+                changed.map(|(field, change)| (field.clone(), *change)).collect()
+            }
             _ => BTreeMap::new(),
         }
     }

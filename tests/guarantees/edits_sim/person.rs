@@ -189,6 +189,8 @@ impl Person {
             buffer.unsaved.insert(field, change);
         }
         let mut changed = buffer.save.map(|save| at.oracle.pending(save)).unwrap_or_default();
+        // The file may have shown something else when it was read.
+        changed.retain(|field, change| change.is_in_force(buffer.fields.get(field), false));
         changed.extend(buffer.unsaved.clone());
         let is_old = buffer.is_old(at.oracle);
         let made = Made { changed, is_loose: buffer.is_loose || is_old, in_call: at.in_call };
@@ -373,8 +375,8 @@ impl At<'_> {
             2 => twice.into_bytes(),
             3 => format!("{{\"id\": \"{id}\", \"x\": \"\u{1}\"}}").into_bytes(),
             4 => [format!("{{\"id\": \"{id}\", \"x\": \"").as_bytes(), b"\xff\"}"].concat(),
-            // Where no program deletes the document: then the file would be that of the id inside.
-            5 if file_of(&id) == file && id.starts_with('n') => {
+            // Of a document that no program deletes: else the file would be that of the id inside.
+            5 if self.oracle.is_in_force(&id) && id.starts_with('n') && file_of(&id) == file => {
                 format!("{{\"id\": \"{STRANGER}\", \"f0\": 1}}").into_bytes()
             }
             _ => b"<<<<<<< HEAD\n{\"id\": 1}\n=======\n".to_vec(),

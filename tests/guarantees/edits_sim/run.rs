@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde_json::Value;
 use walden::fs::Fs;
 use walden::fs::sim::{CrashMode, Fault, SimFs};
 use walden::state::Collection;
@@ -250,6 +251,17 @@ impl Run {
         self.store().step();
     }
 
+    /// What a shutdown took in.
+    fn look_at_closed(&mut self) -> Verdict {
+        let bytes = self.disk.read_now("state.json").unwrap_or_default();
+        let state: Value = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+        let documents = ["tasks", "sessions"].map(|of| state[of].as_array().expect("an array"));
+        let texts = documents.into_iter().flatten();
+        let found = texts.filter_map(|document| parse(document.to_string().as_bytes())).collect();
+        let kept = self.kept();
+        self.oracle.change(|oracle| oracle.check(&found, &kept))
+    }
+
     /// People at the files of a closed store.
     fn meanwhile(&self, random: &mut Random, most: usize) {
         for _ in 0..random.below(most + 1) {
@@ -269,6 +281,7 @@ impl Run {
         ended.map_err(|error| format!("shutdown: {error}"))?;
         self.tally("restarts");
         self.oracle.change(|oracle| oracle.ack(true));
+        self.look_at_closed()?;
         self.meanwhile(random, 3);
         let until = self.oracle.look(Oracle::now);
         match self.open() {
@@ -390,10 +403,11 @@ impl Run {
         found
     }
 
-    /// The numbers in `conflicts/`.
+    /// The numbers in `conflicts/`, and in files that count no more since their document has another.
     fn kept(&mut self) -> BTreeSet<u64> {
         for name in self.disk.names() {
-            if name.starts_with("conflicts/") && !self.kept.contains_key(&name) {
+            let is_spare = name.contains("/my ");
+            if is_spare || name.starts_with("conflicts/") && !self.kept.contains_key(&name) {
                 let bytes = self.disk.read_now(&name).unwrap_or_default();
                 let text = String::from_utf8_lossy(&bytes).into_owned();
                 let numbers = text.split(|c: char| !c.is_ascii_digit());

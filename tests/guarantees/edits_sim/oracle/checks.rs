@@ -128,6 +128,8 @@ impl Oracle {
                     _ if fields.is_some()
                         && change.is_in_force(now, save.is_loose || save.is_crashed) => {}
                     Change::Set(value) if kept.contains(value) && save.in_call => only_kept += 1,
+                    // A change of the program's won over it, and then a deletion.
+                    Change::Removed(_) if fields.is_none() && self.was_deleted(&save.id) => {}
                     _ => {
                         return Err(format!(
                             "E: {field} = {change:?} is lost: {save:?}; {fields:?}"
@@ -140,6 +142,11 @@ impl Oracle {
             self.tally.count("edits that are in conflicts/ alone");
         }
         Ok(())
+    }
+
+    /// Whether a program has deleted a document.
+    fn was_deleted(&self, id: &str) -> bool {
+        self.claims.iter().any(|claim| claim.id == id && claim.field.is_none())
     }
 
     /// The time, to be given to [`Oracle::check_edits`].
@@ -159,7 +166,7 @@ impl Oracle {
         for (file, save) in last {
             let What::Broken(bytes) = &save.what else { continue };
             held += 1;
-            let is_aside = holds("conflicts/", bytes) && save.in_call;
+            let is_aside = save.in_call && (bytes.is_empty() || holds("conflicts/", bytes));
             // What a crash may have left of the engine's own work is set aside, or is nothing.
             let is_torn = save.is_crashed && (bytes.is_empty() || holds("quarantine/", bytes));
             if !holds(file, bytes) && !is_aside && !is_torn {
