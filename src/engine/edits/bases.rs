@@ -7,7 +7,7 @@ use super::merge::{Bases, bases_of};
 use crate::base::Result;
 use crate::engine::checkpoint::Checkpointer;
 use crate::engine::core::{Core, Writer};
-use crate::engine::recovery::{Plan, Wanted};
+use crate::engine::recovery::{Former, Plan, Wanted};
 use crate::engine::view::read_plan;
 use crate::files::mirror::{Displaced, Edit, Mirror, Now, Source, Theirs};
 use crate::files::names;
@@ -51,12 +51,13 @@ pub(super) fn open_bases(
 /// The versions that the file of an edit showed, where the store was closed when it was made.
 pub(super) fn closed_bases(table: &Table, edit: &Edit, earlier: Option<&Earlier>) -> Bases {
     let key = (edit.collection, edit.id.clone());
-    let versions = earlier.and_then(|earlier| earlier.get(&key)).cloned().unwrap_or_default();
+    let former = earlier.and_then(|earlier| earlier.get(&key)).cloned().unwrap_or_default();
+    let Former { versions, is_doubtful } = former;
     let present = table.get(edit.collection, edit.id.as_str());
     // A file is known to have been removed only where it showed the document as it is.
     let shows_present = matches!(edit.now, Now::Gone)
         || present.is_some_and(|doc| versions.first().is_some_and(|text| text == doc.text()));
-    Bases { versions, shows_present, is_doubtful: false }
+    Bases { versions, shows_present, is_doubtful }
 }
 
 fn displaced(edit: &Edit) -> Option<Displaced> {
@@ -134,7 +135,7 @@ impl Core {
         };
         for (edit, bases) in edits.iter().zip(bases) {
             let key = (edit.collection, edit.id.clone());
-            bases.versions.extend(rebuilt.remove(&key).unwrap_or_default());
+            bases.versions.extend(rebuilt.remove(&key).unwrap_or_default().versions);
         }
     }
 }

@@ -83,15 +83,16 @@ pub(crate) fn bases_of<'a>(bases: &'a Bases, theirs: &Theirs) -> Vec<&'a Arc<str
     nearest.filter(|(_, distance)| Some(**distance) == least).map(|(text, _)| text).collect()
 }
 
-/// An edit merged with the document as if it was made of the likeliest version. Where another that it may
-/// have been made of makes a difference, that is a conflict.
+/// An edit merged with the document. Where it makes a difference which version it was made of, the edit counts,
+/// and that is a conflict.
 fn merge_with_any(bases: &Bases, ours: &str, theirs: &Theirs) -> state::Merged {
-    let nearest = bases_of(bases, theirs);
-    let mut nearest = nearest.into_iter().map(|text| Some(&**text));
-    let mut merged = merge3(nearest.next().flatten(), ours, &theirs.text);
-    let doubt = bases.is_doubtful.then_some(None);
-    for other in nearest.chain(doubt) {
-        let other = merge3(other, ours, &theirs.text);
+    let nearest = bases_of(bases, theirs).into_iter().map(|text| Some(&**text));
+    let any = nearest.chain(bases.is_doubtful.then_some(None));
+    let mut all: Vec<_> = any.map(|base| merge3(base, ours, &theirs.text)).collect();
+    all.sort_by_cached_key(|merged| difference(&merged.text, &theirs.text));
+    let mut all = all.into_iter();
+    let Some(mut merged) = all.next() else { return merge3(None, ours, &theirs.text) };
+    for other in all {
         let differing = field_changes(Some(&merged.text), Some(&other.text)).into_iter();
         for path in differing.map(|change| change.path).chain(other.conflicts) {
             if !merged.conflicts.contains(&path) {
@@ -118,12 +119,6 @@ pub(crate) fn merge(table: &Table, edit: Edit, bases: &Bases, document_bytes_max
             of_text(&edit, theirs, present.map(|doc| &**doc), bases, document_bytes_max)
         }
     };
-    if std::env::var_os("WDBG").is_some() {
-        eprintln!(
-            "DBG {} theirs {:?} present {present:?} bases {:#?} shows_present {} -> {outcome:?}",
-            edit.file, edit.now, bases.versions, bases.shows_present
-        );
-    }
     Merged { edit, against, outcome }
 }
 

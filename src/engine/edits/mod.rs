@@ -20,6 +20,7 @@ use std::time::Duration;
 use crate::base::{DocumentId, Event, Lsn, ProblemKind, Result};
 use crate::engine::checkpoint::Checkpointer;
 use crate::engine::core::{Core, Writer};
+use crate::engine::recovery::Former;
 use crate::files::conflicts;
 use crate::files::mirror::{Edit, Look, Now, Source, Theirs};
 use crate::state::{Collection, Doc, OWN_TEXT_MAX, Op, Table};
@@ -46,8 +47,8 @@ const ATTEMPTS_MAX: usize = 4;
 
 type Key = (Collection, DocumentId);
 
-/// Texts that documents' files showed earlier, newest first.
-pub(crate) type Earlier = HashMap<Key, Vec<Arc<str>>>;
+/// What documents' files showed earlier.
+pub(crate) type Earlier = HashMap<Key, Former>;
 
 impl Core {
     /// Takes in all edits that are there, or those of some files. `is_patient`: not what somebody may be at
@@ -223,11 +224,15 @@ impl Core {
         told: &mut Told,
     ) {
         let Merged { edit, against, outcome } = merged;
-        let mirror = &mut checkpointer.mirror;
         match outcome {
-            Outcome::Nothing { is_whole } => mirror.adopted(&edit, against.filter(|_| is_whole)),
+            Outcome::Nothing { is_whole } => {
+                if let (false, Now::Text(theirs)) = (is_whole, &edit.now) {
+                    self.remember_theirs(checkpointer, &edit, theirs);
+                }
+                checkpointer.mirror.adopted(&edit, against.filter(|_| is_whole));
+            }
             Outcome::Restored => {
-                mirror.restore(&edit);
+                checkpointer.mirror.restore(&edit);
                 let detail =
                     "somebody removed it, but its document has changed since; it is written anew";
                 told.problem(ProblemKind::Edited, &edit.file, detail);
@@ -237,7 +242,7 @@ impl Core {
                     Now::Text(theirs) => theirs.stat,
                     Now::Gone => None,
                 };
-                mirror.hold(&edit.file, stat);
+                checkpointer.mirror.hold(&edit.file, stat);
                 let detail = format!("{why}; it is left as it is until it is mended");
                 told.problem(ProblemKind::Unreadable, &edit.file, detail);
             }

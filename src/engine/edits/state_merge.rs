@@ -32,7 +32,9 @@ pub(super) fn merge_state(
         }
         let versions = match base {
             Some(doc) => vec![doc.text().clone()],
-            None => edit.earlier.get(&(*collection, id.clone())).cloned().unwrap_or_default(),
+            None => {
+                edit.earlier.get(&(*collection, id.clone())).cloned().unwrap_or_default().versions
+            }
         };
         let bases = Bases { versions, shows_present: false, is_doubtful: false };
         let now = Now::Text(Theirs {

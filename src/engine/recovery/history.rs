@@ -27,6 +27,15 @@ pub(crate) struct Wanted {
     pub(crate) last: Option<Lsn>,
 }
 
+/// What the file of a document showed earlier.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Former {
+    /// Newest first.
+    pub(crate) versions: Vec<Arc<str>>,
+    /// Whether it may have shown others.
+    pub(crate) is_doubtful: bool,
+}
+
 /// Versions of one document.
 #[derive(Default)]
 struct Versions {
@@ -67,7 +76,7 @@ impl Versions {
     }
 
     /// Newest first, at the end of the replay.
-    fn into_texts(mut self) -> Vec<Arc<str>> {
+    fn into_former(mut self) -> Former {
         self.end(Lsn::MAX);
         // A record comes before the change of the file, which may not have been made.
         if let Some(last) = self.last.filter(|last| *last > Lsn::ZERO) {
@@ -76,8 +85,9 @@ impl Versions {
         if self.is_theirs {
             self.all.retain(|(since, _)| since.is_none());
         }
-        self.all.reverse();
-        self.all.into_iter().map(|(_, text)| text).collect()
+        let is_doubtful = self.entry == Some(Lsn::ZERO);
+        let versions = self.all.into_iter().rev().map(|(_, text)| text).collect();
+        Former { versions, is_doubtful }
     }
 }
 
@@ -132,33 +142,18 @@ impl Plan {
         wanted.into_iter().map(of).collect()
     }
 
-    /// The versions that the files of documents are known to have shown, newest first; all versions that
-    /// are left where nothing tells. From the previous snapshot on.
+    /// The versions that the files of documents are known to have shown; all versions that are left where
+    /// nothing tells. From the previous snapshot on.
     pub(crate) fn history(
         &self,
         fs: &dyn Fs,
         wanted: impl IntoIterator<Item = Wanted>,
-    ) -> Result<HashMap<Key, Vec<Arc<str>>>> {
+    ) -> Result<HashMap<Key, Former>> {
         let mut all = self.shown_of(wanted);
         if all.is_empty() {
             return Ok(HashMap::new());
         }
         let (mut table, from) = self.earliest(fs)?;
-        if std::env::var_os("WDBG").is_some() {
-            for (key, v) in &all {
-                eprintln!(
-                    "HIST {key:?} shown {:?} untold {} entry {:?} last {:?} theirs {} from {from:?} first_base {:?} sound {} index {:?}",
-                    v.shown,
-                    v.is_untold,
-                    v.entry,
-                    v.last,
-                    v.is_theirs,
-                    self.scan.first_base,
-                    self.is_sound,
-                    self.index.is_some()
-                );
-            }
-        }
         for (key, versions) in &mut all {
             // When it was made so is not known. The checkpoint of the snapshot showed it, unless its file is
             // known to be behind since before.
@@ -199,6 +194,6 @@ impl Plan {
             }
             Ok(())
         })?;
-        Ok(all.into_iter().map(|(key, versions)| (key, versions.into_texts())).collect())
+        Ok(all.into_iter().map(|(key, versions)| (key, versions.into_former())).collect())
     }
 }

@@ -33,7 +33,7 @@ use crate::state::{Collection, Table};
 use crate::wal::{Finding, Hints, Identity, Scan, Verdict};
 use doubt::{AsOf, Doubt};
 pub(crate) use edited::{StateEdit, Strange, What, file_of};
-pub(crate) use history::Wanted;
+pub(crate) use history::{Former, Wanted};
 pub(crate) use intake::{Intake, diff};
 pub(crate) use planning::plan;
 pub(crate) use replay::decode;

@@ -4,14 +4,12 @@
 //! inside, as long as that document has no file of its own. What cannot be understood is *held*: left
 //! byte for byte, until it changes.
 
+use super::contents::{DOCUMENT_BYTES_MAX, Held, document_in, id_of_plain};
 use super::{Mirror, Placed, Stranger, Target, dir_of};
-use crate::base::{ContentHash, DocumentId, Error, Lsn, Problem, ProblemKind};
+use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind};
 use crate::files::names;
 use crate::fs::{Fs, Stat, join, read_file};
-use crate::state::{Collection, Op, Table};
-
-/// No document is larger, whatever the options say.
-const DOCUMENT_BYTES_MAX: usize = 256 << 20;
+use crate::state::{Collection, Table};
 
 /// What a person did to one file.
 #[derive(Clone, Debug)]
@@ -94,39 +92,6 @@ pub enum PutBack {
     IfEarlier,
     /// They equal one, and were.
     Yes,
-}
-
-/// Why a file is held.
-pub(super) type Held = String;
-
-/// The document in a file of a collection, and its id.
-pub(super) fn document_in(
-    collection: Collection,
-    bytes: &[u8],
-) -> Result<(DocumentId, String), Held> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-        let line = before.split(|byte| *byte == b'\n').count();
-        let column = before.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len) + 1;
-        format!("line {line}, byte {column}: it is not UTF-8; save it as UTF-8")
-    })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    match Op::put(collection, text, DOCUMENT_BYTES_MAX) {
-        Ok(Op::Put { id, .. }) => {
-            Ok((id, text.trim_matches(|c: char| matches!(c, ' ' | '\t' | '\r' | '\n')).to_owned()))
-        }
-        Ok(_) => Err("it holds no document".to_owned()),
-        Err(Error::Invalid { what, why }) => {
-            let place = what.split_once(", ").map(|(_, place)| format!("{place}: "));
-            Err(format!("{}{why}", place.unwrap_or_default()))
-        }
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// The id that a file is of by its name, unless that is encoded.
-pub(super) fn id_of_plain(name: &str) -> Option<DocumentId> {
-    DocumentId::new(name.strip_suffix(".json")?).ok()
 }
 
 /// Whose a file is.

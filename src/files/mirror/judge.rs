@@ -11,19 +11,18 @@
 
 use std::io::ErrorKind;
 
-use super::edit::{PutBack, Source, Theirs, document_in, id_of_plain};
+use super::contents::{document_in, id_inside, id_of_plain, is_laid_out_otherwise, is_part_of};
+use super::edit::{PutBack, Source, Theirs};
 use super::{Entry, Former, Known, Mirror, Placed};
 use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind};
 use crate::files::conflicts::{Sight, look};
 use crate::files::names;
 use crate::fs::{self, Fs, Kind, Stat, read_file};
-use crate::state::json::{Object, check_object, pretty};
-use crate::state::merge::is_same;
+use crate::state::json::pretty;
 use crate::state::{Collection, Doc, Table};
 
 /// A longer mirror file is not read, unless the engine's own version is as long.
 const BYTES_MAX: u64 = 256 << 20;
-const SECTOR_BYTES: usize = 512;
 /// So much of what is about to be replaced is remembered.
 const FORMER_BYTES_MAX: usize = 64 << 20;
 /// So many files that belong to nobody are reported one by one in each directory.
@@ -187,7 +186,9 @@ impl Judge<'_> {
         if has_rotted && is_clean {
             return Contents::Rotten(found);
         }
-        if is_laid_out_otherwise(&bytes, doc.text()) {
+        // What was taken in from it may have its members in another order.
+        let is_as_left = recorded_lsn.is_some_and(|placed| placed.lsn >= doc.lsn());
+        if is_laid_out_otherwise(&bytes, &current) || is_clean && is_as_left {
             return Contents::Current(found);
         }
         let put_back = match self.engines_own(file, &bytes, &self.renditions(collection, id)) {
@@ -391,28 +392,4 @@ impl Judge<'_> {
 fn placed(bytes: &[u8]) -> Placed {
     let (hash, length) = (ContentHash::of(bytes), bytes.len() as u64);
     Placed { hash, length, lsn: Lsn::ZERO, stat: None }
-}
-
-/// Whether a file holds what the engine would write, but for white space.
-fn is_laid_out_otherwise(bytes: &[u8], current: &str) -> bool {
-    let text = std::str::from_utf8(bytes).ok().filter(|text| check_object(text).is_ok());
-    text.is_some_and(|text| is_same(current, text))
-}
-
-/// Whether each sector is as in `whole` up to some byte and zero from there, up to an early end: what a
-/// crash can leave of a file that was written once and never overwritten. No text of ours has a zero.
-fn is_part_of(bytes: &[u8], whole: &[u8]) -> bool {
-    let mut wholes = whole.chunks(SECTOR_BYTES);
-    bytes.len() <= whole.len()
-        && bytes.chunks(SECTOR_BYTES).all(|sector| {
-            let end = sector.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            let whole = wholes.next().unwrap_or_default();
-            sector.get(..end).is_some_and(|written| whole.starts_with(written))
-        })
-}
-
-pub(super) fn id_inside(bytes: &[u8]) -> Option<DocumentId> {
-    let object = Object::parse(std::str::from_utf8(bytes).ok()?).ok()?;
-    let id: String = serde_json::from_str(object.get("id")?).ok()?;
-    DocumentId::new(&id).ok()
 }

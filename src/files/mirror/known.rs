@@ -5,10 +5,26 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Entry, Mirror, Placed};
+use super::{Mirror, Placed};
 use crate::base::{ContentHash, DocumentId, Lsn};
-use crate::fs::join;
+use crate::fs::{Stat, join};
 use crate::state::Collection;
+
+/// What the engine knows of a mirror file that it wrote, kept from one opening to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The file, as in `tasks/a.json`.
+    pub file: String,
+    /// The hash of what was written.
+    pub hash: ContentHash,
+    /// Its length in bytes.
+    pub length: u64,
+    /// It shows its document as of this LSN.
+    pub lsn: Lsn,
+    /// The file's `stat`, taken after the engine's last change of it, and with a time of modification
+    /// that no later write can give it; `None` if that is not known.
+    pub stat: Option<Stat>,
+}
 
 /// What the log says of a mirror file.
 #[derive(Clone, Debug, Default)]

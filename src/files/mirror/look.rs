@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use super::contents::document_in;
 use super::dir::{is_json, list};
-use super::edit::{Whose, document_in};
+use super::edit::Whose;
 use super::judge::STRANGERS_MAX;
 use super::{Edit, Mirror, Now, Placed, PutBack, Source, Stranger, Target, Theirs};
 use crate::base::{ContentHash, DocumentId, Error, Problem, ProblemKind, Result};

@@ -10,6 +10,7 @@
 //! ([`Mirror::entries`]) is never more than it saw of its own doing.
 
 mod apply;
+mod contents;
 mod dir;
 mod due;
 mod edit;
@@ -34,9 +35,10 @@ use crate::fs::{Fs, Kind, Mode, Stat, join};
 use crate::state::json::pretty;
 use crate::state::{Collection, Table};
 
+pub use contents::means;
 pub use dir::deletions_max;
 pub use edit::{Displaced, Edit, Now, PutBack, Source, Theirs};
-pub use known::{Known, Mentions};
+pub use known::{Entry, Known, Mentions};
 use linger::Lingering;
 pub use look::{Look, Seen};
 pub use shown::{Shown, read_shown};
@@ -95,22 +97,6 @@ pub struct Mirror {
     laid_out: HashMap<String, Lsn>,
     /// A time of the file system's clock that is past.
     past_ns: i64,
-}
-
-/// What the engine knows of a mirror file that it wrote, kept from one opening to the next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The file, as in `tasks/a.json`.
-    pub file: String,
-    /// The hash of what was written.
-    pub hash: ContentHash,
-    /// Its length in bytes.
-    pub length: u64,
-    /// It shows its document as of this LSN.
-    pub lsn: Lsn,
-    /// The file's `stat`, taken after the engine's last change of it, and with a time of modification
-    /// that no later write can give it; `None` if that is not known.
-    pub stat: Option<Stat>,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -141,7 +141,12 @@ impl Mirror {
         judge: &mut Judge<'_>,
     ) {
         use ProblemKind::{Corrupt, Missing, Torn, Unreadable};
-        let (finding, placed, is_due) = match (contents, judge.stop_of(&file)) {
+        let stop = match contents {
+            // Whoever could not read it then has left it so since.
+            Contents::Torn(_) | Contents::Blank(_) => judge.stop,
+            _ => judge.stop_of(&file),
+        };
+        let (finding, placed, is_due) = match (contents, stop) {
             (Contents::Current(found), _) => (None, Some(found), false),
             (Contents::Earlier(found), Stop::Unclean) => (None, Some(found), true),
             (Contents::Blank(found), Stop::Unclean) => (

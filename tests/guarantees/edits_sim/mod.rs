@@ -8,6 +8,7 @@
 mod oracle;
 mod person;
 mod run;
+mod tally;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,8 +18,8 @@ use std::thread;
 use parking_lot::Mutex;
 use walden::testing::mix;
 
-use oracle::Tally;
 use run::Run;
+use tally::Tally;
 
 /// Steps of a run.
 const STEPS: u64 = 40;

@@ -16,8 +16,10 @@ mod checks;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use walden::fs::sim::SimFs;
 
 use super::person::file_of;
+use super::tally::Tally;
 
 /// A document's fields but its id.
 pub(super) type Fields = BTreeMap<String, u64>;
@@ -102,6 +104,8 @@ struct Save {
     is_crashed: bool,
     /// It was made of contents that nobody needs to know any more, so that more may seem to be changed.
     is_loose: bool,
+    /// When that was last in force.
+    of: Moment,
 }
 
 /// What a person knows of what they save.
@@ -112,25 +116,22 @@ pub(super) struct Made {
     pub(super) is_loose: bool,
     /// The engine is in the middle of a call.
     pub(super) in_call: bool,
+    /// When what it was made of was last in force.
+    pub(super) of: Moment,
 }
 
-/// What a run met, to tell whether it showed anything.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Tally(pub(super) BTreeMap<&'static str, u64>);
+/// How many snapshots there were, and the time in ms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Moment {
+    snapshots: u64,
+    now_ms: u64,
+}
 
-impl Tally {
-    pub(super) fn count(&mut self, what: &'static str) {
-        *self.0.entry(what).or_default() += 1;
-    }
-
-    pub(super) fn of(&self, what: &str) -> u64 {
-        self.0.get(what).copied().unwrap_or(0)
-    }
-
-    pub(super) fn add(&mut self, other: &Tally) {
-        for (what, count) in &other.0 {
-            *self.0.entry(what).or_default() += count;
-        }
+impl Moment {
+    /// Whether what was in force last at this moment is out of the engine's reach: older than the previous
+    /// snapshot, or than ten minutes.
+    fn is_forgotten(self, now: Moment) -> bool {
+        now.snapshots - self.snapshots > 1 || now.now_ms - self.now_ms > 590_000
     }
 }
 
@@ -145,10 +146,8 @@ pub(super) struct Oracle {
     /// How many edits were told of each document.
     told: BTreeMap<String, usize>,
     pub(super) snapshots: u64,
-    /// Milliseconds since the last opening.
-    pub(super) age_ms: u64,
-    /// How often the store was opened or stopped.
-    pub(super) openings: u64,
+    /// Milliseconds since the beginning.
+    pub(super) now_ms: u64,
     pub(super) tally: Tally,
     has_crashed: bool,
     /// What was in force last.
@@ -166,6 +165,15 @@ pub(super) fn parse(bytes: &[u8]) -> Option<(String, Fields)> {
     let fields = object.iter().filter(|(key, _)| *key != "id");
     let fields = fields.map(|(key, value)| Some((key.clone(), value.as_u64()?)));
     Some((id, fields.collect::<Option<Fields>>()?))
+}
+
+/// What is in `state.json`, which a shutdown has just saved.
+pub(super) fn saved(disk: &SimFs) -> Found {
+    let bytes = disk.read_now("state.json").unwrap_or_default();
+    let state: Value = serde_json::from_slice(&bytes).expect("a snapshot");
+    let documents = ["tasks", "sessions"].map(|of| state[of].as_array().expect("an array"));
+    let texts = documents.into_iter().flatten();
+    texts.filter_map(|document| parse(document.to_string().as_bytes())).collect()
 }
 
 impl Oracle {
@@ -232,6 +240,19 @@ impl Oracle {
         now.is_some() && self.seen(file).any(|known| parse(known) == now)
     }
 
+    pub(super) fn moment(&self) -> Moment {
+        Moment { snapshots: self.snapshots, now_ms: self.now_ms }
+    }
+
+    pub(super) fn is_forgotten(&self, of: Moment) -> bool {
+        of.is_forgotten(self.moment())
+    }
+
+    /// Whether a document is so.
+    pub(super) fn is_in_force_as(&self, id: &str, fields: &Fields) -> bool {
+        self.last.get(id) == Some(fields)
+    }
+
     /// Whether there is a document of that id.
     pub(super) fn is_in_force(&self, id: &str) -> bool {
         self.last.contains_key(id)
@@ -249,7 +270,7 @@ impl Oracle {
         bytes: Option<&[u8]>,
         made: &Made,
     ) -> usize {
-        let Made { changed, is_loose, in_call } = made.clone();
+        let Made { changed, is_loose, in_call, of } = made.clone();
         let what = match bytes {
             None => What::Removed,
             Some(bytes) if parse(bytes).is_none_or(|(inside, _)| inside != id) => {
@@ -275,7 +296,17 @@ impl Oracle {
         let (at, file, id) = (self.tick(), file.to_owned(), id.to_owned());
         let is_crashed = false;
         self.trace(|| format!("save {file} {what:?} of {:?}, {made:?}", bytes.map(parse)));
-        self.saves.push(Save { at, file, id, what, adopted: None, in_call, is_crashed, is_loose });
+        self.saves.push(Save {
+            at,
+            file,
+            id,
+            what,
+            adopted: None,
+            in_call,
+            is_crashed,
+            is_loose,
+            of,
+        });
         self.saves.len() - 1
     }
 
@@ -355,8 +386,10 @@ impl Oracle {
         self.has_crashed = true;
         // One may have been made that nobody was told of.
         self.snapshots += 1;
+        let now = self.moment();
         for save in &mut self.saves {
             save.is_crashed = true;
+            save.is_loose |= save.adopted.is_none() && save.of.is_forgotten(now);
         }
     }
 

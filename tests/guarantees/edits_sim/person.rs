@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use walden::fs::sim::SimFs;
 use walden::testing::{Shared, mix};
 
-use super::oracle::{Change, Changed, Fields, Made, Oracle, parse};
+use super::oracle::{Change, Changed, Fields, Made, Moment, Oracle, parse};
 
 /// Documents of the beginning; more are made by people.
 pub(super) const IDS: [&str; 5] = ["a", "b", "c", "d", "s"];
@@ -73,20 +73,14 @@ struct Buffer {
     is_loose: bool,
     /// What it began with, or was saved as.
     began: Fields,
-    /// When the file was last seen to show that: how many snapshots there were, the opening, and its age.
-    seen: (u64, u64, u64),
-}
-
-fn moment(oracle: &Oracle) -> (u64, u64, u64) {
-    (oracle.snapshots, oracle.openings, oracle.age_ms)
+    /// When it was last seen to be what the file shows and what is in force.
+    seen: Moment,
 }
 
 impl Buffer {
     /// Whether what it began with may be forgotten. A person's own text is in memory alone.
     fn is_old(&self, oracle: &Oracle) -> bool {
-        let (snapshots, opening, age_ms) = self.seen;
-        let is_forgotten = opening != oracle.openings || oracle.age_ms > age_ms + 590_000;
-        oracle.snapshots - snapshots > 1 || self.save.is_some() && is_forgotten
+        oracle.is_forgotten(self.seen)
     }
 }
 
@@ -146,8 +140,9 @@ impl Person {
     pub(super) fn look(&mut self, disk: &SimFs, oracle: &Oracle) {
         for (file, buffer) in &mut self.buffers {
             let shown = disk.read_now(file).and_then(|bytes| parse(&bytes));
-            if shown.is_some_and(|(_, fields)| fields == buffer.began) {
-                buffer.seen = moment(oracle);
+            let is_shown = shown.is_some_and(|(_, fields)| fields == buffer.began);
+            if is_shown && oracle.is_in_force_as(&buffer.id, &buffer.began) {
+                buffer.seen = oracle.moment();
             }
         }
     }
@@ -167,7 +162,7 @@ impl Person {
         }
         let last = at.oracle.last_save(file);
         let is_loose = last.is_some_and(|(_, put_back)| put_back);
-        let (save, seen) = (last.map(|(save, _)| save), moment(at.oracle));
+        let (save, seen) = (last.map(|(save, _)| save), at.oracle.moment());
         let (began, unsaved) = (fields.clone(), Changed::new());
         let buffer = Buffer { id, fields, unsaved, save, is_loose, began, seen };
         self.buffers.insert(file.to_owned(), buffer);
@@ -193,7 +188,8 @@ impl Person {
         changed.retain(|field, change| change.is_in_force(buffer.fields.get(field), false));
         changed.extend(buffer.unsaved.clone());
         let is_old = buffer.is_old(at.oracle);
-        let made = Made { changed, is_loose: buffer.is_loose || is_old, in_call: at.in_call };
+        let is_loose = buffer.is_loose || is_old;
+        let made = Made { changed, is_loose, in_call: at.in_call, of: buffer.seen };
         Some((buffer.id.clone(), at.text(&buffer.id, &buffer.fields), made))
     }
 
@@ -205,7 +201,7 @@ impl Person {
             buffer.unsaved.clear();
             // What was not taken in may be of older contents still.
             if at.oracle.pending(save).is_empty() {
-                buffer.seen = moment(at.oracle);
+                buffer.seen = at.oracle.moment();
             }
             buffer.began = buffer.fields.clone();
         }
@@ -242,7 +238,7 @@ impl Person {
         let Some((id, bytes, _)) = self.change(at, &file) else { return };
         let end = bytes.iter().rposition(|byte| *byte == b'}').unwrap_or(0);
         let part = bytes[..at.random.below(end)].to_vec();
-        let none = Made { in_call: at.in_call, ..Made::default() };
+        let none = at.made();
         at.disk.write_now(&file, &part).unwrap();
         at.oracle.saved((&file, &id), Some(&part), &none);
         if let Some(Buffer { unsaved: changed, save, .. }) = self.buffers.remove(&file) {
@@ -256,7 +252,7 @@ impl Person {
         at.oracle.tally.count("saves in two writes");
         let mut changed = save.map(|save| at.oracle.pending(save)).unwrap_or_default();
         changed.extend(own);
-        let made = Made { changed, is_loose: true, in_call: at.in_call };
+        let made = Made { changed, is_loose: true, ..at.made() };
         at.oracle.saved((&file, &id), Some(&bytes), &made);
     }
 
@@ -270,7 +266,7 @@ impl Person {
         let (field, value) = (at.random.field(), at.oracle.token());
         fields.insert(field.clone(), value);
         let changed = Changed::from([(field, Change::Set(value))]);
-        let made = Made { changed, is_loose: true, in_call: at.in_call };
+        let made = Made { changed, is_loose: true, ..at.made() };
         let bytes = at.text(&id, &fields);
         at.oracle.tally.count("mended");
         at.save(&file, &id, &bytes, &made);
@@ -289,7 +285,7 @@ impl Person {
         let fields = Random::fields(at.oracle);
         let changed =
             fields.iter().map(|(field, value)| (field.clone(), Change::Set(*value))).collect();
-        let made = Made { changed, is_loose: true, in_call: at.in_call };
+        let made = Made { changed, is_loose: true, ..at.made() };
         let bytes = at.text(&id, &fields);
         at.oracle.tally.count("created");
         at.save(&file, &id, &bytes, &made);
@@ -318,6 +314,11 @@ struct At<'a> {
 impl At<'_> {
     fn all(&self) -> BTreeMap<String, Vec<u8>> {
         all_files(self.disk)
+    }
+
+    /// What is saved now, and nothing known of it.
+    fn made(&self) -> Made {
+        Made { in_call: self.in_call, of: self.oracle.moment(), ..Made::default() }
     }
 
     fn any_file(&mut self) -> Option<String> {
@@ -360,7 +361,7 @@ impl At<'_> {
     /// Notes contents that were written without knowing what is in them.
     fn note(&mut self, file: &str, bytes: &[u8]) {
         let id = id_of(file, bytes);
-        let made = Made { in_call: self.in_call, ..Made::default() };
+        let made = self.made();
         self.oracle.saved((file, &id), Some(bytes), &made);
     }
 
@@ -389,7 +390,7 @@ impl At<'_> {
         } else {
             self.disk.save_now(&file, &bytes).unwrap();
         }
-        let made = Made { in_call: self.in_call, ..Made::default() };
+        let made = self.made();
         self.oracle.saved((&file, &id), Some(&bytes), &made);
     }
 
@@ -399,7 +400,7 @@ impl At<'_> {
         self.disk.remove_now(&file).unwrap();
         // An editor's backup beside it would say that it is being saved.
         let _ = self.disk.remove_now(&format!("{file}~"));
-        let made = Made { in_call: self.in_call, ..Made::default() };
+        let made = self.made();
         self.oracle.saved((&file, &id), None, &made);
     }
 

@@ -8,15 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde_json::Value;
 use walden::fs::Fs;
 use walden::fs::sim::{CrashMode, Fault, SimFs};
 use walden::state::Collection;
 use walden::testing::{Shared, SteppedClock, Watched, builder, mix};
 use walden::{Durability, Event, ProblemKind, Store};
 
-use super::oracle::{Fields, Found, Oracle, parse};
-use super::person::{IDS, Person, Random, all_files, file_of, see_all};
+use super::oracle::{Fields, Found, Oracle, parse, saved};
+use super::person::{IDS, Person, Random, all_files, see_all};
 
 type Verdict = Result<(), String>;
 
@@ -66,7 +65,6 @@ impl Run {
 
     fn open(&mut self) -> walden::Result<()> {
         self.openings += 1;
-        self.oracle.change(|oracle| (oracle.age_ms, oracle.openings) = (0, oracle.openings + 1));
         let (armed, person, oracle) =
             (self.armed.clone(), self.person.clone(), self.oracle.clone());
         let watched = Watched::at_all(&self.disk, move |disk| {
@@ -247,17 +245,13 @@ impl Run {
 
     fn rest(&mut self, ms: u64) {
         self.clock.advance(Duration::from_millis(ms));
-        self.oracle.change(|oracle| oracle.age_ms += ms);
+        self.oracle.change(|oracle| oracle.now_ms += ms);
         self.store().step();
     }
 
     /// What a shutdown took in.
     fn look_at_closed(&mut self) -> Verdict {
-        let bytes = self.disk.read_now("state.json").unwrap_or_default();
-        let state: Value = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-        let documents = ["tasks", "sessions"].map(|of| state[of].as_array().expect("an array"));
-        let texts = documents.into_iter().flatten();
-        let found = texts.filter_map(|document| parse(document.to_string().as_bytes())).collect();
+        let found = saved(&self.disk);
         let kept = self.kept();
         self.oracle.change(|oracle| oracle.check(&found, &kept))
     }
@@ -274,7 +268,6 @@ impl Run {
         let Some(store) = self.store.take() else { return Ok(()) };
         let ended = store.shutdown();
         drop(store);
-        self.oracle.change(|oracle| oracle.openings += 1);
         if self.disk.has_stopped() {
             return Ok(());
         }
@@ -305,7 +298,6 @@ impl Run {
                 self.disk.kill()
             };
             self.store = None;
-            self.oracle.change(|oracle| oracle.openings += 1);
             self.disk = left;
             self.clock.advance(Duration::from_secs(100));
             self.meanwhile(random, 2);
@@ -367,28 +359,8 @@ impl Run {
             let now = oracle.now();
             oracle.check_edits(&found, &kept, now)
         })?;
-        self.check_mirror(&found)
-    }
-
-    /// M: every file that can be understood shows its document.
-    fn check_mirror(&self, found: &Found) -> Verdict {
         let files = all_files(&self.disk);
-        let is_broken = |file: &str| self.oracle.look(|oracle| oracle.is_broken(file));
-        for (id, fields) in found {
-            let file = file_of(id);
-            let shown = files.get(&file).and_then(|bytes| parse(bytes));
-            if !is_broken(&file) && shown.as_ref() != Some(&(id.clone(), fields.clone())) {
-                return Err(format!("M: {file} shows {shown:?}, and not {fields:?}"));
-            }
-        }
-        for file in files.keys() {
-            let (_, name) = file.split_once('/').expect("a mirror file");
-            let is_own = found.contains_key(name.trim_end_matches(".json"));
-            if !is_own && !is_broken(file) && !name.starts_with("my ") {
-                return Err(format!("M: {file} is of no document"));
-            }
-        }
-        Ok(())
+        self.oracle.look(|oracle| oracle.check_mirror(&found, &files))
     }
 
     fn found(&self) -> Found {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::person::file_of;
 use super::{Change, Claim, Found, Oracle, Save, Stage, What, parse};
 
 impl Oracle {
@@ -176,6 +177,29 @@ impl Oracle {
         }
         if held > 0 {
             self.tally.count("looks at held files");
+        }
+        Ok(())
+    }
+
+    /// M: every file that can be understood shows its document.
+    pub(in crate::edits_sim) fn check_mirror(
+        &self,
+        found: &Found,
+        files: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<(), String> {
+        for (id, fields) in found {
+            let file = file_of(id);
+            let shown = files.get(&file).and_then(|bytes| parse(bytes));
+            if !self.is_broken(&file) && shown.as_ref() != Some(&(id.clone(), fields.clone())) {
+                return Err(format!("M: {file} shows {shown:?}, and not {fields:?}"));
+            }
+        }
+        for file in files.keys() {
+            let (_, name) = file.split_once('/').expect("a mirror file");
+            let is_own = found.contains_key(name.trim_end_matches(".json"));
+            if !is_own && !self.is_broken(file) && !name.starts_with("my ") {
+                return Err(format!("M: {file} is of no document"));
+            }
         }
         Ok(())
     }
