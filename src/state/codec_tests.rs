@@ -1,3 +1,5 @@
+//! The records' bytes: each kind has them for ever, and nothing else is taken for one.
+
 use proptest::prelude::*;
 
 use super::*;

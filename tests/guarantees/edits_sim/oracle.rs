@@ -152,6 +152,8 @@ pub(super) struct Oracle {
     has_crashed: bool,
     /// What was in force last.
     last: Found,
+    /// The numbers that were ever in force.
+    met: BTreeSet<u64>,
     /// What happened, to be told with a failure.
     pub(super) trace: Vec<String>,
 }
@@ -331,14 +333,9 @@ impl Oracle {
     /// What a person changed by a save that was not taken in yet.
     pub(super) fn pending(&self, save: usize) -> Changed {
         match self.saves.get(save) {
-            Some(Save { what: What::Edit { changed }, adopted: None, id, .. }) => {
+            Some(Save { what: What::Edit { changed }, adopted: None, .. }) => {
                 // A later save of the same file may have brought it in.
-                let now = self.last.get(id);
-                let is_in_force = |field: &String, change: &Change| {
-                    let now = now.and_then(|fields| fields.get(field));
-                    matches!(change, Change::Set(value) if now == Some(value))
-                };
-                let changed = changed.iter().filter(|(field, change)| !is_in_force(field, change));
+                let changed = changed.iter().filter(|(_, change)| !change.is_of(&self.met));
                 changed.map(|(field, change)| (field.clone(), *change)).collect()
             }
             _ => BTreeMap::new(),

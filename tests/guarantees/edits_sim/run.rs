@@ -17,6 +17,9 @@ use walden::{Durability, Event, ProblemKind, Store};
 use super::oracle::{Fields, Found, Oracle, parse, saved};
 use super::person::{IDS, Person, Random, all_files, see_all};
 
+/// Longer rests are in parts.
+const REST_MS_MAX: u64 = 31_000;
+
 type Verdict = Result<(), String>;
 
 /// When somebody acts in the middle of a call, and what draws what they do.
@@ -243,10 +246,16 @@ impl Run {
         self.acked(done.map(drop), true)
     }
 
+    /// Lets time pass, in which whatever is due is done.
     fn rest(&mut self, ms: u64) {
-        self.clock.advance(Duration::from_millis(ms));
-        self.oracle.change(|oracle| oracle.now_ms += ms);
-        self.store().step();
+        let mut left = ms;
+        while left > 0 && !self.disk.has_stopped() {
+            let ms = left.min(REST_MS_MAX);
+            left -= ms;
+            self.clock.advance(Duration::from_millis(ms));
+            self.oracle.change(|oracle| oracle.now_ms += ms);
+            self.store().step();
+        }
     }
 
     /// What a shutdown took in.

@@ -18,6 +18,7 @@ impl Oracle {
                 self.trace(|| format!("in force: {id} {:?}", fields.values().collect::<Vec<_>>()));
             }
         }
+        self.met.extend(found.values().flat_map(|fields| fields.values()));
         self.last.clone_from(found);
         for (at, claim) in self.claims.iter().enumerate() {
             if claim.stage < Stage::Acked {
