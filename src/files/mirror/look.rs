@@ -100,6 +100,9 @@ impl Mirror {
             }
             seen.tell_of_strangers(collection.dir());
         }
+        // A file that was named and is in a directory of which all is looked at was looked at twice.
+        let mut files = HashSet::new();
+        seen.edits.retain(|edit| files.insert(edit.file.clone()));
         self.look_at_lingering(look, &mut seen)?;
         Ok(seen)
     }

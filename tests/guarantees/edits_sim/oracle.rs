@@ -383,10 +383,8 @@ impl Oracle {
         self.has_crashed = true;
         // One may have been made that nobody was told of.
         self.snapshots += 1;
-        let now = self.moment();
         for save in &mut self.saves {
             save.is_crashed = true;
-            save.is_loose |= save.adopted.is_none() && save.of.is_forgotten(now);
         }
     }
 
@@ -402,7 +400,11 @@ impl Oracle {
 
     /// Notes which edits are in force.
     fn adopt(&mut self, found: &Found) {
-        let now = self.tick();
+        let (now, moment) = (self.tick(), self.moment());
+        for save in self.saves.iter_mut().filter(|save| save.adopted.is_none()) {
+            // What it was made of is out of reach by now.
+            save.is_loose |= save.of.is_forgotten(moment);
+        }
         let claimed = self.claimed();
         let mut claims = Vec::new();
         for save in self.saves.iter_mut().filter(|save| save.adopted.is_none()) {

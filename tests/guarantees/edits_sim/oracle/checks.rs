@@ -132,6 +132,10 @@ impl Oracle {
                     Change::Set(value) if kept.contains(value) && save.in_call => only_kept += 1,
                     // A change of the program's won over it, and then a deletion.
                     Change::Removed(_) if fields.is_none() && self.was_deleted(&save.id) => {}
+                    // Nothing tells that they did not begin with contents that lacked it.
+                    Change::Removed(_) if self.lacked(save, field) => {}
+                    // It is in the file still, which counts no more.
+                    Change::Removed(_) if save.file.contains("/my ") => {}
                     _ => {
                         return Err(format!(
                             "E: {field} = {change:?} is lost: {save:?}; {fields:?}"
@@ -144,6 +148,13 @@ impl Oracle {
             self.tally.count("edits that are in conflicts/ alone");
         }
         Ok(())
+    }
+
+    /// Whether a file showed its document without a field before a save.
+    fn lacked(&self, save: &Save, field: &str) -> bool {
+        let shown = self.shown.get(&save.file).into_iter().flatten();
+        let mut before = shown.filter(|(at, _)| *at < save.at);
+        before.any(|(_, bytes)| parse(bytes).is_some_and(|(_, fields)| !fields.contains_key(field)))
     }
 
     /// Whether a program has deleted a document.
