@@ -116,7 +116,7 @@ pub(crate) struct Plan {
     pub(crate) outputs: Logged,
     base: Table,
     /// Hashes that the log records as written to each mirror file.
-    versions: HashMap<String, Vec<ContentHash>>,
+    versions: HashMap<String, HashMap<ContentHash, Lsn>>,
     /// What else it says of each of them.
     mentions: HashMap<String, Mentions>,
     /// The LSN of its last record that all their names are durable.

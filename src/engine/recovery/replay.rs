@@ -18,7 +18,7 @@ pub(super) struct Outcome {
     pub(super) records: u64,
     pub(super) problems: Vec<Problem>,
     /// Hashes that the log records as written to each mirror file.
-    pub(super) versions: HashMap<String, Vec<ContentHash>>,
+    pub(super) versions: HashMap<String, HashMap<ContentHash, Lsn>>,
     /// What else it says of each mirror file.
     pub(super) mentions: HashMap<String, Mentions>,
     /// The LSN of the last record that all names are durable.
@@ -83,7 +83,7 @@ impl Outcome {
             self.outputs.note(op);
             match op {
                 Op::Wrote { file, hash, lsn, .. } => {
-                    self.versions.entry(file.clone()).or_default().push(*hash);
+                    self.versions.entry(file.clone()).or_default().insert(*hash, *lsn);
                     let mentions = self.mentions.entry(file.clone()).or_default();
                     mentions.shown.push(*lsn);
                     mentions.changed = *at;
@@ -92,9 +92,11 @@ impl Outcome {
                     self.state_taken_in = Some(*hash);
                 }
                 Op::Edited { file, hash, is_whole, .. } => {
-                    self.versions.entry(file.clone()).or_default().push(*hash);
+                    let shown = is_whole.then_some(last);
+                    let versions = self.versions.entry(file.clone()).or_default();
+                    versions.insert(*hash, shown.unwrap_or_default());
                     let mentions = self.mentions.entry(file.clone()).or_default();
-                    mentions.shown.extend(is_whole.then_some(last));
+                    mentions.shown.extend(shown);
                     mentions.changed = *at;
                 }
                 Op::Removed { file, .. } => {

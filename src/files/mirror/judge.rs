@@ -194,7 +194,7 @@ impl Judge<'_> {
         let put_back = match self.engines_own(file, &bytes, &self.renditions(collection, id)) {
             Some(Contents::Earlier(_)) if is_clean => PutBack::Yes,
             Some(Contents::Earlier(found)) => {
-                self.remember((collection, id), bytes);
+                self.remember((collection, id), &bytes);
                 return Contents::Earlier(found);
             }
             Some(contents) => return contents,
@@ -215,9 +215,10 @@ impl Judge<'_> {
     }
 
     /// What a file shows will be replaced, but somebody may have read it.
-    fn remember(&mut self, (collection, id): (Collection, &DocumentId), bytes: Vec<u8>) {
+    fn remember(&mut self, (collection, id): (Collection, &DocumentId), bytes: &[u8]) {
         let left = FORMER_BYTES_MAX.saturating_sub(self.former_bytes);
-        if let Some(text) = String::from_utf8(bytes).ok().filter(|text| text.len() <= left) {
+        let text = document_in(collection, bytes).ok().map(|(_, text)| text);
+        if let Some(text) = text.filter(|text| text.len() <= left) {
             self.former_bytes += text.len();
             self.former.push((collection, id.clone(), text));
         }
@@ -232,7 +233,8 @@ impl Judge<'_> {
     ) -> Vec<Placed> {
         let texts = self.renditions(collection, id);
         let recorded = self.known.versions.get(file).into_iter().flatten();
-        let recorded = recorded.map(|hash| Placed { hash: *hash, ..Placed::UNKNOWN });
+        let recorded =
+            recorded.map(|(hash, lsn)| Placed { hash: *hash, lsn: *lsn, ..Placed::UNKNOWN });
         let entry = self
             .known
             .entries
@@ -280,7 +282,7 @@ impl Judge<'_> {
         }
         // What was taken in from it, before it could be removed.
         let is_recorded =
-            self.known.versions.get(file).is_some_and(|all| all.contains(&found.hash));
+            self.known.versions.get(file).is_some_and(|all| all.contains_key(&found.hash));
         if is_recorded && self.stop == Stop::Unclean {
             return Contents::Earlier(found);
         }
@@ -316,10 +318,13 @@ impl Judge<'_> {
         if let Some(entry) = self.known.entries.get(file).filter(|entry| entry.hash == found.hash) {
             return Some(Contents::Earlier(Placed { lsn: entry.lsn, ..found }));
         }
-        let recorded = self.known.versions.get(file).is_some_and(|all| all.contains(&found.hash));
+        let recorded = self.known.versions.get(file).and_then(|all| all.get(&found.hash));
+        if let Some(lsn) = recorded {
+            return Some(Contents::Earlier(Placed { lsn: *lsn, ..found }));
+        }
         // An editor may leave out the newline at the end: that is no torn file.
         let is_text = |text: &String| text.trim_end().as_bytes() == bytes.trim_ascii_end();
-        if recorded || renditions.iter().any(is_text) {
+        if renditions.iter().any(is_text) {
             return Some(Contents::Earlier(found));
         }
         if bytes.iter().all(|byte| *byte == 0) {

@@ -38,7 +38,7 @@ pub struct Mentions {
 /// What the engine is known to have put into the mirror, besides the present state.
 pub struct Known<'a> {
     /// By file (`tasks/a.json`): the hashes of what the log records as written there.
-    pub versions: &'a HashMap<String, Vec<ContentHash>>,
+    pub versions: &'a HashMap<String, HashMap<ContentHash, Lsn>>,
     /// The texts that a document had in earlier snapshots, or since, as far as they are at hand.
     pub earlier: &'a dyn Fn(Collection, &DocumentId) -> Vec<Arc<str>>,
     /// By file: what [`super::Mirror::entries`] gave when it was last recorded. May be empty or old.

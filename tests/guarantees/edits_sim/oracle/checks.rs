@@ -181,7 +181,8 @@ impl Oracle {
             held += 1;
             let is_aside = save.in_call && (bytes.is_empty() || holds("conflicts/", bytes));
             // What a crash may have left of the engine's own work is set aside, or is nothing.
-            let is_torn = save.is_crashed && (bytes.is_empty() || holds("quarantine/", bytes));
+            let is_torn = save.is_crashed && holds("quarantine/", bytes)
+                || self.has_crashed && bytes.is_empty();
             if !holds(file, bytes) && !is_aside && !is_torn {
                 let text = String::from_utf8_lossy(bytes);
                 return Err(format!("H: {file} does not hold {text:?} any more: {save:?}"));
