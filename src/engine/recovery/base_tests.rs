@@ -62,6 +62,23 @@ fn chosen(disk: &SimFs, state_lsn: Option<u64>) -> (Rung, Option<Lsn>, Vec<Strin
 }
 
 #[test]
+fn an_owner_file_that_is_gone_is_told_of_and_a_damaged_one_is_not_told_of_twice() {
+    let disk = disk(&[]);
+    log(&disk, 0, 1);
+    let before = |file: &str| Problem::new(ProblemKind::Corrupt, file, 0, "told before");
+    for (before, told) in [
+        (vec![], vec![names::OWNER]),
+        (vec![before(STATE)], vec![STATE, names::OWNER]),
+        (vec![before(names::OWNER)], vec![names::OWNER]),
+    ] {
+        let mut problems = before;
+        assert_eq!(whose(&disk, None, None, &mut problems).unwrap(), (Some(STORE), None));
+        let files: Vec<_> = problems.iter().map(|problem| &*problem.file).collect();
+        assert_eq!(files, told);
+    }
+}
+
+#[test]
 fn only_a_backup_above_the_end_of_a_whole_log_is_of_another_way() {
     let disk = disk(&[2, 4, 9]);
     log(&disk, 0, 4);
