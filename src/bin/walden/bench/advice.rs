@@ -5,7 +5,7 @@
 
 use indicatif::HumanBytes;
 
-use super::load::Spread;
+use super::load::{Spread, float};
 use super::report::{Report, Row, Variant};
 use super::session::whole;
 use super::tuning::{INTERVAL, SEGMENT, VALUE};
@@ -237,18 +237,24 @@ fn of_checkpoints(report: &Report) -> Option<String> {
     ))
 }
 
-/// How long an opening takes after the largest log that a store gets by default.
+/// How long an opening takes after the largest log that a store gets by default. What an opening takes in
+/// any case is told from what grows with the log.
 fn of_recovery(report: &Report) -> Option<String> {
+    let least = report.recovery.iter().min_by_key(|opening| opening.log_bytes)?;
     let most = report.recovery.iter().max_by_key(|opening| opening.log_bytes)?;
-    let [bytes, full] =
-        [most.log_bytes, walden::Options::default().checkpoint_log_bytes].map(super::load::float);
-    let ms = most.open_ms.median * full / bytes.max(1.0);
+    let bytes = float(most.log_bytes - least.log_bytes);
+    let ms = most.open_ms.median - least.open_ms.median;
+    if bytes <= 0.0 || ms <= 0.0 {
+        return None;
+    }
+    let full = walden::Options::default().checkpoint_log_bytes;
+    let in_all = most.open_ms.median + (float(full) - float(most.log_bytes)) * ms / bytes;
     Some(format!(
         "After a crash an opening reads about {} of the log a second: with a log of {}, at which a \
-         checkpoint is made, about {:.0} ms. A lower `checkpoint_log_bytes` makes it shorter.",
-        HumanBytes(whole(bytes / most.open_ms.median.max(1e-6) * 1e3)),
-        HumanBytes(whole(full)),
-        ms.ceil(),
+         checkpoint is made, it takes about {:.0} ms. A lower `checkpoint_log_bytes` makes it shorter.",
+        HumanBytes(whole(bytes / ms * 1e3)),
+        HumanBytes(full),
+        in_all.max(least.open_ms.median),
     ))
 }
 

@@ -1,6 +1,6 @@
 //! What is advised of made-up figures, and what is not.
 
-use super::super::report::{Latency, Planned, Probe, Watched};
+use super::super::report::{Latency, Opening, Planned, Probe, Watched};
 use super::*;
 use crate::machine::Machine;
 
@@ -141,4 +141,24 @@ fn buffered_is_recommended_only_where_it_gains_much() {
         report.throughput.push(row("buffered", 4, spread(rate, rate, rate)));
         assert!(of_buffered(&report).unwrap().contains(expected));
     }
+}
+
+#[test]
+fn what_every_opening_takes_is_told_from_what_grows_with_the_log() {
+    let mut report = report();
+    assert_eq!(of_recovery(&report), None);
+    for (log_mib, ms) in [(4, 300.0), (36, 460.0)] {
+        report.recovery.push(Opening {
+            records: 1,
+            log_bytes: log_mib << 20,
+            open_ms: spread(ms, ms, ms),
+            read_ms: spread(1.0, 1.0, 1.0),
+        });
+    }
+    // 32 MiB more take 160 ms more: 200 MiB/s; the rest up to 64 MiB takes 140 ms more.
+    let advice = of_recovery(&report).unwrap();
+    assert!(
+        advice.contains("200.00 MiB of the log") && advice.contains("about 600 ms"),
+        "{advice}"
+    );
 }

@@ -53,7 +53,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "D,D", value_delimiter = ',', default_value = "sync,buffered",
           value_parser = durability)]
     durability: Vec<Durability>,
-    /// Documents of a store, which are replaced again and again; 1000 if it is not said, with --quick 300
+    /// Documents of a store, which are replaced again and again; 1000 if it is not said, with --quick 100
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..=10_000_000))]
     documents: Option<u32>,
     /// Sizes of documents
@@ -165,7 +165,7 @@ impl Plan {
             watched: time.mul_f64(0.1),
             log_records: distinct(&log_records.collect::<Vec<_>>()).collect(),
             documents_said: wanted.documents.map(|n| n as usize),
-            documents_most: if quick { 300 } else { 1000 },
+            documents_most: if quick { 100 } else { 1000 },
             limit_bytes: (in_flight * 2).max(if is_short { 32 << 20 } else { 256 << 20 }),
             threads,
             durabilities,

@@ -5,9 +5,9 @@
 //! All of it comes from memory where the system has kept it there. The records replace few documents, so
 //! that saving those afterwards is not what takes the time.
 
-use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
 
 use walden::{Error, Options, Store};
 
@@ -21,6 +21,8 @@ use crate::host;
 
 /// Openings of one log; more would hardly tell more.
 const ROUNDS_MAX: usize = 3;
+/// So often is a copy tried: there is one segment in the making at most.
+const COPIES_MAX: usize = 20;
 /// Records that are submitted before the first of them is waited for.
 const SUBMITTED: usize = 1000;
 
@@ -56,7 +58,7 @@ fn measure_log(session: &Session<'_>, setup: Setup, records: usize) -> Result<Op
             break;
         }
         session.step(&format!("recovery: {records} records, round {round}"))?;
-        host::copy_dir(&path, &copy)?;
+        copy_store(session, &path, &copy)?;
         let begun = Instant::now();
         log_bytes = read_and_check(&copy.join(walden::files::names::WAL))?;
         to_read.push(begun.elapsed().as_secs_f64() * 1e3);
@@ -68,6 +70,21 @@ fn measure_log(session: &Session<'_>, setup: Setup, records: usize) -> Result<Op
     session.remove("log")?;
     let (open_ms, read_ms) = (Spread::of(to_open), Spread::of(to_read));
     Ok(Opening { records: records as u64, log_bytes, open_ms, read_ms })
+}
+
+/// Copies a store to which nobody writes. Its next segment may still be in the making, and get its name
+/// while it is copied: then it is copied once more.
+fn copy_store(session: &Session<'_>, from: &Path, to: &Path) -> Result<(), Failure> {
+    for _ in 1..COPIES_MAX {
+        match host::copy_dir(from, to) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                session.remove("copy")?;
+                thread::sleep(Duration::from_millis(10));
+            }
+            copied => return Ok(copied?),
+        }
+    }
+    Ok(host::copy_dir(from, to)?)
 }
 
 /// Milliseconds until the store can be used, all of its records being there.
