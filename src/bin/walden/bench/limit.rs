@@ -24,6 +24,8 @@ const BLOCK_BYTES: usize = 4096;
 const HEADER_BYTES: usize = 64;
 const ENTRY_BYTES: usize = 16;
 const ZEROES_BYTES: usize = 1 << 20;
+/// So often the commit thread steps back after a group; with many threads that gives larger groups.
+const YIELDS: usize = 3;
 
 /// How a group is made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -299,9 +301,18 @@ fn run_writer<S: Sink>(shared: &Shared<S>) {
             let _ = shared.failed.set(error);
         }
         group.records.clear();
+        let count = group.slots.len();
         for slot in group.slots.drain(..) {
             slot.answered.store(true, Ordering::Release);
             slot.caller.unpark();
+        }
+        // Those who were woken get the chance to queue again: else they come in two halves, of which each
+        // waits for the other's flush.
+        for _ in 0..YIELDS {
+            if shared.waiting.lock().slots.len() >= count {
+                break;
+            }
+            thread::yield_now();
         }
     }
 }
