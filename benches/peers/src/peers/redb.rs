@@ -1,31 +1,31 @@
-//! redb: a transaction of immediate durability, or of none.
+//! redb: a transaction of immediate durability. One of none need not survive a kill, so there is no buffered
+//! one to compare with.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use redb::{Database, Durability, TableDefinition};
-use walden::Result;
+use redb::{Database, TableDefinition};
+use walden::{Error, Result};
 
 use crate::peer::{Peer, failed, id_of};
 
 const DOCUMENTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("documents");
 
-struct Redb {
-    database: Database,
-    durability: Durability,
-}
+struct Redb(Database);
 
 pub(super) fn open(dir: &Path, durable: bool) -> Result<Box<dyn Peer>> {
+    if !durable {
+        let why = "a transaction without durability need not survive a kill".to_owned();
+        return Err(Error::Unsupported { what: "redb, buffered".to_owned(), why });
+    }
     std::fs::create_dir(dir).map_err(|error| failed("redb", error))?;
     let database = Database::create(dir.join("documents.redb"));
-    let durability = if durable { Durability::Immediate } else { Durability::None };
-    Ok(Box::new(Redb { database: database.map_err(|error| failed("redb", error))?, durability }))
+    Ok(Box::new(Redb(database.map_err(|error| failed("redb", error))?)))
 }
 
 impl Redb {
     fn write(&self, group: &[Arc<[u8]>]) -> Result<(), redb::Error> {
-        let mut write = self.database.begin_write()?;
-        write.set_durability(self.durability)?;
+        let write = self.0.begin_write()?;
         {
             let mut documents = write.open_table(DOCUMENTS)?;
             for document in group {
