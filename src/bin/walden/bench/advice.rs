@@ -128,8 +128,9 @@ fn of_threads(report: &Report) -> Option<String> {
     let slow =
         if slow { " A flush is slow here, so sharing flushes is all that counts." } else { "" };
     Some(if one.threads == enough.threads {
+        let more = if rows.len() > 1 { "; more threads gain nothing" } else { "" };
         format!(
-            "Durable writes: {} a second with {}, {share}; more threads gain nothing.{slow}",
+            "Durable writes: {} a second with {}, {share}{more}.{slow}",
             rate(&one.walden),
             threads(one.threads),
         )
