@@ -1,7 +1,7 @@
 //! How fast durable commits are, beside what the same disk allows to anybody.
 //!
 //! First the throughput of durable puts at 1, 16 and 64 threads, in interleaved rounds: the limit
-//! (raw writes and flushes behind the same kind of group commit), the store, and the store without
+//! (raw writes and flushes behind a plain group commit), the store, and the store without
 //! checkpoints. What counts is the ratio: absolute figures move from day to day and from disk to
 //! disk. Then criterion measures the parts.
 //!
@@ -13,10 +13,19 @@
 #![expect(clippy::indexing_slicing, reason = "a benchmark that goes wrong should end")]
 
 mod large;
+// The limit, the load and the look at the machine are those of `walden bench`.
+#[expect(dead_code, reason = "the command measures more ways")]
+#[path = "../../src/bin/walden/bench/limit.rs"]
+mod limit;
+#[expect(dead_code, reason = "the command tells more")]
+#[path = "../../src/bin/walden/bench/load.rs"]
+mod load;
+#[expect(dead_code, reason = "the command tells more")]
+#[path = "../../src/bin/walden/machine.rs"]
+mod machine;
 mod opening;
 mod parts;
 mod place;
-mod raw;
 mod tasks;
 mod throughput;
 
@@ -52,7 +61,7 @@ fn main() {
     let call = Call::read();
     let place = place::Place::new();
     if !call.list {
-        println!("in {} ({})\n", place.path().display(), place.file_system());
+        println!("in {} ({})\n", place.path().display(), machine::disk_of(place.path()));
         throughput::run(&call, &place);
         large::run(&call, &place);
     }

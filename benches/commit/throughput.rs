@@ -4,59 +4,64 @@
 //! alike. Before each turn the stores save what the turn before left behind, outside the measured
 //! time: nobody's turn pays for another's.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Barrier};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
 
-use walden::{Options, Store};
+use walden::{Error, Options, Store};
 
+use crate::limit::{Groups, Limit};
+use crate::load::{self, Load, Spread, Target, Writer, float};
 use crate::place::Place;
-use crate::raw::{Prewritten, Raw};
 use crate::{Call, tasks};
 
 const THREADS: [usize; 3] = [1, 16, 64];
-const NAMES: [&str; 3] = ["raw write + flush", "walden", "walden, no checkpoint"];
+const NAMES: [&str; 3] = ["limit", "walden", "walden, no checkpoint"];
 
 /// How much is measured.
 struct Plan {
     rounds: usize,
     turn: Duration,
     documents: usize,
-    raw_bytes: usize,
+    limit_bytes: usize,
 }
 
 impl Plan {
     fn of(call: &Call) -> Plan {
         if call.quick {
             let turn = Duration::from_millis(50);
-            Plan { rounds: 1, turn, documents: 200, raw_bytes: 8 << 20 }
+            Plan { rounds: 1, turn, documents: 200, limit_bytes: 8 << 20 }
         } else {
             let turn = Duration::from_secs(5);
-            Plan { rounds: 7, turn, documents: 10_000, raw_bytes: 256 << 20 }
+            Plan { rounds: 7, turn, documents: 10_000, limit_bytes: 256 << 20 }
         }
     }
 }
 
 /// Something that makes the task of a number durable.
-trait Contender: Sync {
-    fn put(&self, number: usize);
+trait Contender: Target {
     /// Finishes what it does in the background.
     fn settle(&self);
     /// Records written and flushes made so far, where they are counted.
     fn counts(&self) -> Option<(u64, u64)>;
 }
 
-struct RawContender {
-    raw: Raw,
+struct LimitContender {
+    limit: Limit,
     records: Vec<Arc<[u8]>>,
 }
 
-impl Contender for RawContender {
-    fn put(&self, number: usize) {
-        self.raw.put(&self.records[number]);
+impl Target for LimitContender {
+    fn writer(&self, alone: bool) -> Writer<'_> {
+        let client = self.limit.client(alone);
+        Box::new(move |number| {
+            let put = client.put(&self.records[number]);
+            put.map_err(|error| Error::io("write", "the limit's file", error))
+        })
     }
+}
 
+impl Contender for LimitContender {
     fn settle(&self) {}
 
     fn counts(&self) -> Option<(u64, u64)> {
@@ -82,11 +87,13 @@ impl StoreContender {
     }
 }
 
-impl Contender for StoreContender {
-    fn put(&self, number: usize) {
-        self.store.save_task_json(&self.texts[number]).expect("the disk takes it");
+impl Target for StoreContender {
+    fn writer(&self, _: bool) -> Writer<'_> {
+        Box::new(|number| self.store.save_task_json(&self.texts[number]).map(drop))
     }
+}
 
+impl Contender for StoreContender {
     fn settle(&self) {
         if self.saves {
             self.store.checkpoint().expect("the disk takes it");
@@ -134,7 +141,8 @@ pub(crate) fn run(call: &Call, place: &Place) {
 
 fn contenders(place: &Place, plan: &Plan) -> [Box<dyn Contender>; NAMES.len()] {
     let texts = tasks::prepare(plan.documents);
-    let raw = Raw::start(Prewritten::new(&place.join("raw"), plan.raw_bytes));
+    let groups = Groups::prewritten(&place.join("limit"), plan.limit_bytes).expect("room");
+    let limit = Limit::start(groups);
     let records = texts.iter().map(|text| Arc::from(text.as_bytes())).collect();
     let quiet = Options {
         checkpoint_interval: Duration::from_secs(86_400),
@@ -142,48 +150,22 @@ fn contenders(place: &Place, plan: &Plan) -> [Box<dyn Contender>; NAMES.len()] {
         ..Options::default()
     };
     [
-        Box::new(RawContender { raw, records }),
+        Box::new(LimitContender { limit, records }),
         Box::new(StoreContender::open(place, "store", &texts, Options::default())),
         Box::new(StoreContender::open(place, "store-without-checkpoints", &texts, quiet)),
     ]
 }
 
 /// One contender's turn in a round: puts a second.
-#[expect(clippy::cast_precision_loss, reason = "counts of puts are far below 2^52")]
 fn turn(contender: &dyn Contender, threads: usize, plan: &Plan) -> f64 {
-    let stop = AtomicBool::new(false);
-    let start = Barrier::new(threads + 1);
-    let (done, elapsed) = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|worker| {
-                let (stop, start) = (&stop, &start);
-                scope.spawn(move || {
-                    start.wait();
-                    let mut number = worker * 7919;
-                    let mut done = 0_u64;
-                    while !stop.load(Ordering::Relaxed) {
-                        contender.put(number % plan.documents);
-                        number += 104_729;
-                        done += 1;
-                    }
-                    done
-                })
-            })
-            .collect();
-        start.wait();
-        let begun = Instant::now();
-        thread::sleep(plan.turn);
-        stop.store(true, Ordering::Relaxed);
-        let done: u64 = workers.into_iter().map(|worker| worker.join().expect("no panic")).sum();
-        (done, begun.elapsed())
-    });
-    done as f64 / elapsed.as_secs_f64()
+    let load = Load { threads, time: plan.turn, documents: plan.documents };
+    let turn = load::run(contender, load, &mut |_| ControlFlow::Continue(()));
+    turn.expect("the disk takes it").per_second()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of puts are far below 2^52")]
 fn records_per_flush(before: Option<(u64, u64)>, after: Option<(u64, u64)>) -> Option<f64> {
     let ((records, flushes), (records_after, flushes_after)) = before.zip(after)?;
-    Some((records_after - records) as f64 / (flushes_after - flushes).max(1) as f64)
+    Some(float(records_after - records) / float((flushes_after - flushes).max(1)))
 }
 
 fn print_rows(threads: usize, rates: &[Vec<f64>], groups: &[Option<f64>]) {
@@ -191,27 +173,13 @@ fn print_rows(threads: usize, rates: &[Vec<f64>], groups: &[Option<f64>]) {
     println!("\n{threads} thread{plural}");
     for ((name, of_this), group) in NAMES.iter().zip(rates).zip(groups) {
         // Within a round the disk was about the same for all, so ratios are formed there.
-        let ratios = of_this.iter().zip(&rates[0]).map(|(rate, limit)| rate / limit).collect();
-        let (rate, ratio) = (Spread::of(of_this.clone()), Spread::of(ratios));
+        let ratios = of_this.iter().zip(&rates[0]).map(|(rate, limit)| rate / limit);
+        let (rate, ratio) = (Spread::of(of_this.iter().copied()), Spread::of(ratios));
         print!("  {name:<22} {:>8.0} ({:.0}-{:.0})", rate.median, rate.least, rate.most);
-        print!("  {:.2} ({:.2}-{:.2}) x raw", ratio.median, ratio.least, ratio.most);
+        print!("  {:.2} ({:.2}-{:.2}) x limit", ratio.median, ratio.least, ratio.most);
         match group {
             Some(group) => println!("  {group:.1} records a flush"),
             None => println!(),
         }
-    }
-}
-
-struct Spread {
-    least: f64,
-    median: f64,
-    most: f64,
-}
-
-impl Spread {
-    fn of(mut values: Vec<f64>) -> Spread {
-        values.sort_by(f64::total_cmp);
-        let last = values.len() - 1;
-        Spread { least: values[0], median: values[last / 2], most: values[last] }
     }
 }
