@@ -78,9 +78,9 @@ pub(crate) fn bases_of<'a>(bases: &'a Bases, theirs: &Theirs) -> Vec<&'a Arc<str
     }
     let distances = bases.versions.iter().map(|text| difference(text, &theirs.text));
     let distances: Vec<usize> = distances.collect();
-    let least = distances.iter().min().copied();
+    let shortest = distances.iter().min().copied();
     let nearest = bases.versions.iter().zip(&distances);
-    nearest.filter(|(_, distance)| Some(**distance) == least).map(|(text, _)| text).collect()
+    nearest.filter(|(_, distance)| Some(**distance) == shortest).map(|(text, _)| text).collect()
 }
 
 /// An edit merged with the document. Where it makes a difference which version it was made of, the edit counts,
