@@ -229,11 +229,9 @@ impl Mirror {
     /// opening, which need not read a file that is still as its entry says.
     pub fn entries(&self) -> Vec<Entry> {
         // Damage must not become a version of the engine's.
-        let is_damage =
-            |(file, placed): (&String, &Placed)| self.damaged.get(file) == Some(&placed.hash);
-        let known = self.placed.iter().map(|(file, placed)| match is_damage((file, placed)) {
-            true => entry(file, &Placed::UNKNOWN),
-            false => entry(file, placed),
+        let known = self.placed.iter().map(|(file, placed)| {
+            let is_damage = self.damaged.get(file) == Some(&placed.hash);
+            entry(file, if is_damage { &Placed::UNKNOWN } else { placed })
         });
         let mut entries: Vec<Entry> = known.collect();
         entries.sort_unstable_by(|a, b| a.file.cmp(&b.file));

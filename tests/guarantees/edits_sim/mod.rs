@@ -114,7 +114,7 @@ fn simulate(runs: u64) -> Result<Tally, String> {
             if seed >= runs || failures.lock().len() >= FAILURES_MAX {
                 return sum;
             }
-            if seed > 0 && seed % 10_000 == 0 {
+            if seed > 0 && seed.is_multiple_of(10_000) {
                 println!("{seed} of {runs} runs");
             }
             match run(seed, &(0..STEPS).collect::<Vec<_>>()) {

@@ -91,6 +91,7 @@ pub(super) enum What {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 struct Save {
     at: u64,
     file: String,
@@ -106,6 +107,8 @@ struct Save {
     is_loose: bool,
     /// When that was last in force.
     of: Moment,
+    /// An edit of this document was told since.
+    is_told: bool,
 }
 
 /// What a person knows of what they save.
@@ -296,7 +299,7 @@ impl Oracle {
             self.see(file, bytes);
         }
         let (at, file, id) = (self.tick(), file.to_owned(), id.to_owned());
-        let is_crashed = false;
+        let (is_crashed, is_told) = (false, false);
         self.trace(|| format!("save {file} {what:?} of {:?}, {made:?}", bytes.map(parse)));
         self.saves.push(Save {
             at,
@@ -308,6 +311,7 @@ impl Oracle {
             is_crashed,
             is_loose,
             of,
+            is_told,
         });
         self.saves.len() - 1
     }
@@ -317,7 +321,8 @@ impl Oracle {
         self.tally.count("edits told");
         let told = self.told.entry(id.to_owned()).or_default();
         *told += 1;
-        let made = self.saves.iter().filter(|save| save.id == id).count();
+        let made = self.saves.iter_mut().filter(|save| save.id == id);
+        let made = made.map(|save| save.is_told = true).count();
         let told = *told;
         if told > made {
             return Err(format!("P: {told} edits of {id} were told, but people made {made}"));
@@ -333,7 +338,7 @@ impl Oracle {
     /// What a person changed by a save that was not taken in yet.
     pub(super) fn pending(&self, save: usize) -> Changed {
         match self.saves.get(save) {
-            Some(Save { what: What::Edit { changed }, adopted: None, .. }) => {
+            Some(Save { what: What::Edit { changed }, adopted: None, is_told: false, .. }) => {
                 // A later save of the same file may have brought it in.
                 let changed = changed.iter().filter(|(_, change)| !change.is_of(&self.met));
                 changed.map(|(field, change)| (field.clone(), *change)).collect()

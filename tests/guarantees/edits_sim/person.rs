@@ -124,7 +124,7 @@ impl Person {
                 23..=25 => self.half(&mut at),
                 26..=30 => self.finish(&mut at),
                 31..=33 => at.break_one(),
-                34..=37 => self.mend(&mut at),
+                34..=37 => Self::mend(&mut at),
                 38 | 39 => self.create(&mut at),
                 40 => at.remove(),
                 41 | 42 => at.put_back(),
@@ -257,7 +257,7 @@ impl Person {
     }
 
     /// Makes a broken file whole: the last that could be understood, and a change.
-    fn mend(&mut self, at: &mut At<'_>) {
+    fn mend(at: &mut At<'_>) {
         let broken = at.all().into_keys().filter(|file| at.oracle.is_broken(file));
         let broken: Vec<String> = broken.collect();
         let Some(file) = broken.first().cloned() else { return };

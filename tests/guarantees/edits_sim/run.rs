@@ -155,13 +155,13 @@ impl Run {
             }
             25..=30 => {
                 self.tally("checkpoints");
-                let made = self.store().checkpoint();
+                let done = self.store().checkpoint();
                 self.oracle.change(|oracle| {
-                    if made.is_ok() {
-                        oracle.ack(true)
+                    if done.is_ok() {
+                        oracle.ack(true);
                     }
                 });
-                made.map(drop).map_err(|error| format!("checkpoint: {error}"))
+                done.map(drop).map_err(|error| format!("checkpoint: {error}"))
             }
             31..=48 => {
                 let ms = *random.pick(&[60, 1100, 1100, 1100, 31_000, 31_000, 700_000]);

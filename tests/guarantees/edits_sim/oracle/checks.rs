@@ -150,6 +150,12 @@ impl Oracle {
         Ok(())
     }
 
+    /// Whether contents are the beginning of what a file showed: nothing is lost with them.
+    fn is_part(&self, file: &str, bytes: &[u8]) -> bool {
+        let mut shown = self.shown.get(file).into_iter().flatten();
+        shown.any(|(_, known)| known != bytes && known.starts_with(bytes))
+    }
+
     /// Whether a file showed its document without a field before a save.
     fn lacked(&self, save: &Save, field: &str) -> bool {
         let shown = self.shown.get(&save.file).into_iter().flatten();
@@ -182,7 +188,7 @@ impl Oracle {
             let is_aside = save.in_call && (bytes.is_empty() || holds("conflicts/", bytes));
             // What a crash may have left of the engine's own work is set aside, or is nothing.
             let is_torn = save.is_crashed && holds("quarantine/", bytes)
-                || self.has_crashed && bytes.is_empty();
+                || self.has_crashed && self.is_part(file, bytes);
             if !holds(file, bytes) && !is_aside && !is_torn {
                 let text = String::from_utf8_lossy(bytes);
                 return Err(format!("H: {file} does not hold {text:?} any more: {save:?}"));
