@@ -76,10 +76,13 @@ fn notes_without_build(report: &Report) -> Vec<String> {
     notes(report).into_iter().filter(|note| !note.contains("build")).collect()
 }
 
+/// Something odd about a machine.
+type Oddity = fn(&mut Report);
+
 #[test]
 fn a_plain_machine_gets_no_note_and_each_oddity_gets_its_own() {
     assert_eq!(notes_without_build(&report()), Vec::<String>::new());
-    let oddities: [(fn(&mut Report), &str); 8] = [
+    let oddities: [(Oddity, &str); 8] = [
         (|r| r.machine.file_system = None, "could not be found out"),
         (|r| r.machine.file_system = Some("tmpfs".into()), "memory"),
         (|r| r.machine.file_system = Some("overlay".into()), "upper layer"),
