@@ -7,17 +7,25 @@
 //!
 //! `cargo bench --bench commit` measures; an argument is a filter (`throughput/64`, `latency`).
 //! `WALDEN_BENCH_QUICK=1`, `--quick` and `--test` run everything once, to see that it works.
-//! `WALDEN_BENCH_ROUNDS` and `WALDEN_BENCH_TURN_MS` make the table of throughput shorter.
 //! `WALDEN_BENCH_DIR` names the directory to measure in; by default it is below `target/tmp`.
 
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 #![expect(clippy::indexing_slicing, reason = "a benchmark that goes wrong should end")]
 
 mod large;
+// The limit, the load and the look at the machine are those of `walden bench`.
+#[expect(dead_code, reason = "the command measures more ways")]
+#[path = "../../src/bin/walden/bench/limit.rs"]
+mod limit;
+#[expect(dead_code, reason = "the command tells more")]
+#[path = "../../src/bin/walden/bench/load.rs"]
+mod load;
+#[expect(dead_code, reason = "the command tells more")]
+#[path = "../../src/bin/walden/machine.rs"]
+mod machine;
 mod opening;
 mod parts;
 mod place;
-mod raw;
 mod tasks;
 mod throughput;
 
@@ -53,7 +61,7 @@ fn main() {
     let call = Call::read();
     let place = place::Place::new();
     if !call.list {
-        println!("in {} ({})\n", place.path().display(), place.file_system());
+        println!("in {} ({})\n", place.path().display(), machine::disk_of(place.path()));
         throughput::run(&call, &place);
         large::run(&call, &place);
     }

@@ -12,8 +12,8 @@ use walden::wal::format::{
 use walden::wal::{self, Hints, Identity, Log, LogOptions, Origin, Record, SegmentNumber};
 use walden::{Lsn, Store, StoreId, Timestamp};
 
+use crate::limit::{Groups, Limit, Way};
 use crate::place::Place;
-use crate::raw::{Prewritten, Raw, Way};
 use crate::tasks;
 
 const IDENTITY: Identity = Identity { store: StoreId(7), incarnation: 1, nonce: 42 };
@@ -33,19 +33,21 @@ fn latency(criterion: &mut Criterion, place: &Place) {
     let records: Vec<Arc<[u8]>> = texts.iter().map(|text| Arc::from(text.as_bytes())).collect();
     let mut group = criterion.benchmark_group("latency");
     group.bench_function("raw durable write by the caller", |bencher| {
-        let mut file = Prewritten::new(&tempfile_in(place), 8 << 20, Way::Direct);
-        let mut records = records.iter().cycle();
-        bencher.iter(|| records.next().map(|record| file.commit([&**record].into_iter())));
+        let mut file = Groups::prewritten(&tempfile_in(place), 8 << 20).expect("room");
+        let mut records = records.chunks(1).cycle();
+        bencher.iter(|| records.next().map(|record| file.commit(record).expect("room")));
     });
     group.bench_function("raw write + flush by the caller", |bencher| {
-        let mut file = Prewritten::new(&tempfile_in(place), 8 << 20, Way::Flush);
-        let mut records = records.iter().cycle();
-        bencher.iter(|| records.next().map(|record| file.commit([&**record].into_iter())));
+        let mut file = Groups::plain(&tempfile_in(place), 8 << 20, Way::Flush).expect("room");
+        let mut records = records.chunks(1).cycle();
+        bencher.iter(|| records.next().map(|record| file.commit(record).expect("room")));
     });
     group.bench_function("raw write + flush by a thread", |bencher| {
-        let raw = Raw::start(Prewritten::new(&tempfile_in(place), 8 << 20, Way::Flush));
+        let groups = Groups::plain(&tempfile_in(place), 8 << 20, Way::Flush).expect("room");
+        let limit = Limit::start(groups);
+        let client = limit.client(false);
         let mut records = records.iter().cycle();
-        bencher.iter(|| records.next().map(|record| raw.put(record)));
+        bencher.iter(|| records.next().map(|record| client.put(record).expect("room")));
     });
     group.bench_function("walden put", |bencher| {
         let store = Store::open(tempfile_in(place)).expect("a new store");

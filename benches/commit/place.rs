@@ -27,20 +27,4 @@ impl Place {
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
-
-    /// The type of the file system, since figures of a disk in memory mean nothing.
-    pub(crate) fn file_system(&self) -> String {
-        let unknown = || "file system not known".to_owned();
-        let Ok(path) = self.path().canonicalize() else { return unknown() };
-        let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else { return unknown() };
-        let mounted = mounts.lines().filter_map(|line| {
-            let (left, right) = line.split_once(" - ")?;
-            let point = left.split(' ').nth(4)?;
-            let mut source = right.split(' ');
-            let kind = format!("{} on {}", source.next()?, source.next()?);
-            path.starts_with(point).then_some((point.len(), kind))
-        });
-        // Of two mounted at the same point, the later one is seen.
-        mounted.max_by_key(|(length, _)| *length).map_or_else(unknown, |(_, kind)| kind)
-    }
 }

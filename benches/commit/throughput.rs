@@ -1,19 +1,19 @@
-//! Durable puts a second by many threads, and how long one waits, in interleaved rounds, as a table of
-//! medians.
+//! Durable puts a second by many threads, in interleaved rounds, as a table of medians.
 //!
 //! The contenders take turns within each round, so that what else the machine does meets all of them
 //! alike. Before each turn the stores save what the turn before left behind, outside the measured
 //! time: nobody's turn pays for another's.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Barrier};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
 
-use walden::{Options, Store};
+use walden::{Error, Options, Store};
 
+use crate::limit::{Groups, Limit, Way};
+use crate::load::{self, Load, Spread, Target, Writer, float};
 use crate::place::Place;
-use crate::raw::{Prewritten, Raw, Way};
 use crate::{Call, tasks};
 
 const THREADS: [usize; 5] = [1, 4, 16, 64, 256];
@@ -30,18 +30,18 @@ struct Plan {
     rounds: usize,
     turn: Duration,
     documents: usize,
-    raw_bytes: usize,
+    limit_bytes: usize,
 }
 
 impl Plan {
     fn of(call: &Call) -> Plan {
         if call.quick {
             let turn = Duration::from_millis(50);
-            Plan { rounds: 1, turn, documents: 200, raw_bytes: 8 << 20 }
+            Plan { rounds: 1, turn, documents: 200, limit_bytes: 8 << 20 }
         } else {
             let turn = Duration::from_millis(given("WALDEN_BENCH_TURN_MS", 2_000));
             let rounds = usize::try_from(given("WALDEN_BENCH_ROUNDS", 7)).expect("a few rounds");
-            Plan { rounds, turn, documents: 10_000, raw_bytes: 256 << 20 }
+            Plan { rounds, turn, documents: 10_000, limit_bytes: 256 << 20 }
         }
     }
 }
@@ -52,26 +52,29 @@ fn given(name: &str, or: u64) -> u64 {
 }
 
 /// Something that makes the task of a number durable.
-trait Contender: Sync {
-    /// Returns when it is; `alone` says that nobody else puts meanwhile.
-    fn put(&self, number: usize, alone: bool);
+trait Contender: Target {
     /// Finishes what it does in the background.
     fn settle(&self);
     /// Records written and flushes made so far, where they are counted.
     fn counts(&self) -> Option<(u64, u64)>;
 }
 
-struct RawContender {
-    raw: Raw,
+struct LimitContender {
+    limit: Limit,
     records: Vec<Arc<[u8]>>,
 }
 
-impl Contender for RawContender {
-    fn put(&self, number: usize, alone: bool) {
-        let record = &self.records[number];
-        if alone { self.raw.put_alone(record) } else { self.raw.put(record) }
+impl Target for LimitContender {
+    fn writer(&self, alone: bool) -> Writer<'_> {
+        let client = self.limit.client(alone);
+        Box::new(move |number| {
+            let put = client.put(&self.records[number]);
+            put.map_err(|error| Error::io("write", "the limit's file", error))
+        })
     }
+}
 
+impl Contender for LimitContender {
     fn settle(&self) {}
 
     fn counts(&self) -> Option<(u64, u64)> {
@@ -97,11 +100,13 @@ impl StoreContender {
     }
 }
 
-impl Contender for StoreContender {
-    fn put(&self, number: usize, _: bool) {
-        self.store.save_task_json(&self.texts[number]).expect("the disk takes it");
+impl Target for StoreContender {
+    fn writer(&self, _: bool) -> Writer<'_> {
+        Box::new(|number| self.store.save_task_json(&self.texts[number]).map(drop))
     }
+}
 
+impl Contender for StoreContender {
     fn settle(&self) {
         if self.saves {
             self.store.checkpoint().expect("the disk takes it");
@@ -129,8 +134,7 @@ pub(crate) fn run(call: &Call, place: &Place) {
         plan.rounds, plan.turn
     );
     for threads in threads {
-        let mut rates = [const { Vec::new() }; NAMES.len()];
-        let mut waits = [const { Vec::new() }; NAMES.len()];
+        let [mut rates, mut waits] = [const { [const { Vec::new() }; NAMES.len()] }; 2];
         let mut groups = [None; NAMES.len()];
         for _ in 0..plan.rounds {
             let turns = contenders.iter().zip(&mut rates).zip(&mut waits).zip(&mut groups);
@@ -153,9 +157,9 @@ pub(crate) fn run(call: &Call, place: &Place) {
 fn contenders(place: &Place, plan: &Plan) -> [Box<dyn Contender>; NAMES.len()] {
     let texts = tasks::prepare(plan.documents);
     let records: Vec<Arc<[u8]>> = texts.iter().map(|text| Arc::from(text.as_bytes())).collect();
-    let raw = |name: &str, way| {
-        let raw = Raw::start(Prewritten::new(&place.join(name), plan.raw_bytes, way));
-        Box::new(RawContender { raw, records: records.clone() })
+    let limit = |groups: io::Result<Groups>| {
+        let limit = Limit::start(groups.expect("room"));
+        Box::new(LimitContender { limit, records: records.clone() })
     };
     let quiet = Options {
         checkpoint_interval: Duration::from_secs(86_400),
@@ -166,54 +170,25 @@ fn contenders(place: &Place, plan: &Plan) -> [Box<dyn Contender>; NAMES.len()] {
     let mut cached = quiet.clone();
     cached.log.direct = false;
     [
-        raw("limit", Way::Direct),
-        raw("raw", Way::Flush),
+        limit(Groups::prewritten(&place.join("limit"), plan.limit_bytes)),
+        limit(Groups::plain(&place.join("raw"), plan.limit_bytes, Way::Flush)),
         Box::new(StoreContender::open(place, "store", &texts, Options::default())),
-        Box::new(StoreContender::open(place, "store-log-only", &texts, quiet.clone())),
+        Box::new(StoreContender::open(place, "store-log-only", &texts, quiet)),
         Box::new(StoreContender::open(place, "store-cached", &texts, cached)),
     ]
 }
 
 /// One contender's turn in a round: puts a second, and the median wait for one in microseconds.
-#[expect(clippy::cast_precision_loss, reason = "counts of puts are far below 2^52")]
 fn turn(contender: &dyn Contender, threads: usize, plan: &Plan) -> (f64, f64) {
-    let stop = AtomicBool::new(false);
-    let start = Barrier::new(threads + 1);
-    let (mut waits, elapsed) = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|worker| {
-                let (stop, start) = (&stop, &start);
-                scope.spawn(move || {
-                    start.wait();
-                    let mut number = worker * 7919;
-                    let mut waits = Vec::new();
-                    while !stop.load(Ordering::Relaxed) {
-                        let begun = Instant::now();
-                        contender.put(number % plan.documents, threads == 1);
-                        waits.push(begun.elapsed().as_secs_f32());
-                        number += 104_729;
-                    }
-                    waits
-                })
-            })
-            .collect();
-        start.wait();
-        let begun = Instant::now();
-        thread::sleep(plan.turn);
-        stop.store(true, Ordering::Relaxed);
-        let waits = workers.into_iter().map(|worker| worker.join().expect("no panic"));
-        (waits.collect::<Vec<_>>().concat(), begun.elapsed())
-    });
-    let middle = waits.len() / 2;
-    let (_, median, _) = waits.select_nth_unstable_by(middle, f32::total_cmp);
-    let median = f64::from(*median) * 1e6;
-    (waits.len() as f64 / elapsed.as_secs_f64(), median)
+    let load = Load { threads, time: plan.turn, documents: plan.documents };
+    let turn = load::run(contender, load, &mut |_| ControlFlow::Continue(()));
+    let turn = turn.expect("the disk takes it");
+    (turn.per_second(), float(turn.latency.value_at_quantile(0.5)) / 1000.0)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of puts are far below 2^52")]
 fn records_per_flush(before: Option<(u64, u64)>, after: Option<(u64, u64)>) -> Option<f64> {
     let ((records, flushes), (records_after, flushes_after)) = before.zip(after)?;
-    Some((records_after - records) as f64 / (flushes_after - flushes).max(1) as f64)
+    Some(float(records_after - records) / float((flushes_after - flushes).max(1)))
 }
 
 fn print_rows(threads: usize, rates: &[Vec<f64>], waits: &[Vec<f64>], groups: &[Option<f64>]) {
@@ -221,9 +196,9 @@ fn print_rows(threads: usize, rates: &[Vec<f64>], waits: &[Vec<f64>], groups: &[
     println!("\n{threads} thread{plural}");
     for (((name, of_this), waits), group) in NAMES.iter().zip(rates).zip(waits).zip(groups) {
         // Within a round the disk was about the same for all, so ratios are formed there.
-        let ratios = of_this.iter().zip(&rates[0]).map(|(rate, limit)| rate / limit).collect();
-        let (rate, ratio) = (Spread::of(of_this.clone()), Spread::of(ratios));
-        let wait = Spread::of(waits.clone());
+        let ratios = of_this.iter().zip(&rates[0]).map(|(rate, limit)| rate / limit);
+        let (rate, ratio) = (Spread::of(of_this.iter().copied()), Spread::of(ratios));
+        let wait = Spread::of(waits.iter().copied());
         print!("  {name:<25} {:>8.0} ({:.0}-{:.0})", rate.median, rate.least, rate.most);
         print!("  {:.2} ({:.2}-{:.2}) x limit", ratio.median, ratio.least, ratio.most);
         print!("  p50 {:.0} us ({:.0}-{:.0})", wait.median, wait.least, wait.most);
@@ -231,19 +206,5 @@ fn print_rows(threads: usize, rates: &[Vec<f64>], waits: &[Vec<f64>], groups: &[
             Some(group) => println!("  {group:.1} records a flush"),
             None => println!(),
         }
-    }
-}
-
-struct Spread {
-    least: f64,
-    median: f64,
-    most: f64,
-}
-
-impl Spread {
-    fn of(mut values: Vec<f64>) -> Spread {
-        values.sort_by(f64::total_cmp);
-        let last = values.len() - 1;
-        Spread { least: values[0], median: values[last / 2], most: values[last] }
     }
 }

@@ -171,6 +171,9 @@ impl Core {
         let mut passed = Ok(0);
         if reason != Reason::Growth {
             passed = self.show_durably(&mut checkpointer, cut, reason, problems);
+            if passed.is_ok() {
+                checkpointer.mirror.passed(lsn);
+            }
         }
         let written = index.is_some();
         self.save_index(index, &checkpointer, !matches!(passed, Ok(0)));

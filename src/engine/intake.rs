@@ -55,6 +55,7 @@ impl Core {
                     length,
                     modified_ns: 0,
                     is_whole: false,
+                    text: None,
                 });
                 let ops = read.chain(diff(&self.table.read(), &migration.table)).collect();
                 self.commit_own(&mut writer, ops, Origin::Migration)?;

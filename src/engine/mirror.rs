@@ -55,6 +55,15 @@ impl DirtySet {
         }
     }
 
+    /// Its file shows what the document has changed to: an edit that was taken in.
+    pub(crate) fn shown(&mut self, collection: Collection, id: &DocumentId, doc: Arc<Doc>) {
+        let ids = match collection {
+            Collection::Task => &mut self.tasks,
+            Collection::Session => &mut self.sessions,
+        };
+        ids.insert(id.clone(), Some(doc));
+    }
+
     /// What a document was before it changed.
     pub(crate) fn former(&self, collection: Collection, id: &DocumentId) -> Option<&Arc<Doc>> {
         let ids = match collection {
@@ -283,7 +292,9 @@ impl Core {
         let Cut { table, lsn, dirty, .. } = cut;
         let mut touched = Vec::with_capacity(dirty.len());
         for (collection, id, former) in dirty.into_iter() {
-            if let Some(former) = former {
+            // What its file never showed, nobody can have edited.
+            let is_shown = |doc: &Arc<Doc>| mirror.has_shown(collection, &id, doc.lsn());
+            if let Some(former) = former.filter(is_shown) {
                 past.push(now, (collection, id.clone()), former);
             }
             touched.push((collection, id));

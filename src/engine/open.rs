@@ -65,7 +65,7 @@ pub(crate) fn recover(around: &Surroundings, options: &Options) -> Result<Opened
         // They are what is migrated.
         mirror.supersede(std::mem::take(&mut edits));
     }
-    let earlier = earlier_versions(&plan, fs, &edits)?;
+    let earlier = earlier_versions(&plan, fs, &edits, None)?;
     let state_edit = plan.state_edit_found(fs)?;
     let mut opened = act(around, options, plan, mirror)?;
     opened.unsettled.edits = (edits, earlier);

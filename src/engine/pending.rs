@@ -165,7 +165,7 @@ fn look(fs: &dyn Fs) -> Result<Pending> {
         let (later, _) = read_plan(fs)?;
         edits.retain(|edit| is_still(edit, &table, later.shown()));
     }
-    let earlier = earlier_versions(&plan, fs, &edits)?;
+    let earlier = earlier_versions(&plan, fs, &edits, None)?;
     let files: Vec<String> = edits.iter().map(|edit| edit.file.clone()).collect();
     let max = Options::default().document_bytes_max;
     let merged = preview(&mut table.clone(), edits, &earlier, plan.recovery.lsn, max);

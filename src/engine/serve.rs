@@ -92,10 +92,11 @@ impl Core {
         let mut told = Told::default();
         let mut checkpointer = self.checkpointer.lock();
         let displaced = checkpointer.mirror.take_displaced(&*self.around.fs, &mut told.problems);
-        let edits = edits.into_iter().chain(displaced).collect();
         let taken = self.note_doubted(&checkpointer);
+        // What was displaced was so by this opening, or before it.
+        let taken = taken.and_then(|()| self.adopt(&mut checkpointer, displaced, None, &mut told));
         let taken =
-            taken.and_then(|()| self.adopt(&mut checkpointer, edits, Some(&earlier), &mut told));
+            taken.and_then(|_| self.adopt(&mut checkpointer, edits, Some(&earlier), &mut told));
         let taken = taken.and_then(|_| match state_edit {
             Some(edit) => self.take_in_state(&mut checkpointer, edit, names::STATE, &mut told),
             None => Ok(()),
@@ -116,7 +117,14 @@ impl Core {
             conflicts::keep(fs, file, file)?;
             let length = stat(fs, file)?.map_or(1, |stat| stat.size_bytes.max(1));
             let file = file.to_owned();
-            found.push(Op::Edited { file, hash, length, modified_ns: 0, is_whole: false });
+            found.push(Op::Edited {
+                file,
+                hash,
+                length,
+                modified_ns: 0,
+                is_whole: false,
+                text: None,
+            });
         }
         // A change of its name that is not known to be durable: its absence proves nothing.
         let removals = checkpointer.mirror.doubted_removals();

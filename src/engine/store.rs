@@ -24,6 +24,8 @@ use crate::fs::{Fs, Lock, LockMode};
 
 /// A writer that meets a reader's probe waits it out.
 const PROBE_PATIENCE: Duration = Duration::from_millis(100);
+/// So many passes more a shutdown makes for people who are at the files at that instant.
+const SHUTDOWN_PASSES_MAX: usize = 3;
 
 /// An open store. Clones are handles to the same one; it can be shared between threads freely.
 ///
@@ -338,7 +340,14 @@ impl Inner {
         while core.step() {}
         let lsn = core.writer.lock().log.as_ref().map(crate::wal::Log::durable_lsn);
         core.listeners.emit(&Event::ShutdownSave { lsn: lsn.unwrap_or_default() });
-        let saved = core.checkpoint(Reason::Shutdown).map(|_| ());
+        let mut saved = core.checkpoint(Reason::Shutdown).map(|_| ());
+        // What was displaced by its own pass is in no file any more: it is taken in now.
+        for _ in 0..SHUTDOWN_PASSES_MAX {
+            if saved.is_err() || !core.checkpointer.lock().mirror.has_displaced() {
+                break;
+            }
+            saved = core.checkpoint(Reason::Shutdown).map(|_| ());
+        }
         let closed = core.close(&saved);
         core.durable.close();
         if let Err(error) = &closed {

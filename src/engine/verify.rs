@@ -20,13 +20,14 @@ use crate::engine::census::{Census, Check, Place, census};
 use crate::engine::recovery::{Plan, Rung};
 use crate::engine::store::{Builder, Store};
 use crate::engine::view::{read_plan, writer_is_alive};
+use crate::files::mirror::means;
 use crate::files::names::{Names, OWNER, STATE, WAL};
 use crate::files::owner::Stage;
 use crate::files::snapshot::{self, Parsed};
 use crate::files::{backups, stat};
 use crate::fs::{Fs, Mode, join, read_file, read_full_at};
 use crate::state::Collection;
-use crate::state::json::{check_object, compact, pretty};
+use crate::state::json::pretty;
 
 const CHUNK_BYTES: usize = 1 << 20;
 /// A longer file in the mirror is no document's, and is only read through.
@@ -329,10 +330,7 @@ impl Known<'_> {
             Ok(bytes) => bytes,
             Err(error) => return (0, self.unreadable(place, &error)),
         };
-        let shows = bytes == pretty(doc.text()).as_bytes()
-            || std::str::from_utf8(&bytes).is_ok_and(|text| {
-                check_object(text).is_ok() && compact(text) == compact(doc.text())
-            });
+        let shows = bytes == pretty(doc.text()).as_bytes() || means(&bytes, doc.text());
         let detail = "its bytes are not those that were written, though nothing tells of a change; \
                       the document itself is intact";
         let found = if shows { None } else { self.problem(ProblemKind::Corrupt, place, detail) };

@@ -117,7 +117,7 @@ pub(crate) fn open_view(fs: &dyn Fs, clock: &dyn Clock) -> Result<View> {
     plan.recovery.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let (mut table, last_saved) = (plan.state(), plan.last_saved.take());
     if plan.intake.is_none() {
-        let earlier = earlier_versions(&plan, fs, &edits)?;
+        let earlier = earlier_versions(&plan, fs, &edits, None)?;
         let max = Options::default().document_bytes_max;
         let mut edited = table.clone();
         let merged = preview(&mut edited, edits, &earlier, plan.recovery.lsn, max);

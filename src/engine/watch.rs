@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use crate::engine::core::Core;
 use crate::engine::edits::Told;
-use crate::files::mirror::Mirror;
+use crate::files::mirror::{Mirror, Source};
 pub(crate) use ears::Ears;
 
 /// All files are looked at so often, if looking takes no more than a twentieth of the time.
@@ -150,7 +150,8 @@ impl Core {
         let taken = self.take_in_edits(&mut checkpointer, files.as_ref(), true, &mut told);
         if taken.is_err() {
             // They are not lost to the next look.
-            checkpointer.mirror.notice(files.iter().flatten().cloned());
+            let missed = files.iter().flatten().map(|file| (file.clone(), Source::File));
+            checkpointer.mirror.notice(missed);
             self.look_again(&checkpointer.mirror, now.saturating_add(TRY_AGAIN));
         }
         drop(checkpointer);

@@ -106,6 +106,22 @@ pub fn newest_intact(fs: &dyn Fs, store: StoreId, end: Lsn) -> Result<Fallback> 
     Ok(Fallback { newest: newest.map(|(backup, snapshot)| (backup.name, snapshot)), problems })
 }
 
+/// The intact backup of this store with the lowest LSN from `begin` on.
+pub fn oldest_intact(fs: &dyn Fs, store: StoreId, begin: Lsn) -> Result<Option<Snapshot>> {
+    let mut named = Vec::new();
+    for backup in list(fs)? {
+        let lsn = backup.lsn(fs, store)?.filter(|lsn| *lsn >= begin);
+        named.extend(lsn.map(|lsn| (lsn, backup)));
+    }
+    named.sort_by_key(|(lsn, _)| *lsn);
+    for (_, backup) in named {
+        if let Some(Ok(snapshot)) = read(fs, store, &backup.name)? {
+            return Ok(Some(snapshot));
+        }
+    }
+    Ok(None)
+}
+
 /// Reads a backup whole, and says what is wrong with it, if anything is.
 pub fn check(fs: &dyn Fs, store: StoreId, name: &str) -> Result<Option<Problem>> {
     Ok(read(fs, store, name)?.and_then(Result::err))

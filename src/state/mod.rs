@@ -17,7 +17,7 @@ pub mod whole;
 pub use document::{Document, Indexed};
 pub use merge::{FieldChange, Merged, difference, field_changes, is_same, merge3};
 pub use metrics::Metrics;
-pub use op::{Collection, Op};
+pub use op::{Collection, OWN_TEXT_MAX, Op};
 pub use session::Session;
 pub use table::{AfterHole, Applied, Doc, Refused, Table};
 pub use task::{LogEntry, Status, Task};

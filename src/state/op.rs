@@ -11,6 +11,9 @@ use crate::base::{ContentHash, DocumentId, Error, Lsn, Result};
 use crate::state::json::{self, DEPTH_MAX, JsonError, Object};
 use crate::state::{Document, codec};
 
+/// The longest text, in bytes, that [`Op::Edited`] holds.
+pub const OWN_TEXT_MAX: usize = 1 << 20;
+
 /// The two kinds of documents; ids are unique within each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Collection {
@@ -110,6 +113,9 @@ pub enum Op {
         modified_ns: i64,
         /// Whether the file shows its document as it is after this transaction.
         is_whole: bool,
+        /// What it says, if that is something else and no longer than [`OWN_TEXT_MAX`]: the next edit of
+        /// the file may be made of it.
+        text: Option<Arc<str>>,
     },
     /// The names of all mirror files are durable as they were when this was logged: one that is gone
     /// later was removed by somebody.

@@ -36,12 +36,19 @@ type Hook = Arc<dyn Fn(&SimFs) + Send + Sync>;
 pub struct Watched {
     disk: SimFs,
     hook: Hook,
+    /// Whether calls that change nothing are called back for, too.
+    reads: bool,
 }
 
 impl Watched {
     /// Calls `hook` with the disk, before each call.
     pub fn new(disk: &SimFs, hook: impl Fn(&SimFs) + Send + Sync + 'static) -> Watched {
-        Watched { disk: disk.clone(), hook: Arc::new(hook) }
+        Watched { disk: disk.clone(), hook: Arc::new(hook), reads: false }
+    }
+
+    /// Calls `hook` with the disk before each call, those included that only read.
+    pub fn at_all(disk: &SimFs, hook: impl Fn(&SimFs) + Send + Sync + 'static) -> Watched {
+        Watched { reads: true, ..Watched::new(disk, hook) }
     }
 
     /// Calls `hook` with the number of the call, from 1, only while the switch is on.
@@ -57,6 +64,11 @@ impl Watched {
             }
         });
         (watched, switch)
+    }
+
+    /// For a call that only reads.
+    fn reading(&self) -> &SimFs {
+        if self.reads { self.disk() } else { &self.disk }
     }
 
     fn disk(&self) -> &SimFs {
@@ -80,10 +92,10 @@ impl Fs for Watched {
         Ok(Arc::new(WatchedFile { watched: self.clone(), file }))
     }
     fn stat(&self, path: &str) -> io::Result<Option<Stat>> {
-        self.disk.stat(path)
+        self.reading().stat(path)
     }
     fn list(&self, dir: &str) -> io::Result<Vec<Entry>> {
-        self.disk.list(dir)
+        self.reading().list(dir)
     }
     fn create_dir(&self, dir: &str) -> io::Result<bool> {
         self.disk().create_dir(dir)
@@ -135,6 +147,7 @@ struct WatchedFile {
 /// Calls that change nothing are not called back for: a crash there is one at the next call.
 impl File for WatchedFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.watched.reading();
         self.file.read_at(buf, offset)
     }
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {

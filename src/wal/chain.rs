@@ -220,11 +220,11 @@ impl Directory {
         })
     }
 
-    /// Where the link to the segment before is lost: the nearest lower one that counts, up to what is
-    /// known of it to have stood. What only a later incarnation vouches for may have been void.
+    /// Where the link to the segment before is lost: what would be the head of the lower ones alone, up
+    /// to what is known of it to have stood. What only a later incarnation vouches for may have been void.
     fn nearest(&self, number: SegmentNumber) -> Option<Join> {
         let mut below = self.segments.range(..number).rev().map(|(_, index)| index);
-        let index = below.find(|index| self.counts(index))?;
+        let index = below.find(|index| self.can_be_head(index))?;
         let own = incarnation_of(index);
         let same = self.segments.values().filter(|other| incarnation_of(other) == own);
         let vouched = same.map(SegmentIndex::vouches).max().unwrap_or_default();

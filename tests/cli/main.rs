@@ -11,6 +11,7 @@
     reason = "helpers of tests fail by panicking, and say on stdout what is skipped"
 )]
 
+mod bench;
 mod changes;
 mod demo;
 mod editing;

@@ -100,10 +100,10 @@ fn judge(found: &Documents, problems: &[Problem], oracle: &Oracle, met: &mut Met
     met.told += 1;
     // A name that a flush made durable is missed if somebody removed it.
     let told = problems.iter().any(|problem| {
-        // A mirror file with what the log has lost cannot but be taken for somebody's edit.
-        use ProblemKind::{Corrupt, Edited, Missing, Suspect};
-        matches!(problem.kind, Missing | Corrupt | Suspect | Edited)
+        matches!(problem.kind, ProblemKind::Missing | ProblemKind::Corrupt | ProblemKind::Suspect)
             || problem.detail.contains("somebody removed it")
+            // So is a file with what the log has lost.
+            || problem.detail.contains("somebody made it")
     });
     assert!(told, "{what}: a state that never was, and nothing is told: {problems:#?}\n{found:#?}");
     for (dir, id) in found.keys().chain(oracle.present().keys()) {

@@ -71,22 +71,24 @@ fn no_opening_has_the_number_of_one_before_though_the_log_is_gone() {
 
 #[test]
 fn a_hole_that_changed_nothing_is_told_once() {
-    let disk = SimFs::new();
-    let store = open(&disk, 1).unwrap();
-    save(&store, "a", 1);
-    store.checkpoint().unwrap();
-    let state = documents(&store.view());
-    let left = disk.kill();
-    drop(store);
-    remove(&left, "wal/");
-    let store = open(&left, 2).unwrap();
-    assert!(store.recovery().problems.iter().any(|problem| problem.file == "wal"));
-    let put_back = |problem: &walden::Problem| problem.file == "state.json";
-    assert!(!store.recovery().problems.iter().any(put_back), "{:#?}", store.recovery());
-    store.shutdown().unwrap();
-    let store = open(&left, 3).unwrap();
-    assert_eq!(documents(&store.view()), state);
-    assert!(store.recovery().problems.is_empty(), "{:#?}", store.recovery());
+    for gone_too in ["nothing else", ".walden"] {
+        let disk = SimFs::new();
+        let store = open(&disk, 1).unwrap();
+        save(&store, "a", 1);
+        store.checkpoint().unwrap();
+        let state = documents(&store.view());
+        let left = disk.kill();
+        drop(store);
+        remove(&left, "wal/");
+        remove(&left, gone_too);
+        let store = open(&left, 2).unwrap();
+        let told = |file: &str| store.recovery().problems.iter().any(|found| found.file == file);
+        assert!(told("wal") && !told("state.json"), "{gone_too}: {:#?}", store.recovery());
+        store.shutdown().unwrap();
+        let store = open(&left, 3).unwrap();
+        assert_eq!(documents(&store.view()), state);
+        assert!(store.recovery().problems.is_empty(), "{:#?}", store.recovery());
+    }
 }
 
 /// A store that was opened twice and killed, and the segments that the second opening made.

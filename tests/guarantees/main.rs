@@ -26,6 +26,7 @@ mod crash;
 mod damage;
 mod edits;
 mod edits_meeting;
+mod edits_sim;
 mod faults;
 mod fidelity;
 mod grid;

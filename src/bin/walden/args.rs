@@ -164,6 +164,9 @@ pub(crate) enum Verb {
     /// Break a busy store in ./walden-torture again and again, and check every acknowledged write
     #[command(long_about = TORTURE_ABOUT)]
     Torture(Torture),
+    /// Measure this disk, and the engine on it, for those who tune
+    #[command(long_about = crate::bench::args::ABOUT)]
+    Bench(crate::bench::args::Bench),
     #[command(hide = true)]
     TortureWorker { store: PathBuf, threads: u16, seed: u64, steps: u64 },
 }

@@ -5,6 +5,7 @@
 //! what it is given.
 
 mod args;
+mod bench;
 mod changes;
 mod conflicts;
 mod demo;
@@ -16,6 +17,7 @@ mod host;
 mod inspect;
 mod ledger;
 mod lines;
+mod machine;
 mod output;
 mod progress;
 mod random;
@@ -47,13 +49,22 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return refuse_arguments(&error),
     };
-    let format = args.format;
+    let format = format_of(&args);
     let outcome = start_logging().and_then(|()| run(args));
     outcome.unwrap_or_else(|failure| failure.report(format))
 }
 
+/// How to print: one verb has a short name for it.
+fn format_of(args: &Args) -> Format {
+    match &args.verb {
+        Verb::Bench(wanted) if wanted.json => Format::Json,
+        _ => args.format,
+    }
+}
+
 fn run(args: Args) -> Outcome {
-    let Args { dir, format, verb } = args;
+    let format = format_of(&args);
+    let Args { dir, verb, .. } = args;
     match verb {
         Verb::OnStore(verb) => run_on_store(&Shell::new(dir, format)?, verb),
         Verb::Demo { .. } if dir.is_some() => {
@@ -65,6 +76,7 @@ fn run(args: Args) -> Outcome {
             Err(Failure::Usage(why.to_owned()))
         }
         Verb::Demo { seconds, agents } => demo::demo(format, seconds, agents),
+        Verb::Bench(wanted) => bench::bench(format, dir, &wanted),
         Verb::Torture(wanted) => torture::torture(format, &wanted),
         Verb::DemoWorker { store, agents, seed } => demo::worker::work(&store, agents, seed),
         Verb::TortureWorker { store, threads, seed, steps } => {
@@ -119,7 +131,7 @@ fn refuse_arguments(error: &clap::Error) -> ExitCode {
 fn json_was_asked_for() -> bool {
     let args: Vec<_> = std::env::args_os().collect();
     let pair = [OsStr::new("--format"), OsStr::new("json")];
-    args.iter().any(|arg| arg == "--format=json")
+    args.iter().any(|arg| arg == "--format=json" || arg == "--json")
         || args.windows(2).any(|two| two.iter().eq(pair.iter().copied()))
 }
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::base::{Error, Lsn};
-use crate::files::mirror::{Edit, Now, PutBack, Theirs};
+use crate::files::mirror::{Edit, Now, PutBack, Source, Theirs};
 use crate::state::json::pretty;
-use crate::state::merge::{difference, is_same, merge3};
-use crate::state::{Doc, Op, Table};
+use crate::state::merge::{difference, field_changes, is_same, merge3};
+use crate::state::{self, Doc, Op, Table};
 
 /// An edit, and what it comes to.
 #[derive(Clone, Debug)]
@@ -59,12 +59,14 @@ pub(crate) struct Bases {
     pub(crate) versions: Vec<Arc<str>>,
     /// Whether the first is the document as it is.
     pub(crate) shows_present: bool,
+    /// Whether it may have been made of none of them.
+    pub(crate) is_doubtful: bool,
 }
 
-/// The one that an edit was made of: the one with the fewest differing members, the newest on ties.
+/// Those that an edit may have been made of: those with the fewest differing members, newest first.
 /// Contents that were put back are an edit of what was there last.
-pub(crate) fn base_of<'a>(bases: &'a Bases, theirs: &Theirs) -> Option<&'a Arc<str>> {
-    let (last, earlier) = bases.versions.split_first()?;
+pub(crate) fn bases_of<'a>(bases: &'a Bases, theirs: &Theirs) -> Vec<&'a Arc<str>> {
+    let Some((last, earlier)) = bases.versions.split_first() else { return Vec::new() };
     let is_earlier = || earlier.iter().any(|text| is_same(text, &theirs.text));
     let is_put_back = match theirs.put_back {
         PutBack::Yes => true,
@@ -72,9 +74,33 @@ pub(crate) fn base_of<'a>(bases: &'a Bases, theirs: &Theirs) -> Option<&'a Arc<s
         PutBack::No => false,
     };
     if is_put_back {
-        return Some(last);
+        return vec![last];
     }
-    bases.versions.iter().min_by_key(|text| difference(text, &theirs.text))
+    let distances = bases.versions.iter().map(|text| difference(text, &theirs.text));
+    let distances: Vec<usize> = distances.collect();
+    let shortest = distances.iter().min().copied();
+    let nearest = bases.versions.iter().zip(&distances);
+    nearest.filter(|(_, distance)| Some(**distance) == shortest).map(|(text, _)| text).collect()
+}
+
+/// An edit merged with the document. Where it makes a difference which version it was made of, the edit counts,
+/// and that is a conflict.
+fn merge_with_any(bases: &Bases, ours: &str, theirs: &Theirs) -> state::Merged {
+    let nearest = bases_of(bases, theirs).into_iter().map(|text| Some(&**text));
+    let any = nearest.chain(bases.is_doubtful.then_some(None));
+    let mut all: Vec<_> = any.map(|base| merge3(base, ours, &theirs.text)).collect();
+    all.sort_by_cached_key(|merged| difference(&merged.text, &theirs.text));
+    let mut all = all.into_iter();
+    let Some(mut merged) = all.next() else { return merge3(None, ours, &theirs.text) };
+    for other in all {
+        let differing = field_changes(Some(&merged.text), Some(&other.text)).into_iter();
+        for path in differing.map(|change| change.path).chain(other.conflicts) {
+            if !merged.conflicts.contains(&path) {
+                merged.conflicts.push(path);
+            }
+        }
+    }
+    merged
 }
 
 /// What `edit` comes to in `table`.
@@ -113,7 +139,7 @@ fn of_text(
         let was_deleted = !bases.versions.is_empty();
         let conflict = was_deleted.then(|| Conflict { fields: Vec::new(), keep: None });
         return match put(&theirs.text) {
-            Ok(op) => Outcome::Change { op, is_whole: !theirs.is_displaced, conflict },
+            Ok(op) => Outcome::Change { op, is_whole: theirs.source == Source::File, conflict },
             Err(why) => Outcome::Held(why),
         };
     };
@@ -121,11 +147,11 @@ fn of_text(
     if is_same(ours, &theirs.text) {
         return Outcome::Nothing { is_whole: true };
     }
-    let merged = merge3(base_of(bases, theirs).map(|text| &**text), ours, &theirs.text);
+    let merged = merge_with_any(bases, ours, theirs);
     if is_same(ours, &merged.text) {
         return Outcome::Nothing { is_whole: false };
     }
-    let is_whole = !theirs.is_displaced && is_same(&merged.text, &theirs.text);
+    let is_whole = theirs.source == Source::File && is_same(&merged.text, &theirs.text);
     let conflict = (!merged.conflicts.is_empty())
         .then(|| Conflict { fields: merged.conflicts, keep: Some(pretty(ours)) });
     match put(&merged.text) {

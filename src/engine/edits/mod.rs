@@ -20,16 +20,14 @@ use std::time::Duration;
 use crate::base::{DocumentId, Event, Lsn, ProblemKind, Result};
 use crate::engine::checkpoint::Checkpointer;
 use crate::engine::core::{Core, Writer};
-use crate::engine::recovery::Plan;
-use crate::engine::view::read_plan;
+use crate::engine::recovery::Former;
 use crate::files::conflicts;
-use crate::files::mirror::{Edit, Look, Now, Theirs};
-use crate::fs::Fs;
-use crate::state::merge::difference;
-use crate::state::{Collection, Doc, Op, Table};
+use crate::files::mirror::{Edit, Look, Now, Source, Theirs};
+use crate::state::{Collection, Doc, OWN_TEXT_MAX, Op, Table};
 use crate::wal::Origin;
+pub(crate) use bases::earlier_versions;
 use bases::{closed_bases, open_bases};
-use merge::{Bases, base_of, merge};
+use merge::{Bases, merge};
 pub(crate) use merge::{Merged, Outcome};
 pub(crate) use past::Past;
 pub(crate) use state::set_damage_aside;
@@ -49,8 +47,8 @@ const ATTEMPTS_MAX: usize = 4;
 
 type Key = (Collection, DocumentId);
 
-/// Texts that documents' files showed earlier, newest first.
-pub(crate) type Earlier = HashMap<Key, Vec<Arc<str>>>;
+/// What documents' files showed earlier.
+pub(crate) type Earlier = HashMap<Key, Former>;
 
 impl Core {
     /// Takes in all edits that are there, or those of some files. `is_patient`: not what somebody may be at
@@ -69,8 +67,9 @@ impl Core {
         let seen = mirror.look(&look)?;
         drop(table);
         told.problems.extend(seen.problems);
-        let mut edits = seen.edits;
-        edits.extend(mirror.take_displaced(&*self.around.fs, &mut told.problems));
+        // What was displaced is older than what is there now.
+        let mut edits = mirror.take_displaced(&*self.around.fs, &mut told.problems);
+        edits.extend(seen.edits);
         let taken = self.adopt(checkpointer, edits, None, told);
         self.looked(&checkpointer.mirror, now);
         if checkpointer.mirror.can_go_on() {
@@ -95,12 +94,12 @@ impl Core {
             if batch.is_empty() {
                 return Ok(changed);
             }
-            let files: Vec<String> = batch.iter().map(|edit| edit.file.clone()).collect();
+            let sources: Vec<_> = batch.iter().map(source_of).collect();
             match self.adopt_batch(checkpointer, batch, earlier, told) {
                 Ok(count) => changed += count,
                 Err(error) => {
-                    let left = edits.into_iter().map(|edit| edit.file);
-                    checkpointer.mirror.notice(files.into_iter().chain(left));
+                    let left = edits.iter().map(source_of);
+                    checkpointer.mirror.notice(sources.into_iter().chain(left));
                     return Err(error);
                 }
             }
@@ -166,45 +165,6 @@ impl Core {
         merged.collect()
     }
 
-    /// Adds what snapshots and log tell of earlier versions, where memory may lack the right one: an edit of
-    /// one member of a version in memory cannot be nearer to any other.
-    fn add_rebuilt(&self, checkpointer: &Checkpointer, edits: &[Edit], bases: &mut [Bases]) {
-        let now = self.around.clock.monotonic();
-        if !checkpointer.past.may_lack(now) {
-            return;
-        }
-        let is_far = |edit: &Edit, bases: &Bases| match &edit.now {
-            Now::Gone => false,
-            Now::Text(_) if !checkpointer.mirror.knows(&edit.file) => false,
-            Now::Text(theirs) if theirs.is_displaced => bases.versions.is_empty(),
-            Now::Text(theirs) => {
-                base_of(bases, theirs).is_none_or(|base| difference(base, &theirs.text) > 1)
-            }
-        };
-        let far: Vec<&Edit> = edits
-            .iter()
-            .zip(bases.iter())
-            .filter(|(edit, bases)| is_far(edit, bases))
-            .map(|(edit, _)| edit)
-            .collect();
-        if far.is_empty() {
-            return;
-        }
-        let fs = &*self.around.fs;
-        let rebuilt = read_plan(fs).and_then(|(plan, _)| earlier_versions(&plan, fs, far));
-        let mut rebuilt = match rebuilt {
-            Ok(rebuilt) => rebuilt,
-            Err(error) => {
-                tracing::warn!(%error, "edits are merged with what is in memory");
-                return;
-            }
-        };
-        for (edit, bases) in edits.iter().zip(bases) {
-            let key = (edit.collection, edit.id.clone());
-            bases.versions.extend(rebuilt.remove(&key).unwrap_or_default());
-        }
-    }
-
     /// Keeps what loses in `conflicts/`, durably, and says where.
     fn keep_losers(&self, merged: &[Merged]) -> Result<Vec<Option<String>>> {
         let keep = |merged: &Merged| match &merged.outcome {
@@ -264,11 +224,15 @@ impl Core {
         told: &mut Told,
     ) {
         let Merged { edit, against, outcome } = merged;
-        let mirror = &mut checkpointer.mirror;
         match outcome {
-            Outcome::Nothing { is_whole } => mirror.adopted(&edit, against.filter(|_| is_whole)),
+            Outcome::Nothing { is_whole } => {
+                if let (false, Now::Text(theirs)) = (is_whole, &edit.now) {
+                    self.remember_theirs(checkpointer, &edit, theirs);
+                }
+                checkpointer.mirror.adopted(&edit, against.filter(|_| is_whole));
+            }
             Outcome::Restored => {
-                mirror.restore(&edit);
+                checkpointer.mirror.restore(&edit);
                 let detail =
                     "somebody removed it, but its document has changed since; it is written anew";
                 told.problem(ProblemKind::Edited, &edit.file, detail);
@@ -278,15 +242,16 @@ impl Core {
                     Now::Text(theirs) => theirs.stat,
                     Now::Gone => None,
                 };
-                mirror.hold(&edit.file, stat);
+                checkpointer.mirror.hold(&edit.file, stat);
                 let detail = format!("{why}; it is left as it is until it is mended");
                 told.problem(ProblemKind::Unreadable, &edit.file, detail);
             }
-            Outcome::Change { is_whole, conflict, .. } => {
-                mirror.adopted(&edit, lsn.filter(|_| is_whole));
+            Outcome::Change { op, is_whole, conflict } => {
+                self.displace(checkpointer, &edit, &op, lsn.filter(|_| is_whole));
                 if let (false, Now::Text(theirs)) = (is_whole, &edit.now) {
-                    self.remember_theirs(&mut checkpointer.past, &edit, theirs, lsn);
+                    self.remember_theirs(checkpointer, &edit, theirs);
                 }
+                checkpointer.mirror.adopted(&edit, lsn.filter(|_| is_whole));
                 let Edit { collection, id, file, now } = edit;
                 let (lsn, dir) = (lsn.unwrap_or_default(), collection.dir());
                 let is_deletion = matches!(now, Now::Gone);
@@ -299,12 +264,31 @@ impl Core {
         }
     }
 
+    /// An edit took the place of what its file showed; if it is `whole` as of an LSN, the file shows now what
+    /// the document changes to.
+    fn displace(&self, checkpointer: &mut Checkpointer, edit: &Edit, op: &Op, whole: Option<Lsn>) {
+        let Checkpointer { mirror, past, .. } = checkpointer;
+        let Edit { collection, id, file, .. } = edit;
+        let mut writer = self.writer.lock();
+        let former = writer.dirty.former(*collection, id);
+        if let Some(former) = former.filter(|doc| mirror.shows(file, doc.lsn())) {
+            let now = self.around.clock.monotonic();
+            past.push(now, (*collection, id.clone()), former.clone());
+        }
+        if let (Some(lsn), Op::Put { document, .. }) = (whole, op) {
+            let doc = Doc::new(document.clone(), lsn, false);
+            writer.dirty.shown(*collection, id, Arc::new(doc));
+        }
+    }
+
     /// What somebody left in a file until it is written anew: their next edit may be made of it.
-    fn remember_theirs(&self, past: &mut Past, edit: &Edit, theirs: &Theirs, lsn: Option<Lsn>) {
+    fn remember_theirs(&self, checkpointer: &mut Checkpointer, edit: &Edit, theirs: &Theirs) {
         let document = crate::state::Document::new(theirs.text.as_str());
-        let doc = Doc::new(document, lsn.unwrap_or_default(), false);
+        // It came behind what the engine had shown there.
+        let shown = checkpointer.mirror.shown_as_of(&edit.file);
+        let doc = Doc::new(document, shown.unwrap_or_default(), false);
         let key = (edit.collection, edit.id.clone());
-        past.push(self.around.clock.monotonic(), key, Arc::new(doc));
+        checkpointer.past.push(self.around.clock.monotonic(), key, Arc::new(doc));
     }
 }
 
@@ -319,6 +303,10 @@ fn next_batch(edits: &mut Vec<Edit>) -> Vec<Edit> {
     batch
 }
 
+fn source_of(edit: &Edit) -> (String, Source) {
+    (edit.file.clone(), edit.source())
+}
+
 /// The transaction that takes an edit in, if it changes anything.
 fn transaction(merged: &Merged) -> Option<Vec<Op>> {
     let Outcome::Change { op, is_whole, .. } = &merged.outcome else { return None };
@@ -326,28 +314,17 @@ fn transaction(merged: &Merged) -> Option<Vec<Op>> {
     let file = file.clone();
     let edited = match now {
         Now::Text(theirs) => {
-            let Theirs { hash, length, stat, .. } = *theirs;
+            let Theirs { hash, length, stat, ref text, .. } = *theirs;
             let modified_ns = stat.map_or(0, |stat| stat.modified_ns);
-            Op::Edited { file, hash, length, modified_ns, is_whole: *is_whole }
+            let text = (!is_whole && text.len() <= OWN_TEXT_MAX).then(|| Arc::from(text.as_str()));
+            Op::Edited { file, hash, length, modified_ns, is_whole: *is_whole, text }
         }
         Now::Gone => {
             let hash = crate::base::ContentHash::of(&[]);
-            Op::Edited { file, hash, length: 0, modified_ns: 0, is_whole: true }
+            Op::Edited { file, hash, length: 0, modified_ns: 0, is_whole: true, text: None }
         }
     };
     Some(vec![edited, op.clone()])
-}
-
-/// The earlier versions of the documents of edits, by what is on the disk.
-pub(crate) fn earlier_versions<'a>(
-    plan: &Plan,
-    fs: &dyn Fs,
-    edits: impl IntoIterator<Item = &'a Edit>,
-) -> Result<Earlier> {
-    plan.history(
-        fs,
-        edits.into_iter().map(|edit| ((edit.collection, edit.id.clone()), edit.file.clone())),
-    )
 }
 
 /// What a state becomes by the edits of a closed store, in memory alone.

@@ -3,6 +3,7 @@
 //! Kept for ten minutes after they were displaced, 64 MiB at most. Invariant: what fell out is known to
 //! have fallen out ([`Past::may_lack`]).
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,9 +68,13 @@ impl Past {
         }
     }
 
-    /// The versions of a document, newest first.
-    pub(crate) fn of(&self, key: &Key) -> impl Iterator<Item = &Arc<Doc>> {
-        self.versions.get(key).into_iter().flat_map(|versions| versions.iter().rev())
+    /// The versions of a document, newest first: an edit that was taken in displaces what was there before
+    /// the next pass notes that.
+    pub(crate) fn of(&self, key: &Key) -> Vec<&Arc<Doc>> {
+        let versions = self.versions.get(key).into_iter();
+        let mut versions: Vec<_> = versions.flat_map(|versions| versions.iter().rev()).collect();
+        versions.sort_by_key(|doc| Reverse(doc.lsn()));
+        versions
     }
 
     /// Whether a version of a document may be missing that was displaced within ten minutes.
@@ -93,7 +98,7 @@ mod tests {
     }
 
     fn lsns(past: &Past, id: &str) -> Vec<u64> {
-        past.of(&key(id)).map(|doc| doc.lsn().0).collect()
+        past.of(&key(id)).iter().map(|doc| doc.lsn().0).collect()
     }
 
     #[test]
@@ -108,6 +113,16 @@ mod tests {
         past.push(Duration::from_secs(602), key("b"), doc(4, 1));
         assert_eq!((lsns(&past, "a"), lsns(&past, "b")), (vec![2], vec![4, 3]));
         assert!(past.may_lack(Duration::from_secs(602)), "one fell out");
+    }
+
+    #[test]
+    fn what_an_edit_displaced_is_older_than_the_edit() {
+        let mut past = Past::new(Duration::ZERO);
+        past.push(Duration::from_secs(1), key("a"), doc(2, 1));
+        past.push(Duration::from_secs(2), key("a"), doc(1, 1));
+        past.push(Duration::from_secs(3), key("a"), doc(2, 2));
+        assert_eq!(lsns(&past, "a"), [2, 2, 1]);
+        assert_eq!(past.of(&key("a"))[0].text().len(), doc(2, 2).text().len());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! a snapshot that cannot have the place of `state.json` is saved as a backup, and the one that was last
 //! in that place is kept for the edit that may be made of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
@@ -23,12 +24,12 @@ use crate::files::snapshot::edited::{Held, understand};
 use crate::files::snapshot::{self, BYTES_MAX, Defect, Parsed};
 use crate::files::{backups, stat};
 use crate::fs::{Fs, Kind, Mode, Stat, read_file};
-use crate::state::Op;
+use crate::state::{Doc, Document, Op};
 use crate::wal::Origin;
 
 impl Checkpointer {
     /// What an opening knows.
-    pub(crate) fn opened(plan: &Plan, mirror: Mirror, now: Duration) -> Checkpointer {
+    pub(crate) fn opened(plan: &Plan, mut mirror: Mirror, now: Duration) -> Checkpointer {
         let strange = plan.strange.as_ref();
         let held = strange.filter(|strange| matches!(strange.what, What::Held(_)));
         let is_done = |what: &What| matches!(what, What::TakenIn(_) | What::TakenOver);
@@ -36,6 +37,11 @@ impl Checkpointer {
         // While it is held, backups are the snapshots.
         let is_backup = held.is_some() && plan.recovery.rung == Rung::Backup;
         let base = is_backup.then_some(plan.recovery.base_lsn);
+        let mut past = Past::new(now);
+        for (collection, id, text) in mirror.take_former() {
+            let doc = Doc::new(Document::new(text), Lsn::ZERO, false);
+            past.push(now, (collection, id), Arc::new(doc));
+        }
         Checkpointer {
             mirror,
             snapshot_lsn: plan.snapshot_lsn.or(base),
@@ -45,7 +51,7 @@ impl Checkpointer {
             is_held: held.is_some(),
             in_place: plan.snapshot_lsn.or(plan.saved),
             unsettled: None,
-            past: Past::new(now),
+            past,
         }
     }
 
@@ -330,7 +336,7 @@ fn transaction(edit: &StateEdit, merged: &[(Merged, Option<String>)]) -> Vec<Op>
     if !ops.is_empty() {
         let modified_ns = edit.stat.map_or(0, |stat| stat.modified_ns);
         let (file, hash, length) = (STATE.to_owned(), edit.edited.hash, edit.edited.length);
-        ops.insert(0, Op::Edited { file, hash, length, modified_ns, is_whole: false });
+        ops.insert(0, Op::Edited { file, hash, length, modified_ns, is_whole: false, text: None });
     }
     ops
 }

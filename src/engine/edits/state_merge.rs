@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use super::merge::{Bases, Merged, Outcome, merge};
 use crate::base::{DocumentId, Lsn};
 use crate::engine::recovery::{StateEdit, file_of};
-use crate::files::mirror::{Edit, Now, PutBack, Theirs, deletions_max};
+use crate::files::mirror::{Edit, Now, PutBack, Source, Theirs, deletions_max};
 use crate::state::merge::is_same;
 use crate::state::{Collection, Doc, Op, Table};
 
@@ -32,17 +32,18 @@ pub(super) fn merge_state(
         }
         let versions = match base {
             Some(doc) => vec![doc.text().clone()],
-            None => edit.earlier.get(&(*collection, id.clone())).cloned().unwrap_or_default(),
+            None => {
+                edit.earlier.get(&(*collection, id.clone())).cloned().unwrap_or_default().versions
+            }
         };
-        let bases = Bases { versions, shows_present: false };
+        let bases = Bases { versions, shows_present: false, is_doubtful: false };
         let now = Now::Text(Theirs {
             text: text.clone(),
             hash: edit.edited.hash,
             length: edit.edited.length,
             stat: None,
             put_back: PutBack::No,
-            // The document's own file does not hold it.
-            is_displaced: true,
+            source: Source::State,
         });
         let one = merge(table, edit_of(*collection, id, now), &bases, document_bytes_max);
         if let Outcome::Held(why) = &one.outcome {
@@ -95,7 +96,7 @@ fn merge_absent(
     for (id, doc) in gone {
         let is_as_was = |now: &Doc| now.text() == doc.text() || is_same(now.text(), doc.text());
         let shows_present = table.get(collection, id.as_str()).is_some_and(|now| is_as_was(now));
-        let bases = Bases { versions: vec![doc.text().clone()], shows_present };
+        let bases = Bases { versions: vec![doc.text().clone()], shows_present, is_doubtful: false };
         merged.push(merge(table, edit_of(collection, id, Now::Gone), &bases, usize::MAX));
     }
 }

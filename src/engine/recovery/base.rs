@@ -154,13 +154,10 @@ pub(super) fn choose(
         return above(fs, store, state, base, problems);
     }
     let end = match backup_lsn {
-        Some(lsn) => whole_log_below(fs, store, owner, lsn)?,
+        Some(_) => whole_log_end(fs, store, owner)?,
         None => None,
     };
-    let found = match end {
-        Some(end) => newest_up_to(fs, store, end)?,
-        None => backups::newest_intact(fs, store, Lsn::MAX)?,
-    };
+    let found = newest_up_to(fs, store, end.unwrap_or(Lsn::MAX))?;
     problems.extend(found.problems);
     let Some((name, backup)) = found.newest else { return Ok(base) };
     let instead = format!("{name} and the log were used instead");
@@ -173,20 +170,13 @@ pub(super) fn choose(
     Ok(Base { rung: Rung::Backup, snapshot: Some(backup), ..base })
 }
 
-/// The end of the log, if it is below `lsn` though nothing is missing of it: then a snapshot of `lsn` is
+/// The end of the log, if there is one and nothing is missing of it: then a snapshot of a higher LSN is
 /// of a copy of this store that went another way.
-fn whole_log_below(
-    fs: &dyn Fs,
-    store: StoreId,
-    owner: Option<&Owner>,
-    lsn: Lsn,
-) -> Result<Option<Lsn>> {
+fn whole_log_end(fs: &dyn Fs, store: StoreId, owner: Option<&Owner>) -> Result<Option<Lsn>> {
     let first = wal::scan(fs, names::WAL, &Hints { store: Some(store), ..Hints::default() })?;
-    if first.size_bytes == 0 || first.last_lsn >= lsn {
-        return Ok(None);
-    }
     let scan = wal::scan(fs, names::WAL, &hints(Some(store), owner, first.first_base))?;
-    Ok((scan.verdict() == Verdict::Clean && scan.last_lsn < lsn).then_some(scan.last_lsn))
+    let is_whole = scan.size_bytes > 0 && scan.verdict() == Verdict::Clean;
+    Ok(is_whole.then_some(scan.last_lsn))
 }
 
 /// The newest backup up to the log's end, with those above it as problems; without one, the newest.
@@ -228,3 +218,7 @@ fn above(
     }
     Ok(Base { rung: Rung::Snapshot, snapshot: Some(state), ..base })
 }
+
+#[cfg(test)]
+#[path = "base_tests.rs"]
+mod tests;

@@ -14,7 +14,7 @@
 
 use crate::base::{ContentHash, DocumentId, Error, Lsn, Problem, ProblemKind, Result, StoreId};
 use crate::engine::edits::Earlier;
-use crate::engine::recovery::history::Key;
+use crate::engine::recovery::history::Wanted;
 use crate::engine::recovery::{Plan, table_of};
 use crate::files;
 use crate::files::backups::{self, Fallback};
@@ -181,10 +181,10 @@ impl Plan {
         let earlier = if base.is_some() {
             Earlier::new()
         } else {
-            // No file of the mirror has this name, so that all versions that are left are given.
-            let wanted = edited.documents.iter().map(|(collection, id, _)| {
-                let key: Key = (*collection, id.clone());
-                (key, String::new())
+            let wanted = edited.documents.iter().map(|(collection, id, _)| Wanted {
+                key: (*collection, id.clone()),
+                file: None,
+                last: None,
             });
             self.history(fs, wanted)?
         };

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::base::{DocumentId, Lsn, Result};
-use crate::engine::recovery::Plan;
 use crate::engine::recovery::replay::decode;
+use crate::engine::recovery::{Plan, table_of};
+use crate::files::backups;
 use crate::files::names::WAL;
 use crate::fs::Fs;
-use crate::state::{Collection, Table};
+use crate::state::{Collection, Op, Table};
 
 /// A document.
 pub(crate) type Key = (Collection, DocumentId);
@@ -17,24 +18,53 @@ pub(crate) type Key = (Collection, DocumentId);
 /// So many versions of one document are remembered where nothing tells which of them its file showed.
 const VERSIONS_MAX: usize = 64;
 
+/// A document whose earlier versions are wanted.
+pub(crate) struct Wanted {
+    pub(crate) key: Key,
+    /// Of interest is what this file showed; `None`: all versions.
+    pub(crate) file: Option<String>,
+    /// The LSN of the last version that it showed, if that is known.
+    pub(crate) last: Option<Lsn>,
+}
+
+/// What the file of a document showed earlier.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Former {
+    /// Newest first.
+    pub(crate) versions: Vec<Arc<str>>,
+    /// Whether it may have shown others.
+    pub(crate) is_doubtful: bool,
+}
+
 /// Versions of one document.
 #[derive(Default)]
 struct Versions {
-    /// The file showed the document as of these LSNs; none if nothing tells.
+    /// The file showed the document as of these LSNs.
     shown: Vec<Lsn>,
-    /// The version that is the present one at this point of the replay.
+    /// Whether nothing tells what it showed: then it may have been any version.
+    is_untold: bool,
+    /// What the index says of it.
+    entry: Option<Lsn>,
+    /// It showed no later version, if that is known.
+    last: Option<Lsn>,
+    /// It never showed any: somebody has its place.
+    is_theirs: bool,
+    /// The version that is the present one at this point of the replay, and since when.
     present: Option<(Lsn, Arc<str>)>,
-    /// Oldest first.
-    all: Vec<Arc<str>>,
+    /// Whether it was shown, whatever `shown` says.
+    is_shown: bool,
+    /// With the LSN of each; oldest first. Those without one are what somebody left in the file.
+    all: Vec<(Option<Lsn>, Arc<str>)>,
 }
 
 impl Versions {
     /// The present version ends at `lsn`.
     fn end(&mut self, lsn: Lsn) {
         let Some((since, text)) = self.present.take() else { return };
-        let was_shown = self.shown.iter().any(|shown| (since..lsn).contains(shown));
-        if was_shown || self.shown.is_empty() {
-            self.all.push(text);
+        let was_shown = std::mem::take(&mut self.is_shown)
+            || self.shown.iter().any(|shown| (since..lsn).contains(shown));
+        if was_shown || self.is_untold {
+            self.all.push((Some(since), text));
         }
         let surplus = self.all.len().saturating_sub(VERSIONS_MAX);
         self.all.drain(..surplus);
@@ -44,40 +74,93 @@ impl Versions {
         let doc = table.get(*collection, id.as_str());
         self.present = doc.map(|doc| (lsn, doc.text().clone()));
     }
+
+    /// Newest first, at the end of the replay.
+    fn into_former(mut self) -> Former {
+        self.end(Lsn::MAX);
+        // A record comes before the change of the file, which may not have been made.
+        if let Some(last) = self.last.filter(|last| *last > Lsn::ZERO) {
+            self.all.retain(|(since, _)| since.is_none_or(|since| since <= last));
+        }
+        if self.is_theirs {
+            self.all.retain(|(since, _)| since.is_none());
+        }
+        let is_doubtful = self.entry == Some(Lsn::ZERO);
+        let versions = self.all.into_iter().rev().map(|(_, text)| text).collect();
+        Former { versions, is_doubtful }
+    }
 }
 
 impl Plan {
-    /// The versions that the files of documents are known to have shown, newest first; all versions that
-    /// are left where nothing tells. From the previous snapshot on.
-    pub(crate) fn history(
-        &self,
-        fs: &dyn Fs,
-        wanted: impl IntoIterator<Item = (Key, String)>,
-    ) -> Result<HashMap<Key, Vec<Arc<str>>>> {
-        let mut all: HashMap<Key, Versions> = HashMap::new();
+    /// The earliest state from which the log leads to the present one.
+    fn earliest(&self, fs: &dyn Fs) -> Result<(Table, Lsn)> {
+        let first = self.scan.first_base;
+        if self.is_sound && first == Lsn::ZERO {
+            return Ok((Table::new(), Lsn::ZERO));
+        }
+        let backup = match self.store {
+            Some(store) => backups::oldest_intact(fs, store, first)?,
+            None => None,
+        };
+        let backup = backup.map(table_of).filter(|table| !table.is_empty());
+        let earlier = backup.filter(|table| table.last_changed() <= self.recovery.base_lsn);
+        Ok(match earlier {
+            Some(table) => {
+                let from = table.last_changed();
+                (table, from)
+            }
+            None => (self.base.clone(), self.recovery.base_lsn),
+        })
+    }
+
+    /// What tells which versions of the wanted documents were shown.
+    fn shown_of(&self, wanted: impl IntoIterator<Item = Wanted>) -> HashMap<Key, Versions> {
         let entries = self.index.iter().flat_map(|index| &index.mirror);
         let entries: HashMap<&str, Lsn> =
             entries.map(|entry| (entry.file.as_str(), entry.lsn)).collect();
-        for (key, file) in wanted {
+        // Every change of a file was recorded before it was made.
+        let tells_all =
+            self.is_sound && (self.index.is_some() || self.scan.first_base == Lsn::ZERO);
+        let indexed = self.index.as_ref().map(|index| index.head.lsn);
+        let is_current = indexed.is_some() && indexed == self.snapshot_lsn;
+        let of = |Wanted { key, file, last }: Wanted| {
+            let Some(file) = file else {
+                return (key, Versions { is_untold: true, ..Versions::default() });
+            };
+            let entry = entries.get(file.as_str()).copied();
             let mentions = self.mentions.get(&file);
-            let mut shown: Vec<Lsn> = mentions.map(|m| m.shown.clone()).unwrap_or_default();
-            shown.extend(entries.get(file.as_str()));
-            all.insert(key, Versions { shown, ..Versions::default() });
-        }
+            let shown = mentions.iter().flat_map(|m| &m.shown).copied().chain(entry);
+            let shown: Vec<Lsn> = shown.filter(|lsn| *lsn > Lsn::ZERO).collect();
+            let is_untold = shown.is_empty() && !tells_all;
+            // After a clean stop the index has it.
+            let is_told = last.is_none() && self.recovery.clean && is_current;
+            let is_present = self.shown().get(key.0, key.1.as_str()).is_some();
+            let is_theirs = is_told && entry.is_none() && is_present;
+            let last = last.or(entry.filter(|_| is_told));
+            (key, Versions { shown, is_untold, entry, last, is_theirs, ..Versions::default() })
+        };
+        wanted.into_iter().map(of).collect()
+    }
+
+    /// The versions that the files of documents are known to have shown; all versions that are left where
+    /// nothing tells. From the previous snapshot on.
+    pub(crate) fn history(
+        &self,
+        fs: &dyn Fs,
+        wanted: impl IntoIterator<Item = Wanted>,
+    ) -> Result<HashMap<Key, Former>> {
+        let mut all = self.shown_of(wanted);
         if all.is_empty() {
             return Ok(HashMap::new());
         }
-        let previous = self.previous(fs);
-        let (mut table, from) =
-            if previous.is_empty() || previous.last_changed() > self.recovery.base_lsn {
-                (self.base.clone(), self.recovery.base_lsn)
-            } else {
-                let from = previous.last_changed();
-                (previous, from)
-            };
+        let (mut table, from) = self.earliest(fs)?;
         for (key, versions) in &mut all {
-            // When it was made so is not known: the snapshot's documents were shown at the latest by it.
-            versions.begin(&table, key, Lsn::ZERO);
+            // When it was made so is not known. The checkpoint of the snapshot showed it, unless its file is
+            // known to be behind since before.
+            let entry = versions.entry.filter(|entry| *entry > Lsn::ZERO);
+            let is_behind = entry.is_some_and(|entry| entry < from);
+            versions.begin(&table, key, if is_behind { from } else { Lsn::ZERO });
+            versions.is_shown = !is_behind && (versions.entry.is_some() || self.index.is_none());
         }
         self.scan.replay(fs, WAL, from, &mut |replayed| {
             for transaction in replayed.records().chunk_by(|record, _| record.continues()) {
@@ -86,9 +169,13 @@ impl Plan {
                     continue;
                 }
                 let changes = decode(fs, transaction, true)?;
-                let wanted = |(_, op): &&(Lsn, crate::state::Op)| {
+                let wanted = |(_, op): &&(Lsn, Op)| {
                     op.target().is_some_and(|(of, id)| all.contains_key(&(of, id.clone())))
                 };
+                let left = changes.iter().find_map(|(_, op)| match op {
+                    Op::Edited { text, .. } => text.clone(),
+                    _ => None,
+                });
                 let changes: Vec<_> = changes.iter().filter(wanted).cloned().collect();
                 let Some((last, _)) = changes.last() else { continue };
                 let last = *last;
@@ -100,17 +187,13 @@ impl Plan {
                     let key = (of, id.clone());
                     if let Some(versions) = all.get_mut(&key) {
                         versions.end(last);
+                        versions.all.extend(left.clone().map(|text| (None, text)));
                         versions.begin(&table, &key, last);
                     }
                 }
             }
             Ok(())
         })?;
-        let newest_first = |(key, mut versions): (Key, Versions)| {
-            versions.end(Lsn::MAX);
-            versions.all.reverse();
-            (key, versions.all)
-        };
-        Ok(all.into_iter().map(newest_first).collect())
+        Ok(all.into_iter().map(|(key, versions)| (key, versions.into_former())).collect())
     }
 }

@@ -33,6 +33,7 @@ use crate::state::{Collection, Table};
 use crate::wal::{Finding, Hints, Identity, Scan, Verdict};
 use doubt::{AsOf, Doubt};
 pub(crate) use edited::{StateEdit, Strange, What, file_of};
+pub(crate) use history::{Former, Wanted};
 pub(crate) use intake::{Intake, diff};
 pub(crate) use planning::plan;
 pub(crate) use replay::decode;
@@ -115,7 +116,7 @@ pub(crate) struct Plan {
     pub(crate) outputs: Logged,
     base: Table,
     /// Hashes that the log records as written to each mirror file.
-    versions: HashMap<String, Vec<ContentHash>>,
+    versions: HashMap<String, HashMap<ContentHash, Lsn>>,
     /// What else it says of each of them.
     mentions: HashMap<String, Mentions>,
     /// The LSN of its last record that all their names are durable.
@@ -152,7 +153,6 @@ impl Plan {
         };
         let entries = self.index.iter().flat_map(|index| &index.mirror);
         let entries = entries.map(|entry| (entry.file.as_str(), entry)).collect();
-        let snapshot = self.index.as_ref().map(|index| index.head.lsn);
         let known = Known {
             versions: &self.versions,
             mentions: &self.mentions,
@@ -160,7 +160,6 @@ impl Plan {
             earlier: &earlier,
             entries: &entries,
             synced: self.synced,
-            entries_are_current: snapshot.is_some() && snapshot == self.snapshot_lsn,
             reads_all,
         };
         Mirror::open(fs, self.shown(), &known, !self.recovery.clean)

@@ -18,7 +18,7 @@ pub(super) struct Outcome {
     pub(super) records: u64,
     pub(super) problems: Vec<Problem>,
     /// Hashes that the log records as written to each mirror file.
-    pub(super) versions: HashMap<String, Vec<ContentHash>>,
+    pub(super) versions: HashMap<String, HashMap<ContentHash, Lsn>>,
     /// What else it says of each mirror file.
     pub(super) mentions: HashMap<String, Mentions>,
     /// The LSN of the last record that all names are durable.
@@ -54,7 +54,8 @@ pub(super) fn replay(
         let records = match replayed {
             Replayed::Group(records) => records,
             Replayed::Hole(last) => {
-                if last > base_lsn && hole.is_none_or(|hole| last > hole) {
+                // They rise, and the first is above the gap, which ends where the log begins.
+                if last > base_lsn {
                     outcome.cross(Hole { after: passed, last, log_is_gone: false }, &doubt)?;
                     hole = Some(last);
                 }
@@ -83,7 +84,7 @@ impl Outcome {
             self.outputs.note(op);
             match op {
                 Op::Wrote { file, hash, lsn, .. } => {
-                    self.versions.entry(file.clone()).or_default().push(*hash);
+                    self.versions.entry(file.clone()).or_default().insert(*hash, *lsn);
                     let mentions = self.mentions.entry(file.clone()).or_default();
                     mentions.shown.push(*lsn);
                     mentions.changed = *at;
@@ -92,9 +93,11 @@ impl Outcome {
                     self.state_taken_in = Some(*hash);
                 }
                 Op::Edited { file, hash, is_whole, .. } => {
-                    self.versions.entry(file.clone()).or_default().push(*hash);
+                    let shown = is_whole.then_some(last);
+                    let versions = self.versions.entry(file.clone()).or_default();
+                    versions.insert(*hash, shown.unwrap_or_default());
                     let mentions = self.mentions.entry(file.clone()).or_default();
-                    mentions.shown.extend(is_whole.then_some(last));
+                    mentions.shown.extend(shown);
                     mentions.changed = *at;
                 }
                 Op::Removed { file, .. } => {
@@ -195,4 +198,42 @@ pub(crate) fn decode(
         }
     }
     Ok(changes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::base::{StoreId, Timestamp};
+    use crate::fs::sim::SimFs;
+    use crate::wal::{self, Hints, Identity, Log, LogOptions, Origin, Record};
+
+    #[test]
+    fn a_hole_that_ends_at_the_base_or_below_it_casts_no_doubt() {
+        let fs = SimFs::new();
+        fs.create_dir(WAL).unwrap();
+        let disk = Arc::new(fs.clone());
+        let scan = wal::scan(&fs, WAL, &Hints::default()).unwrap();
+        let identity = Identity { store: StoreId(7), incarnation: 1, nonce: 1 };
+        let mut log =
+            Log::begin(disk, WAL, &scan, identity, LogOptions::default(), Timestamp(0)).unwrap();
+        let saved = Op::Saved { lsn: Lsn::ZERO };
+        for _ in 0..5 {
+            let (kind, payload) = saved.encode();
+            let record = Record::new(kind, Origin::Engine, payload);
+            log.append(&[record], Timestamp(0)).unwrap();
+            log.sync().unwrap();
+        }
+        // Behind the header and the start, a block for each record: those of LSN 2 and 4 are lost.
+        for block in [4, 6] {
+            fs.corrupt("wal/00000000000000000001.wal", block * 4096 + 8, 1).unwrap();
+        }
+        let scan = wal::scan(&fs, WAL, &Hints::default()).unwrap();
+        for (base, is_doubtful) in [(1, true), (2, true), (3, true), (4, false), (5, false)] {
+            let doubt = || Ok(Doubt::new(Vec::new(), AsOf::default(), None, None));
+            let outcome = replay(&fs, &scan, Table::new(), Lsn(base), None, doubt).unwrap();
+            assert_eq!(outcome.doubt.is_some(), is_doubtful, "{base}");
+        }
+    }
 }

@@ -17,7 +17,7 @@
 
 use std::io::ErrorKind;
 
-use super::{Change, Mirror, Placed, Target, dir_of};
+use super::{Change, Displaced, Mirror, Placed, Target, dir_of};
 use crate::base::{ContentHash, Error, Problem, ProblemKind, Result};
 use crate::files::conflicts::{
     Sight, ensure_dir, is_open_for_writing, keep, look, put_aside, quarantine_copy,
@@ -201,7 +201,8 @@ impl Mirror {
             Sight::File(..) | Sight::NoFile => {
                 let kept = put_aside(fs, &swap, file)?;
                 problems.push(edited(file, &kept));
-                self.displaced.push((file.to_owned(), kept));
+                let shown = self.shown_as_of(file);
+                self.displaced.push(Displaced { file: file.to_owned(), kept, shown });
             }
         }
         Ok(())

@@ -14,7 +14,8 @@ use crate::fs::{Fs, Stat};
 impl Mirror {
     /// The files that are to be looked at again soon.
     pub fn looks_again(&self) -> BTreeSet<String> {
-        self.noticed.iter().chain(self.unsettled.keys()).cloned().collect()
+        let displaced = self.displaced.iter().map(|displaced| &displaced.file);
+        self.noticed.iter().chain(self.unsettled.keys()).chain(displaced).cloned().collect()
     }
 
     /// Those of them for which it is time at `now`: whether a file is gone is not asked over and over.

@@ -4,15 +4,12 @@
 //! inside, as long as that document has no file of its own. What cannot be understood is *held*: left
 //! byte for byte, until it changes.
 
-use super::judge::id_of_plain;
+use super::contents::{DOCUMENT_BYTES_MAX, Held, document_in, id_of_plain};
 use super::{Mirror, Placed, Stranger, Target, dir_of};
-use crate::base::{ContentHash, DocumentId, Error, Lsn, Problem, ProblemKind};
+use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind};
 use crate::files::names;
 use crate::fs::{Fs, Stat, join, read_file};
-use crate::state::{Collection, Op, Table};
-
-/// No document is larger, whatever the options say.
-const DOCUMENT_BYTES_MAX: usize = 256 << 20;
+use crate::state::{Collection, Table};
 
 /// What a person did to one file.
 #[derive(Clone, Debug)]
@@ -36,6 +33,16 @@ pub enum Now {
     Gone,
 }
 
+impl Edit {
+    /// Where it was found; a file that is gone was missed where it was.
+    pub fn source(&self) -> Source {
+        match &self.now {
+            Now::Text(theirs) => theirs.source.clone(),
+            Now::Gone => Source::File,
+        }
+    }
+}
+
 /// A document as somebody left it in a file.
 #[derive(Clone, Debug)]
 pub struct Theirs {
@@ -49,9 +56,31 @@ pub struct Theirs {
     pub stat: Option<Stat>,
     /// Whether it is an earlier version that was put back.
     pub put_back: PutBack,
-    /// Whether the file was replaced in the instant in which it was written, so that this is not in it any
-    /// more, but in `conflicts/`.
-    pub is_displaced: bool,
+    /// Where it was found.
+    pub source: Source,
+}
+
+/// Where an edit was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In the document's file, or where that is missing.
+    File,
+    /// In `state.json`.
+    State,
+    /// In `conflicts/`: the file was replaced in the instant in which it was written.
+    Displaced(Displaced),
+}
+
+/// What somebody wrote to a file in the instant in which the engine replaced it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Displaced {
+    /// The file, as in `tasks/a.json`.
+    pub file: String,
+    /// Where it is in `conflicts/`.
+    pub kept: String,
+    /// The file showed its document as of this LSN before, if that is known: what took its place nobody
+    /// had seen.
+    pub shown: Option<Lsn>,
 }
 
 /// Whether contents that equal an earlier version of the engine's were put in its place by a person.
@@ -63,34 +92,6 @@ pub enum PutBack {
     IfEarlier,
     /// They equal one, and were.
     Yes,
-}
-
-/// Why a file is held.
-pub(super) type Held = String;
-
-/// The document in a file of a collection, and its id.
-pub(super) fn document_in(
-    collection: Collection,
-    bytes: &[u8],
-) -> Result<(DocumentId, String), Held> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-        let line = before.split(|byte| *byte == b'\n').count();
-        let column = before.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len) + 1;
-        format!("line {line}, byte {column}: it is not UTF-8; save it as UTF-8")
-    })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    match Op::put(collection, text, DOCUMENT_BYTES_MAX) {
-        Ok(Op::Put { id, .. }) => {
-            Ok((id, text.trim_matches(|c: char| matches!(c, ' ' | '\t' | '\r' | '\n')).to_owned()))
-        }
-        Ok(_) => Err("it holds no document".to_owned()),
-        Err(Error::Invalid { what, why }) => {
-            let place = what.split_once(", ").map(|(_, place)| format!("{place}: "));
-            Err(format!("{}{why}", place.unwrap_or_default()))
-        }
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 /// Whose a file is.
@@ -162,7 +163,7 @@ impl Mirror {
     pub fn adopted(&mut self, edit: &Edit, shows: Option<Lsn>) {
         let Edit { collection, id, file, now } = edit;
         let own = join(collection.dir(), &self.names(*collection).file_name(id));
-        if matches!(now, Now::Text(theirs) if theirs.is_displaced) {
+        if edit.source() != Source::File {
             return;
         }
         self.noticed.remove(file);
@@ -180,8 +181,10 @@ impl Mirror {
             return;
         }
         let stat = theirs.stat.filter(|stat| stat.modified_ns < self.past_ns);
-        let placed = Placed { hash, length, lsn: shows.unwrap_or_default(), stat };
-        self.placed.insert(file.clone(), placed);
+        // If not, the last version of the engine's that it showed is still the same.
+        let former = self.placed.get(file).map(|placed| placed.lsn);
+        let lsn = shows.or(former).unwrap_or_default();
+        self.placed.insert(file.clone(), Placed { hash, length, lsn, stat });
         let target = Target::Document(*collection, id.clone());
         self.unsynced.insert(file.clone(), target.clone());
         self.attempts.remove(file);
@@ -216,33 +219,44 @@ impl Mirror {
         }
     }
 
-    /// Notes files that are not to be touched before they were looked at.
-    pub fn notice(&mut self, files: impl Iterator<Item = String>) {
-        self.noticed.extend(files);
+    /// Notes files whose edits were not taken in: they are not to be touched before that.
+    pub fn notice(&mut self, edits: impl Iterator<Item = (String, Source)>) {
+        for (file, source) in edits {
+            match source {
+                Source::File => drop(self.noticed.insert(file)),
+                Source::State => {}
+                Source::Displaced(displaced) => self.displaced.push(displaced),
+            }
+        }
+    }
+
+    /// Whether there are edits for [`Mirror::take_displaced`].
+    pub fn has_displaced(&self) -> bool {
+        !self.displaced.is_empty()
     }
 
     /// Edits that were displaced in the instant in which they were made: each is in `conflicts/`, and is
     /// taken in from there.
     pub fn take_displaced(&mut self, fs: &dyn Fs, problems: &mut Vec<Problem>) -> Vec<Edit> {
         let mut edits = Vec::new();
-        for (file, kept) in std::mem::take(&mut self.displaced) {
+        for displaced in std::mem::take(&mut self.displaced) {
+            let Displaced { file, kept, .. } = &displaced;
             let Some(collection) =
-                Collection::ALL.into_iter().find(|each| each.dir() == dir_of(&file))
+                Collection::ALL.into_iter().find(|each| each.dir() == dir_of(file))
             else {
                 continue;
             };
-            let read = read_file(fs, &kept, DOCUMENT_BYTES_MAX as u64);
+            let read = read_file(fs, kept, DOCUMENT_BYTES_MAX as u64);
             let found = match &read {
-                Ok(bytes) => document_in(collection, bytes).and_then(|(id, text)| {
-                    self.displaced_of(&file, id).map(|id| (id, text, bytes))
-                }),
+                Ok(bytes) => document_in(collection, bytes)
+                    .and_then(|(id, text)| self.displaced_of(file, id).map(|id| (id, text, bytes))),
                 Err(error) => Err(format!("it cannot be read ({error})")),
             };
             let (id, text, bytes) = match found {
                 Ok(found) => found,
                 Err(why) => {
                     let detail = format!("{why}; what it is to say is to be put into {file}");
-                    problems.push(Problem::new(ProblemKind::Unreadable, &kept, 0, detail));
+                    problems.push(Problem::new(ProblemKind::Unreadable, kept, 0, detail));
                     continue;
                 }
             };
@@ -252,8 +266,9 @@ impl Mirror {
                 length: bytes.len() as u64,
                 stat: None,
                 put_back: PutBack::IfEarlier,
-                is_displaced: true,
+                source: Source::Displaced(displaced.clone()),
             };
+            let file = displaced.file;
             edits.push(Edit { collection, id, file, now: Now::Text(theirs) });
         }
         edits

@@ -11,18 +11,20 @@
 
 use std::io::ErrorKind;
 
-use super::edit::{PutBack, Theirs, document_in};
-use super::{Entry, Known, Mirror, Placed};
+use super::contents::{document_in, id_inside, id_of_plain, is_laid_out_otherwise, is_part_of};
+use super::edit::{PutBack, Source, Theirs};
+use super::{Entry, Former, Known, Mirror, Placed};
 use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind};
 use crate::files::conflicts::{Sight, look};
 use crate::files::names;
 use crate::fs::{self, Fs, Kind, Stat, read_file};
-use crate::state::json::{Object, check_object, pretty};
+use crate::state::json::pretty;
 use crate::state::{Collection, Doc, Table};
 
 /// A longer mirror file is not read, unless the engine's own version is as long.
 const BYTES_MAX: u64 = 256 << 20;
-const SECTOR_BYTES: usize = 512;
+/// So much of what is about to be replaced is remembered.
+const FORMER_BYTES_MAX: usize = 64 << 20;
 /// So many files that belong to nobody are reported one by one in each directory.
 pub(super) const STRANGERS_MAX: usize = 100;
 
@@ -68,6 +70,9 @@ pub(super) struct Judge<'a> {
     pub(super) problems: Vec<Problem>,
     /// Files of a directory that belong to no document, so far.
     pub(super) strangers: usize,
+    /// Earlier versions that files show, and how many bytes those are.
+    pub(super) former: Vec<Former>,
+    pub(super) former_bytes: usize,
 }
 
 impl Judge<'_> {
@@ -80,9 +85,17 @@ impl Judge<'_> {
         self.table.get(collection, id.as_str()).map(|doc| pretty(doc.text()))
     }
 
-    pub(super) fn rendition(&self, collection: Collection, id: &DocumentId) -> Option<Placed> {
-        let doc = self.table.get(collection, id.as_str())?;
-        Some(Placed { lsn: doc.lsn(), ..placed(pretty(doc.text()).as_bytes()) })
+    /// What the engine had left in a file, in which there is something else now.
+    pub(super) fn left_in(&self, file: &str) -> Placed {
+        let mentions = self.known.mentions.get(file).filter(|_| self.stop == Stop::Unclean);
+        let last = mentions.and_then(|mentions| mentions.shown.iter().max());
+        let recorded = self.recorded(file).filter(|placed| Some(&placed.lsn) >= last);
+        recorded.map_or(Placed::UNKNOWN, |placed| Placed { stat: None, ..placed })
+    }
+
+    fn recorded(&self, file: &str) -> Option<Placed> {
+        let Entry { hash, length, lsn, stat, .. } = **self.known.entries.get(file)?;
+        Some(Placed { hash, length, lsn, stat })
     }
 
     /// What is found of a file that belongs to no document: not one by one if there are many.
@@ -140,16 +153,13 @@ impl Judge<'_> {
     }
 
     pub(super) fn of_document(
-        &self,
+        &mut self,
         (collection, id): (Collection, &DocumentId),
         doc: &Doc,
         file: &str,
         (kind, stat): (Kind, Option<Stat>),
     ) -> Contents {
-        let recorded = self.known.entries.get(file).map(|entry| {
-            let Entry { hash, length, lsn, stat, .. } = **entry;
-            Placed { hash, length, lsn, stat }
-        });
+        let recorded = self.recorded(file);
         let untouched = recorded.filter(|placed| placed.is_untouched(stat.as_ref()));
         let is_clean = self.stop_of(file) == Stop::Clean;
         if let Some(placed) = untouched
@@ -176,11 +186,17 @@ impl Judge<'_> {
         if has_rotted && is_clean {
             return Contents::Rotten(found);
         }
-        if is_laid_out_otherwise(&bytes, &current) {
+        // What was taken in from it may have its members in another order.
+        let is_as_left = recorded_lsn.is_some_and(|placed| placed.lsn >= doc.lsn());
+        if is_laid_out_otherwise(&bytes, &current) || is_clean && is_as_left {
             return Contents::Current(found);
         }
         let put_back = match self.engines_own(file, &bytes, &self.renditions(collection, id)) {
             Some(Contents::Earlier(_)) if is_clean => PutBack::Yes,
+            Some(Contents::Earlier(found)) => {
+                self.remember((collection, id), &bytes);
+                return Contents::Earlier(found);
+            }
             Some(contents) => return contents,
             None if has_rotted || self.is_quarantined(file, found.hash) => {
                 return Contents::Rotten(found);
@@ -191,10 +207,20 @@ impl Judge<'_> {
         let Placed { hash, length, .. } = found;
         match document_in(collection, &bytes) {
             Ok((id, text)) => {
-                let theirs = Theirs { text, hash, length, stat, put_back, is_displaced: false };
+                let theirs = Theirs { text, hash, length, stat, put_back, source: Source::File };
                 Contents::Other(id, Box::new(theirs))
             }
             Err(why) => Contents::Invalid(why),
+        }
+    }
+
+    /// What a file shows will be replaced, but somebody may have read it.
+    fn remember(&mut self, (collection, id): (Collection, &DocumentId), bytes: &[u8]) {
+        let left = FORMER_BYTES_MAX.saturating_sub(self.former_bytes);
+        let text = document_in(collection, bytes).ok().map(|(_, text)| text);
+        if let Some(text) = text.filter(|text| text.len() <= left) {
+            self.former_bytes += text.len();
+            self.former.push((collection, id.clone(), text));
         }
     }
 
@@ -206,17 +232,22 @@ impl Judge<'_> {
         file: &str,
     ) -> Vec<Placed> {
         let texts = self.renditions(collection, id);
-        let known = Placed { hash: ContentHash(0), length: 0, lsn: Lsn::ZERO, stat: None };
         let recorded = self.known.versions.get(file).into_iter().flatten();
-        let recorded = recorded.map(|hash| Placed { hash: *hash, ..known });
-        let entry = self.known.entries.get(file).map(|entry| Placed { hash: entry.hash, ..known });
+        let recorded =
+            recorded.map(|(hash, lsn)| Placed { hash: *hash, lsn: *lsn, ..Placed::UNKNOWN });
+        let entry = self
+            .known
+            .entries
+            .get(file)
+            .map(|entry| Placed { hash: entry.hash, ..Placed::UNKNOWN });
         texts.iter().map(|text| placed(text.as_bytes())).chain(recorded).chain(entry).collect()
     }
 
-    /// How the store was stopped, as far as this file goes: one that was not known at a clean stop, say
-    /// because it could not be read, may hold what an unclean one left there.
+    /// How the store was stopped, as far as this file goes: one of which nothing was known at a clean stop,
+    /// say because it could not be read, may hold what an unclean one left there.
     pub(super) fn stop_of(&self, file: &str) -> Stop {
-        let is_unknown = self.known.entries_are_current && !self.known.entries.contains_key(file);
+        let recorded = self.known.entries.get(file);
+        let is_unknown = recorded.is_some_and(|entry| entry.hash == Placed::UNKNOWN.hash);
         if is_unknown { Stop::Unclean } else { self.stop }
     }
 
@@ -251,7 +282,7 @@ impl Judge<'_> {
         }
         // What was taken in from it, before it could be removed.
         let is_recorded =
-            self.known.versions.get(file).is_some_and(|all| all.contains(&found.hash));
+            self.known.versions.get(file).is_some_and(|all| all.contains_key(&found.hash));
         if is_recorded && self.stop == Stop::Unclean {
             return Contents::Earlier(found);
         }
@@ -259,7 +290,7 @@ impl Judge<'_> {
         match document_in(collection, &bytes) {
             Ok((id, text)) => {
                 let put_back = PutBack::No;
-                let theirs = Theirs { text, hash, length, stat, put_back, is_displaced: false };
+                let theirs = Theirs { text, hash, length, stat, put_back, source: Source::File };
                 Contents::Other(id, Box::new(theirs))
             }
             Err(why) => Contents::Invalid(why),
@@ -287,8 +318,13 @@ impl Judge<'_> {
         if let Some(entry) = self.known.entries.get(file).filter(|entry| entry.hash == found.hash) {
             return Some(Contents::Earlier(Placed { lsn: entry.lsn, ..found }));
         }
-        let recorded = self.known.versions.get(file).is_some_and(|all| all.contains(&found.hash));
-        if recorded || renditions.iter().any(|text| text.as_bytes() == bytes) {
+        let recorded = self.known.versions.get(file).and_then(|all| all.get(&found.hash));
+        if let Some(lsn) = recorded {
+            return Some(Contents::Earlier(Placed { lsn: *lsn, ..found }));
+        }
+        // An editor may leave out the newline at the end: that is no torn file.
+        let is_text = |text: &String| text.trim_end().as_bytes() == bytes.trim_ascii_end();
+        if renditions.iter().any(is_text) {
             return Some(Contents::Earlier(found));
         }
         if bytes.iter().all(|byte| *byte == 0) {
@@ -361,32 +397,4 @@ impl Judge<'_> {
 fn placed(bytes: &[u8]) -> Placed {
     let (hash, length) = (ContentHash::of(bytes), bytes.len() as u64);
     Placed { hash, length, lsn: Lsn::ZERO, stat: None }
-}
-
-/// Whether a file holds what the engine would write, but for white space.
-fn is_laid_out_otherwise(bytes: &[u8], current: &str) -> bool {
-    let text = std::str::from_utf8(bytes).ok().filter(|text| check_object(text).is_ok());
-    text.is_some_and(|text| pretty(text) == current)
-}
-
-/// Whether each sector is as in `whole` up to some byte and zero from there, up to an early end: what a
-/// crash can leave of a file that was written once and never overwritten. No text of ours has a zero.
-fn is_part_of(bytes: &[u8], whole: &[u8]) -> bool {
-    let mut wholes = whole.chunks(SECTOR_BYTES);
-    bytes.len() <= whole.len()
-        && bytes.chunks(SECTOR_BYTES).all(|sector| {
-            let end = sector.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            let whole = wholes.next().unwrap_or_default();
-            sector.get(..end).is_some_and(|written| whole.starts_with(written))
-        })
-}
-
-pub(super) fn id_inside(bytes: &[u8]) -> Option<DocumentId> {
-    let object = Object::parse(std::str::from_utf8(bytes).ok()?).ok()?;
-    let id: String = serde_json::from_str(object.get("id")?).ok()?;
-    DocumentId::new(&id).ok()
-}
-
-pub(super) fn id_of_plain(name: &str) -> Option<DocumentId> {
-    DocumentId::new(name.strip_suffix(".json")?).ok()
 }

@@ -5,9 +5,26 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Entry;
+use super::{Mirror, Placed};
 use crate::base::{ContentHash, DocumentId, Lsn};
+use crate::fs::{Stat, join};
 use crate::state::Collection;
+
+/// What the engine knows of a mirror file that it wrote, kept from one opening to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The file, as in `tasks/a.json`.
+    pub file: String,
+    /// The hash of what was written.
+    pub hash: ContentHash,
+    /// Its length in bytes.
+    pub length: u64,
+    /// It shows its document as of this LSN.
+    pub lsn: Lsn,
+    /// The file's `stat`, taken after the engine's last change of it, and with a time of modification
+    /// that no later write can give it; `None` if that is not known.
+    pub stat: Option<Stat>,
+}
 
 /// What the log says of a mirror file.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +38,7 @@ pub struct Mentions {
 /// What the engine is known to have put into the mirror, besides the present state.
 pub struct Known<'a> {
     /// By file (`tasks/a.json`): the hashes of what the log records as written there.
-    pub versions: &'a HashMap<String, Vec<ContentHash>>,
+    pub versions: &'a HashMap<String, HashMap<ContentHash, Lsn>>,
     /// The texts that a document had in earlier snapshots, or since, as far as they are at hand.
     pub earlier: &'a dyn Fn(Collection, &DocumentId) -> Vec<Arc<str>>,
     /// By file: what [`super::Mirror::entries`] gave when it was last recorded. May be empty or old.
@@ -33,9 +50,6 @@ pub struct Known<'a> {
     pub is_sound: bool,
     /// The LSN of the log's last record that all names are durable.
     pub synced: Lsn,
-    /// Whether the entries are those of the last shutdown or later, so that a file without one was not
-    /// known then.
-    pub entries_are_current: bool,
     /// Whether to read every file, also those that nobody can have touched: only that finds rot in
     /// them.
     pub reads_all: bool,
@@ -44,5 +58,40 @@ pub struct Known<'a> {
 impl std::fmt::Debug for Known<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Known").field("versions", self.versions).finish_non_exhaustive()
+    }
+}
+
+impl Mirror {
+    /// Notes that a pass has shown everything as of `lsn`, but for files that had to be left as they are. So
+    /// [`Mirror::entries`] tells the one from the other.
+    pub fn passed(&mut self, lsn: Lsn) {
+        let Mirror { placed, pending, held, noticed, .. } = self;
+        for (file, placed) in placed {
+            let is_left =
+                pending.contains_key(file) || held.contains_key(file) || noticed.contains(file);
+            if !is_left {
+                placed.lsn = placed.lsn.max(lsn);
+            }
+        }
+    }
+
+    /// Whether the engine may have shown any version in a file.
+    pub fn is_doubtful(&self, file: &str) -> bool {
+        self.placed.get(file).is_some_and(|placed| placed.hash == Placed::UNKNOWN.hash)
+    }
+
+    /// The LSN as of which a file shows its document, if that is known.
+    pub fn shown_as_of(&self, file: &str) -> Option<Lsn> {
+        self.placed.get(file).map(|placed| placed.lsn).filter(|lsn| *lsn > Lsn::ZERO)
+    }
+
+    /// Whether the file of a document has come to show it as of `lsn`.
+    pub fn has_shown(&self, collection: Collection, id: &DocumentId, lsn: Lsn) -> bool {
+        self.shows(&join(collection.dir(), &self.names(collection).file_name(id)), lsn)
+    }
+
+    /// Whether the file of a document shows it as it is, as far as the engine knows.
+    pub fn shows(&self, file: &str, lsn: Lsn) -> bool {
+        self.placed.get(file).is_some_and(|Placed { lsn: shown, .. }| *shown >= lsn)
     }
 }

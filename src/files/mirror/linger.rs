@@ -7,10 +7,10 @@
 
 use std::time::Duration;
 
-use super::Mirror;
 use super::apply::edited;
 use super::look::{BELIEVED_AFTER, Look, Seen};
-use crate::base::{ContentHash, Result};
+use super::{Displaced, Mirror};
+use crate::base::{ContentHash, Lsn, Result};
 use crate::files::conflicts::{self, Sight, is_open_for_writing, keep_open};
 use crate::fs::Fs;
 use crate::fs::replace::remove_if_any;
@@ -34,6 +34,8 @@ pub(super) struct Lingering {
     known: Option<ContentHash>,
     /// Whether those are the engine's own, so that they need not be kept.
     is_ours: bool,
+    /// The file showed its document as of this LSN, if that is known.
+    shown: Option<Lsn>,
 }
 
 impl Mirror {
@@ -54,6 +56,7 @@ impl Mirror {
             since: None,
             known: is_ours.then_some(contents),
             is_ours,
+            shown: self.shown_as_of(file),
         };
         self.lingering.insert(kept, lingering);
         remove_if_any(fs, path)?;
@@ -79,8 +82,9 @@ impl Mirror {
             let is_settled = !is_held || !look.is_patient || age >= BELIEVED_AFTER;
             if one.known != Some(contents) && is_settled {
                 (one.known, one.is_ours) = (Some(contents), false);
-                self.displaced.push((one.file.clone(), kept.clone()));
                 seen.problems.push(edited(&one.file, &kept));
+                let (file, kept, shown) = (one.file.clone(), kept.clone(), one.shown);
+                self.displaced.push(Displaced { file, kept, shown });
             }
             if is_held {
                 let pause = (age / PAUSE_SHARE).clamp(PAUSE_MIN, PAUSE_MAX);

@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use super::contents::document_in;
 use super::dir::{is_json, list};
-use super::edit::{Whose, document_in};
+use super::edit::Whose;
 use super::judge::STRANGERS_MAX;
-use super::{Edit, Mirror, Now, Placed, PutBack, Stranger, Target, Theirs};
+use super::{Edit, Mirror, Now, Placed, PutBack, Source, Stranger, Target, Theirs};
 use crate::base::{ContentHash, DocumentId, Error, Problem, ProblemKind, Result};
 use crate::files::conflicts::is_open_for_writing;
 use crate::files::names::{self, WAL};
@@ -99,6 +100,9 @@ impl Mirror {
             }
             seen.tell_of_strangers(collection.dir());
         }
+        // A file that was named and is in a directory of which all is looked at was looked at twice.
+        let mut files = HashSet::new();
+        seen.edits.retain(|edit| files.insert(edit.file.clone()));
         self.look_at_lingering(look, &mut seen)?;
         Ok(seen)
     }
@@ -203,8 +207,7 @@ impl Mirror {
                 let put_back =
                     if self.placed.contains_key(&file) { PutBack::IfEarlier } else { PutBack::No };
                 let (length, stat) = (bytes.len() as u64, Some(stat));
-                let is_displaced = false;
-                let theirs = Theirs { text, hash, length, stat, put_back, is_displaced };
+                let theirs = Theirs { text, hash, length, stat, put_back, source: Source::File };
                 self.found_document(collection, name, inside, theirs, look, ids, seen);
             }
         }
@@ -224,7 +227,9 @@ impl Mirror {
         let mut attempts = self.attempts.get(file).into_iter().flatten();
         let attempt = attempts.find(|attempt| attempt.hash == hash).copied();
         let is_ours = is_placed || attempt.is_some();
-        if let Some(attempt) = attempt.filter(|_| !self.placed.contains_key(file)) {
+        let is_known =
+            self.placed.get(file).is_some_and(|placed| placed.hash != Placed::UNKNOWN.hash);
+        if let Some(attempt) = attempt.filter(|_| !is_known) {
             // It could not be read before; what it is to be is decided already, unless it is to go.
             let (length, stat) = (stat.size_bytes, Some(stat).filter(|_| is_trusted));
             self.placed.insert(file.to_owned(), Placed { length, stat, ..attempt });
@@ -352,10 +357,5 @@ impl Mirror {
     /// Whether the engine knows that it left something in this file.
     pub fn knows(&self, file: &str) -> bool {
         self.placed.contains_key(file)
-    }
-
-    /// Whether the file of a document shows it as it is, as far as the engine knows.
-    pub fn shows(&self, file: &str, lsn: crate::base::Lsn) -> bool {
-        self.placed.get(file).is_some_and(|Placed { lsn: shown, .. }| *shown >= lsn)
     }
 }

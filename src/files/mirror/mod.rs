@@ -10,6 +10,7 @@
 //! ([`Mirror::entries`]) is never more than it saw of its own doing.
 
 mod apply;
+mod contents;
 mod dir;
 mod due;
 mod edit;
@@ -34,9 +35,10 @@ use crate::fs::{Fs, Kind, Mode, Stat, join};
 use crate::state::json::pretty;
 use crate::state::{Collection, Table};
 
+pub use contents::means;
 pub use dir::deletions_max;
-pub use edit::{Edit, Now, PutBack, Theirs};
-pub use known::{Known, Mentions};
+pub use edit::{Displaced, Edit, Now, PutBack, Source, Theirs};
+pub use known::{Entry, Known, Mentions};
 use linger::Lingering;
 pub use look::{Look, Seen};
 pub use shown::{Shown, read_shown};
@@ -77,12 +79,14 @@ pub struct Mirror {
     unreported: Vec<Problem>,
     /// What people had done when the mirror was opened.
     edits: Vec<Edit>,
+    /// What files showed then that are behind.
+    former: Vec<Former>,
     /// Files that are left as they are, with their `stat`, if it is known: what is in them does not count.
     held: BTreeMap<String, Option<Stat>>,
     /// Files in whose place a change met what is not the engine's.
     noticed: BTreeSet<String>,
-    /// Files that were replaced in the instant in which somebody wrote them, and where in `conflicts/` that is.
-    displaced: Vec<(String, String)>,
+    /// Files that were replaced in the instant in which somebody wrote them.
+    displaced: Vec<Displaced>,
     /// What somebody had open for writing when it was replaced, by its name in `conflicts/`.
     lingering: BTreeMap<String, Lingering>,
     /// Files of which it is not sure yet that nobody is at them: their `stat`, and since when it is that.
@@ -95,22 +99,6 @@ pub struct Mirror {
     past_ns: i64,
 }
 
-/// What the engine knows of a mirror file that it wrote, kept from one opening to the next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The file, as in `tasks/a.json`.
-    pub file: String,
-    /// The hash of what was written.
-    pub hash: ContentHash,
-    /// Its length in bytes.
-    pub length: u64,
-    /// It shows its document as of this LSN.
-    pub lsn: Lsn,
-    /// The file's `stat`, taken after the engine's last change of it, and with a time of modification
-    /// that no later write can give it; `None` if that is not known.
-    pub stat: Option<Stat>,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Placed {
     hash: ContentHash,
@@ -121,11 +109,17 @@ struct Placed {
 }
 
 impl Placed {
+    /// The engine may have left anything in the file.
+    const UNKNOWN: Placed = Placed { hash: ContentHash(0), length: 0, lsn: Lsn::ZERO, stat: None };
+
     /// Whether a file with this `stat` now has not been written to since the engine left it.
     fn is_untouched(&self, now: Option<&Stat>) -> bool {
         self.stat.is_some() && self.stat.as_ref() == now
     }
 }
+
+/// A document, and an earlier version of it that its file shows.
+pub type Former = (Collection, DocumentId, String);
 
 /// A file of a document that has another, or of none.
 #[derive(Clone, Debug, Default)]
@@ -234,9 +228,12 @@ impl Mirror {
     /// What the engine knows of each file that it wrote, sorted by file: to be kept for the next
     /// opening, which need not read a file that is still as its entry says.
     pub fn entries(&self) -> Vec<Entry> {
-        let placed = self.placed.iter();
-        let sound = placed.filter(|(file, placed)| self.damaged.get(*file) != Some(&placed.hash));
-        let mut entries: Vec<Entry> = sound.map(|(file, placed)| entry(file, placed)).collect();
+        // Damage must not become a version of the engine's.
+        let known = self.placed.iter().map(|(file, placed)| {
+            let is_damage = self.damaged.get(file) == Some(&placed.hash);
+            entry(file, if is_damage { &Placed::UNKNOWN } else { placed })
+        });
+        let mut entries: Vec<Entry> = known.collect();
         entries.sort_unstable_by(|a, b| a.file.cmp(&b.file));
         entries
     }
@@ -255,6 +252,11 @@ impl Mirror {
     /// What people had done to the files when the mirror was opened, once.
     pub fn take_edits(&mut self) -> Vec<Edit> {
         std::mem::take(&mut self.edits)
+    }
+
+    /// The earlier versions that files showed when the mirror was opened, once; 64 MiB at most.
+    pub fn take_former(&mut self) -> Vec<Former> {
+        std::mem::take(&mut self.former)
     }
 
     /// The files that are held, by name.

@@ -48,13 +48,15 @@ impl Mirror {
         let stop = if unclean { Stop::Unclean } else { Stop::Clean };
         // Before any file is read.
         let past_ns = stat(fs, WAL)?.map_or(i64::MIN, |wal| wal.modified_ns);
-        let (problems, strangers) = (Vec::new(), 0);
-        let mut judge = Judge { fs, table, known, stop, past_ns, problems, strangers };
+        let (problems, strangers, former, former_bytes) = (Vec::new(), 0, Vec::new(), 0);
+        let mut judge =
+            Judge { fs, table, known, stop, past_ns, problems, strangers, former, former_bytes };
         let mut mirror = Mirror { past_ns, ..Mirror::default() };
         for collection in Collection::ALL {
             mirror.judge_collection(collection, &mut judge)?;
         }
         mirror.judge_leftovers(&mut judge)?;
+        mirror.former = judge.former;
         Ok((mirror, judge.problems))
     }
 
@@ -139,7 +141,12 @@ impl Mirror {
         judge: &mut Judge<'_>,
     ) {
         use ProblemKind::{Corrupt, Missing, Torn, Unreadable};
-        let (finding, placed, is_due) = match (contents, judge.stop_of(&file)) {
+        let stop = match contents {
+            // Whoever could not read it then has left it so since.
+            Contents::Torn(_) | Contents::Blank(_) => judge.stop,
+            _ => judge.stop_of(&file),
+        };
+        let (finding, placed, is_due) = match (contents, stop) {
             (Contents::Current(found), _) => (None, Some(found), false),
             (Contents::Earlier(found), Stop::Unclean) => (None, Some(found), true),
             (Contents::Blank(found), Stop::Unclean) => (
@@ -193,6 +200,10 @@ impl Mirror {
         judge: &Judge<'_>,
     ) -> Decision {
         use ProblemKind::{Edited, Unreadable};
+        let left_in = judge.left_in(file);
+        // A held file is written anew when it is mended by putting back what was there.
+        let doc = judge.table.get(collection, id.as_str());
+        let is_behind = doc.is_some_and(|doc| doc.lsn() > left_in.lsn);
         match (contents, stop) {
             (Contents::Other(_, theirs), _) if judge.is_in_doubt(file) => {
                 self.doubted.insert(file.to_owned(), theirs.hash);
@@ -208,13 +219,9 @@ impl Mirror {
                 } else {
                     "somebody changed it; that is taken in"
                 };
-                self.edits.push(Edit {
-                    collection,
-                    id: id.clone(),
-                    file: file.to_owned(),
-                    now: Now::Text(*theirs),
-                });
-                (Some((Edited, detail.into())), judge.rendition(collection, id), false)
+                let (id, file, now) = (id.clone(), file.to_owned(), Now::Text(*theirs));
+                self.edits.push(Edit { collection, id, file, now });
+                (Some((Edited, detail.into())), Some(left_in), false)
             }
             (Contents::Other(inside, _), _) => {
                 self.held.insert(file.to_owned(), stat);
@@ -223,30 +230,31 @@ impl Mirror {
                      file another name",
                     inside.as_str()
                 );
-                (Some((Unreadable, detail)), judge.rendition(collection, id), false)
+                (Some((Unreadable, detail)), Some(left_in), is_behind)
             }
             (Contents::Earlier(_) | Contents::Torn(_) | Contents::Blank(_), Stop::Clean) => {
                 self.held.insert(file.to_owned(), stat);
                 let detail = "it is empty or cut short; it is left, and the last good version stays in force";
-                (Some((Unreadable, detail.into())), judge.rendition(collection, id), false)
+                (Some((Unreadable, detail.into())), Some(left_in), is_behind)
             }
             (Contents::Invalid(why), _) => {
                 self.held.insert(file.to_owned(), stat);
                 let detail = format!(
                     "{why}; it is left as it is until it is mended, and the last good version stays in force"
                 );
-                (Some((Unreadable, detail)), judge.rendition(collection, id), false)
+                (Some((Unreadable, detail)), Some(left_in), is_behind)
             }
             (Contents::Unreadable(why), stop) => {
                 self.held.insert(file.to_owned(), None);
                 let detail = format!("{why}; the last good version stays in force");
-                let known = judge.rendition(collection, id).filter(|_| stop == Stop::Clean);
-                if known.is_none() {
+                let is_unclean = stop == Stop::Unclean;
+                if is_unclean {
                     // When it can be read, it is known for the engine's if it is.
                     let known = judge.all_known(collection, id, file);
                     self.attempts.insert(file.to_owned(), known);
                 }
-                (Some((Unreadable, detail)), known, stop == Stop::Unclean)
+                let left_in = if is_unclean { Placed::UNKNOWN } else { left_in };
+                (Some((Unreadable, detail)), Some(left_in), is_unclean)
             }
             // All others are the engine's own.
             _ => (None, None, false),

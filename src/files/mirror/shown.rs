@@ -2,8 +2,8 @@
 
 use std::io::ErrorKind;
 
+use super::contents::id_inside;
 use super::dir::list;
-use super::judge::id_inside;
 use super::{Mirror, Placed, Target};
 use crate::base::{ContentHash, DocumentId, Error, Lsn, Result};
 use crate::files::names;

@@ -42,7 +42,7 @@ fn shown(name: &str, version: u32) -> Vec<u8> {
 #[derive(Clone, Default)]
 struct World {
     table: Table,
-    versions: HashMap<String, Vec<ContentHash>>,
+    versions: HashMap<String, HashMap<ContentHash, Lsn>>,
     texts: HashMap<DocumentId, Vec<Arc<str>>>,
     entries: HashMap<String, Entry>,
     mentions: HashMap<String, Mentions>,
@@ -72,7 +72,6 @@ impl World {
             mentions: &self.mentions,
             is_sound: !self.is_damaged,
             synced: self.synced,
-            entries_are_current: false,
             earlier: &earlier,
             entries: &self.entries.iter().map(|(file, entry)| (file.as_str(), entry)).collect(),
             reads_all: self.reads_all,
@@ -90,7 +89,7 @@ impl World {
         let mut problems = mirror.settle_leftovers(fs)?;
         let plan = mirror.plan(fs, changed.iter().cloned(), &self.table, Lsn(9), u64::MAX)?;
         for change in &plan {
-            self.versions.entry(change.file.clone()).or_default().push(change.hash);
+            self.versions.entry(change.file.clone()).or_default().insert(change.hash, change.lsn);
         }
         for change in &plan {
             problems.extend(mirror.apply(fs, change)?);

@@ -40,7 +40,7 @@ pub(super) fn nowhere(lsn: u64) -> Join {
     Join { lsn: Lsn(lsn), ..Join::default() }
 }
 
-fn identity(incarnation: u64) -> Identity {
+pub(super) fn identity(incarnation: u64) -> Identity {
     Identity { store: STORE, incarnation, nonce: incarnation }
 }
 

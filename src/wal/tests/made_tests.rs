@@ -1,12 +1,14 @@
 //! The rules for what only several losses, or bytes that lie, can bring about: segments out of the
 //! chain, a join that has to be guessed, a header made up from groups, an intact group out of place.
 
+use std::sync::Arc;
+
 use super::guarantee_tests::{BLOCK, START, look, lsns, missing};
-use super::made::{Made, data, hints, nowhere, seal, start, witness};
-use super::oracle::{DIR, rot, wal_file, zero};
-use crate::base::Lsn;
+use super::made::{Made, data, hints, identity, nowhere, seal, start, witness};
+use super::oracle::{DIR, ROOMY, rot, wal_file, zero};
+use crate::base::{Lsn, Timestamp};
 use crate::wal::scan::Join;
-use crate::wal::{Hints, Replayed, Scan, SegmentNumber, Verdict};
+use crate::wal::{self, Hints, Log, Replayed, Scan, SegmentNumber, Verdict};
 
 /// Segment 1 of incarnation 1: LSN 1 and 2 are vouched for, 3 and 4 are not.
 fn first(made: &Made) -> Vec<Join> {
@@ -51,6 +53,22 @@ fn what_an_opening_passed_over_is_worthless_if_it_restated_all_of_it() {
         zero(&made.0, 2, 0, 8192);
         assert_eq!(told(&made.look(), 2), kept(Verdict::Torn), "nobody knows what it was");
     }
+}
+
+#[test]
+fn an_opening_removes_what_it_passes_over_and_a_cut_removes_what_it_went_on_from() {
+    let made = Made::new();
+    let joins = first(&made);
+    made.segment((2, 2), joins[1], &[start(3, 2, 2)]);
+    let found = made.look();
+    let fs = Arc::new(made.0.clone());
+    let mut log = Log::begin(fs, DIR, &found, identity(3), ROOMY, Timestamp(0)).unwrap();
+    wal::clear_passed_over(&made.0, DIR, &found).unwrap();
+    assert_eq!(made.0.names(), [wal_file(1), wal_file(3)]);
+    assert_eq!(lsns(&made.0, &made.look()), [1, 2, 3, 4], "it restated what stood there");
+    assert_eq!(log.remove_below(Lsn(1)).unwrap(), 0);
+    assert_eq!(log.remove_below(Lsn(2)).unwrap(), 64 << 10);
+    assert_eq!(made.0.names(), [wal_file(3)]);
 }
 
 #[test]
@@ -154,6 +172,21 @@ fn behind_a_lost_segment_stands_what_its_own_incarnation_vouches_for() {
     made.segment((4, 2), joins[0], &[start(500, 0, 101), data(500, 1, 101)]);
     rot(&made.0, 3, START);
     assert_eq!(lsns(&made.0, &made.look()), [1, 2, 3, 4, 500]);
+}
+
+#[test]
+fn a_lost_link_is_not_mended_with_a_segment_that_could_not_be_the_head() {
+    let made = Made::new();
+    let joins = first(&made);
+    // Of a copy of the directory that went another way: what it names is another group.
+    let elsewhere = Join { crc: 7, ..joins[1] };
+    made.segment((2, 2), elsewhere, &[start(3, 2, 2), witness(4)]);
+    assert_eq!(lsns(&made.0, &made.look()), [1, 2, 3, 4], "those of segment 1");
+    let lost = Join { segment: SegmentNumber(3), end: START + BLOCK, ..nowhere(100) };
+    made.segment((4, 3), lost, &[data(101, 1, 100), witness(101)]);
+    let found = made.look();
+    assert_eq!((lsns(&made.0, &found), missing(&found)), (vec![1, 2, 101], vec![(3, 100)]));
+    assert_eq!(told(&found, 2), kept(Verdict::Torn));
 }
 
 #[test]

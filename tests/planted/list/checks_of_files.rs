@@ -133,7 +133,8 @@ pub(super) const BUGS: [Bug; 34] = [
         "files/mirror/apply.rs",
         "«let kept = put_aside(fs, &swap, file)?;
                 problems.push(edited(file, &kept));
-                self.displaced.push((file.to_owned(), kept));»",
+                let shown = self.shown_as_of(file);
+                self.displaced.push(Displaced { file: file.to_owned(), kept, shown });»",
         "remove_if_any(fs, &swap)?;",
         "an edit that comes out of the exchange is removed",
         MIRROR,
@@ -181,7 +182,7 @@ pub(super) const BUGS: [Bug; 34] = [
     ),
     bug(
         "torn-sector-taken-for-an-edit",
-        "files/mirror/judge.rs",
+        "files/mirror/contents.rs",
         "let end = «sector.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)»;",
         "sector.len()",
         "a sector that ends early in a file that a crash tore is taken for a person's",

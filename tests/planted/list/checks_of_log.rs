@@ -6,7 +6,7 @@ const BYTES: By = By::Lib("bytes_tests forgery_tests");
 const SCAN: By = By::Lib("corruption_tests guarantee_tests forgery_tests");
 const CRASH: By = By::Lib("crash_tests guarantee_tests forgery_tests");
 
-pub(super) const BUGS: [Bug; 37] = [
+pub(super) const BUGS: [Bug; 38] = [
     bug(
         "group-crc-not-compared",
         "wal/reader.rs",
@@ -264,6 +264,14 @@ pub(super) const BUGS: [Bug; 37] = [
         "self.counts(index)",
         "the same, as the head",
         SCAN,
+    ),
+    bug(
+        "lost-link-joins-a-stray",
+        "wal/chain.rs",
+        "below.find(|index| «self.can_be_head(index)»)?;",
+        "self.counts(index)",
+        "where a link is lost, what is refused as the head is taken for what was followed",
+        By::Lib("made_tests"),
     ),
     bug(
         "foreign-segment-taken",

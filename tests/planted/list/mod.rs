@@ -2,6 +2,7 @@
 
 mod checks_of_files;
 mod checks_of_log;
+mod edits;
 mod flushes_of_files;
 mod flushes_of_log;
 mod orders;
@@ -17,6 +18,7 @@ pub(crate) fn all() -> Vec<Bug> {
         &orders::BUGS[..],
         &checks_of_log::BUGS[..],
         &checks_of_files::BUGS[..],
+        &edits::BUGS[..],
         &schedules::BUGS[..],
     ]
     .concat()

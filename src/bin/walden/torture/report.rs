@@ -1,6 +1,5 @@
 //! What a run of kills tells at its end, for people or as one object.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -8,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::child::{Life, Moment};
 use crate::args::{Format, Torture};
+use crate::machine;
 use crate::output::{self, thousands};
 
 /// Most violations that are listed.
@@ -36,7 +36,7 @@ pub(super) struct Report {
 impl Report {
     pub(super) fn new(dir: &Path, wanted: &Torture) -> Self {
         Report {
-            disk: disk_of(dir),
+            disk: machine::disk_of(dir),
             seed: wanted.seed,
             threads: wanted.threads,
             began: Instant::now(),
@@ -210,20 +210,4 @@ pub(super) fn verify(dir: &Path) -> Vec<String> {
         }
         Err(error) => vec![format!("verify: {error}")],
     }
-}
-
-/// The file system and the device of a directory, as far as the system tells.
-fn disk_of(dir: &Path) -> String {
-    let unknown = || "unknown".to_owned();
-    let (Ok(dir), Ok(mounts)) = (fs::canonicalize(dir), fs::read_to_string("/proc/mounts")) else {
-        return unknown();
-    };
-    let mounts = mounts.lines().filter_map(|line| {
-        let mut words = line.split(' ');
-        let (device, place, kind) = (words.next()?, words.next()?, words.next()?);
-        let holds = dir.starts_with(place);
-        holds.then(|| (place.len(), format!("{kind} on {device}")))
-    });
-    // Of mounts over each other, the last one counts.
-    mounts.max_by_key(|(length, _)| *length).map_or_else(unknown, |(_, disk)| disk)
 }

@@ -9,7 +9,7 @@ const VERSION_0: &[u8] = b"{\"id\": \"a\", \"version\": 0}";
 /// its hash only.
 fn holding(contents: Option<&[u8]>) -> (SimFs, World) {
     let (disk, mut world) = (disk(), World::default());
-    world.versions.insert(A.to_owned(), vec![ContentHash::of(VERSION_0)]);
+    world.versions.insert(A.to_owned(), HashMap::from([(ContentHash::of(VERSION_0), Lsn::ZERO)]));
     world.put("a", 1);
     world.put("a", 2);
     disk.create_dir("tasks").unwrap();
@@ -233,7 +233,9 @@ fn a_file_of_no_document_is_removed_only_if_it_is_known_to_be_the_engines() {
             let (disk, mut world) = holding(Some(&shown("a", 2)));
             world.put("gone", 1);
             world.delete("gone");
-            world.versions.insert(gone.to_owned(), vec![ContentHash::of(VERSION_0)]);
+            world
+                .versions
+                .insert(gone.to_owned(), HashMap::from([(ContentHash::of(VERSION_0), Lsn::ZERO)]));
             disk.write_now(file, &contents).unwrap();
             let (mut mirror, problems) = world.open(&disk, unclean);
             assert_eq!(world.pass(&mut mirror, &disk, &[]).unwrap(), vec![]);

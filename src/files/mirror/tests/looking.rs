@@ -35,7 +35,7 @@ fn an_edit_counts_when_its_stat_has_been_the_same_for_fifty_milliseconds() {
         assert_eq!(theirs.put_back, PutBack::IfEarlier);
         assert_eq!((theirs.hash, theirs.length), (ContentHash::of(MINE), MINE.len() as u64));
         assert_eq!(theirs.stat, disk.stat(A).unwrap());
-        assert!(!theirs.is_displaced && mirror.looks_again().is_empty());
+        assert!(theirs.source == Source::File && mirror.looks_again().is_empty());
     }
 }
 

@@ -64,7 +64,9 @@ fn a_person_who_is_quicker_than_the_exchange_is_taken_in_from_conflicts() {
             let edits = mirror.take_displaced(&disk, &mut problems);
             assert_eq!((texts(&edits), problems.len()), (vec![(A, Some(MINE_TEXT))], 1));
             let Now::Text(theirs) = &edits[0].now else { panic!("{edits:?}") };
-            assert!(theirs.is_displaced && theirs.stat.is_none());
+            let Source::Displaced(displaced) = &theirs.source else { panic!("{theirs:?}") };
+            assert_eq!(displaced.shown, Some(Lsn(9)), "the pass that it was made after");
+            assert!(theirs.stat.is_none());
             // The file does not hold it.
             mirror.adopted(&edits[0], Some(Lsn(20)));
             assert_eq!(mirror.entries()[0].hash, ContentHash::of(&shown("a", 2)));

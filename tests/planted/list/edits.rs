@@ -1,0 +1,125 @@
+//! What can go wrong when a person's edit is taken in: the wrong base, the wrong file, nothing kept.
+
+use super::{Bug, By, bug};
+
+const SIM: By = By::Guarantees("edits_sim::");
+const EDITS: By = By::Guarantees("edits:: edits_meeting:: edits_sim::");
+
+pub(super) const BUGS: [Bug; 14] = [
+    bug(
+        "loser-not-kept",
+        "engine/edits/mod.rs",
+        "keep.map(|text| conflicts::keep_text(&*self.around.fs, &merged.edit.file, text))
+                    .transpose()",
+        "keep.map(|_| Ok(String::new())).transpose()",
+        "the program's version is not kept where the edit wins",
+        EDITS,
+    ),
+    bug(
+        "edit-over-a-newer-write",
+        "engine/edits/mod.rs",
+        "if «now == merged.against» {",
+        "true",
+        "an edit is logged though its document has changed since it was merged",
+        SIM,
+    ),
+    bug(
+        "edits-of-a-document-at-once",
+        "engine/edits/mod.rs",
+        "«ids.len() < BATCH && ids.insert((edit.collection, edit.id.clone()))»",
+        "{
+            ids.insert((edit.collection, edit.id.clone()));
+            true
+        }",
+        "two edits of one document are merged with the same version of it",
+        EDITS,
+    ),
+    bug(
+        "own-text-forgotten",
+        "engine/edits/mod.rs",
+        "«checkpointer.past.push(self.around.clock.monotonic(), key, Arc::new(doc));»",
+        "let _ = (checkpointer, key, doc);",
+        "a text that somebody saved is no base of their next edit",
+        SIM,
+    ),
+    bug(
+        "own-text-not-logged",
+        "engine/recovery/history.rs",
+        "«versions.all.extend(left.clone().map(|text| (None, text)));»",
+        "let _ = &left;",
+        "a text that somebody saved is no base of their next edit after a restart",
+        SIM,
+    ),
+    bug(
+        "recorded-means-shown",
+        "engine/recovery/history.rs",
+        "«self.all.retain(|(since, _)| since.is_none_or(|since| since <= last));»",
+        "let _ = last;",
+        "a version that was meant for a file and never got there is taken for a base",
+        SIM,
+    ),
+    bug(
+        "doubtful-base-believed",
+        "engine/edits/merge.rs",
+        "«bases.is_doubtful.then_some(None)»",
+        "None::<Option<&str>>",
+        "an edit of a file of which nothing is known is no conflict",
+        SIM,
+    ),
+    bug(
+        "likely-base-believed",
+        "engine/edits/merge.rs",
+        "for path in «differing.map(|change| change.path).chain(other.conflicts)» {",
+        "differing.map(|change| change.path).take(0)",
+        "that an edit may have been made of another version is no conflict",
+        SIM,
+    ),
+    bug(
+        "displacing-version-is-a-base",
+        "engine/edits/bases.rs",
+        "Some(displaced) => «displaced.shown.is_some_and(|shown| doc.lsn() <= shown)»,",
+        "displaced.shown.is_some()",
+        "what took the place of an edit is taken for what it was made of",
+        EDITS,
+    ),
+    bug(
+        "unshown-version-is-a-base",
+        "engine/edits/bases.rs",
+        "None => «mirror.shows(&edit.file, doc.lsn())»,",
+        "true",
+        "a version that no file has shown yet is taken for what an edit was made of",
+        EDITS,
+    ),
+    bug(
+        "former-texts-forgotten",
+        "engine/edits/state.rs",
+        "«past.push(now, (collection, id), Arc::new(doc));»",
+        "let _ = (collection, id, doc);",
+        "what a file shows at an opening is no base once it is written anew",
+        SIM,
+    ),
+    bug(
+        "displaced-edit-tried-once",
+        "files/mirror/edit.rs",
+        "Source::Displaced(displaced) => «self.displaced.push(displaced)»,",
+        "drop(displaced)",
+        "an edit that was displaced and could not be taken in is not tried again",
+        SIM,
+    ),
+    bug(
+        "held-file-written-anew",
+        "files/mirror/mod.rs",
+        "self.blocked.contains(file) || «self.held.contains_key(file)» || self.noticed.contains(file)",
+        "false",
+        "a file that cannot be understood is written anew",
+        EDITS,
+    ),
+    bug(
+        "newline-left-out-is-torn",
+        "files/mirror/judge.rs",
+        "«text.trim_end().as_bytes() == bytes.trim_ascii_end()»",
+        "text.as_bytes() == bytes",
+        "an earlier version without its last newline is taken for half a file",
+        SIM,
+    ),
+];
