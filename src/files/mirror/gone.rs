@@ -117,6 +117,7 @@ impl Mirror {
         }
         for file in recalled {
             self.strangers.remove(&file);
+            self.held.remove(&file);
         }
     }
 

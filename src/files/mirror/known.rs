@@ -77,7 +77,7 @@ impl Mirror {
 
     /// Whether the engine may have shown any version in a file.
     pub fn is_doubtful(&self, file: &str) -> bool {
-        self.placed.get(file).is_some_and(|placed| placed.hash == Placed::UNKNOWN.hash)
+        self.placed.get(file).is_some_and(|placed| placed.lsn == Placed::UNKNOWN.lsn)
     }
 
     /// The LSN as of which a file shows its document, if that is known.

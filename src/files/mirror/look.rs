@@ -347,10 +347,10 @@ impl Mirror {
             // It lies where the engine wants to remove its own.
             seen.tell(ProblemKind::Edited, &file, detail);
             self.hold(&file, stat);
-            return;
+        } else {
+            seen.tell_of_stranger(ProblemKind::Edited, &file, detail);
+            self.forget_doubt(&file);
         }
-        seen.tell_of_stranger(ProblemKind::Edited, &file, detail);
-        self.forget_doubt(&file);
         self.strangers.insert(file, Stranger { stat, id: Some(id) });
     }
 

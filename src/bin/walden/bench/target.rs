@@ -49,6 +49,7 @@ impl Setup {
             log: LogOptions {
                 segment_bytes_min: log.segment_bytes_min.min(self.segment_bytes),
                 segment_bytes_max: self.segment_bytes,
+                ..log
             },
             ..Options::default()
         };
