@@ -5,7 +5,7 @@ use super::{Bug, By, bug};
 const LOG: By = By::Lib("wal::tests");
 const CRASH: By = By::Guarantees("crash::a_crash_at_any_call_of crash::on_a_disk");
 
-pub(super) const BUGS: [Bug; 28] = [
+pub(super) const BUGS: [Bug; 29] = [
     bug(
         "log-not-flushed",
         "wal/log.rs",
@@ -177,6 +177,16 @@ pub(super) const BUGS: [Bug; 28] = [
         "",
         "what an opening that was cut off left is relied on though it may not be on the medium",
         By::Guarantees("crash::three_crashes"),
+    ),
+    bug(
+        "commit-not-flushed",
+        "wal/log.rs",
+        "self.write(records, now, true)?;
+        self.sync()",
+        "self.write(records, now, false)?;
+        Ok(self.last_lsn)",
+        "a commit is acknowledged before it is durable",
+        CRASH,
     ),
     bug(
         "plain-write-taken-for-durable",
