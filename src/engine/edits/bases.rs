@@ -9,7 +9,7 @@ use crate::engine::checkpoint::Checkpointer;
 use crate::engine::core::{Core, Writer};
 use crate::engine::recovery::{Former, Plan, Wanted};
 use crate::engine::view::read_plan;
-use crate::files::mirror::{Displaced, Edit, Mirror, Now, Source, Theirs};
+use crate::files::mirror::{Displaced, Edit, Mirror, Now, Source};
 use crate::files::names;
 use crate::fs::{Fs, join};
 use crate::state::merge::difference;
@@ -108,7 +108,6 @@ impl Core {
         let is_far = |edit: &Edit, bases: &Bases| match &edit.now {
             Now::Gone => false,
             Now::Text(_) if !checkpointer.mirror.knows(&edit.file) => false,
-            Now::Text(Theirs { source: Source::Displaced(_), .. }) => bases.versions.is_empty(),
             Now::Text(theirs) => {
                 let base = bases_of(bases, theirs).into_iter().next();
                 base.is_none_or(|base| difference(base, &theirs.text) > 1)

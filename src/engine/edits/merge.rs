@@ -86,7 +86,12 @@ pub(crate) fn bases_of<'a>(bases: &'a Bases, theirs: &Theirs) -> Vec<&'a Arc<str
 /// An edit merged with the document. Where it makes a difference which version it was made of, the edit counts,
 /// and that is a conflict.
 fn merge_with_any(bases: &Bases, ours: &str, theirs: &Theirs) -> state::Merged {
-    let nearest = bases_of(bases, theirs).into_iter().map(|text| Some(&**text));
+    let nearest = bases_of(bases, theirs);
+    // What the file shows now is the likeliest of all.
+    let shown = bases.versions.first().filter(|_| bases.shows_present && !bases.is_doubtful);
+    let is_sure = shown.is_some_and(|shown| nearest.first().is_some_and(|text| *text == shown));
+    let count = if is_sure { 1 } else { nearest.len() };
+    let nearest = nearest.into_iter().take(count).map(|text| Some(&**text));
     let any = nearest.chain(bases.is_doubtful.then_some(None));
     let mut all: Vec<_> = any.map(|base| merge3(base, ours, &theirs.text)).collect();
     all.sort_by_cached_key(|merged| difference(&merged.text, &theirs.text));

@@ -98,7 +98,10 @@ impl Mirror {
         let mut problems = Vec::new();
         while let Some(file) = self.leftovers.last().cloned() {
             let ours = self.ours(&file);
+            let before = self.displaced.len();
             self.settle(fs, &file, &ours, &mut problems)?;
+            // What the file shows now may be what took their place.
+            self.displaced.iter_mut().skip(before).for_each(|displaced| displaced.shown = None);
             self.leftovers.pop();
         }
         Ok(problems)

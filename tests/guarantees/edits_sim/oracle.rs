@@ -362,7 +362,8 @@ impl Oracle {
     /// The machine stopped, and this was found: what was not promised may be gone.
     pub(super) fn crashed(&mut self, power_cut: bool, found: &Found, kept: &BTreeSet<u64>) {
         let promised = if power_cut { Stage::Durable } else { Stage::Acked };
-        let pending: BTreeSet<String> = self.unadopted().map(|save| save.id.clone()).collect();
+        let pending = self.unadopted().filter(|save| save.what != What::Removed);
+        let pending: BTreeSet<String> = pending.map(|save| save.id.clone()).collect();
         for claim in &mut self.claims {
             if claim.stage >= promised || claim.stage == Stage::Void {
                 continue;

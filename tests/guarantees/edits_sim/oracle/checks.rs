@@ -126,7 +126,7 @@ impl Oracle {
             for (field, change) in changed {
                 let now = fields.and_then(|fields| fields.get(field));
                 match change {
-                    _ if change.is_of(&claimed) => {}
+                    _ if change.is_of(&claimed) || change.is_of(&self.met) => {}
                     _ if fields.is_some()
                         && change.is_in_force(now, save.is_loose || save.is_crashed) => {}
                     Change::Set(value) if kept.contains(value) && save.in_call => only_kept += 1,
