@@ -49,14 +49,10 @@ impl Core {
                 }
                 let mut writer = self.writer.lock();
                 // So that after a crash nobody takes them for edits.
-                let read = migration.files.into_iter().map(|(file, hash, length)| Op::Edited {
-                    file,
-                    hash,
-                    length,
-                    modified_ns: 0,
-                    is_whole: false,
-                    text: None,
-                });
+                let read = migration
+                    .files
+                    .into_iter()
+                    .map(|(file, hash, length)| Op::noted(file, hash, length));
                 let ops = read.chain(diff(&self.table.read(), &migration.table)).collect();
                 self.commit_own(&mut writer, ops, Origin::Migration)?;
                 drop(writer);

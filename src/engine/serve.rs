@@ -116,15 +116,7 @@ impl Core {
         for (file, hash) in checkpointer.mirror.doubted() {
             conflicts::keep(fs, file, file)?;
             let length = stat(fs, file)?.map_or(1, |stat| stat.size_bytes.max(1));
-            let file = file.to_owned();
-            found.push(Op::Edited {
-                file,
-                hash,
-                length,
-                modified_ns: 0,
-                is_whole: false,
-                text: None,
-            });
+            found.push(Op::noted(file.to_owned(), hash, length));
         }
         // A change of its name that is not known to be durable: its absence proves nothing.
         let removals = checkpointer.mirror.doubted_removals();

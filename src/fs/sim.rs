@@ -46,7 +46,7 @@ pub use rules::{AfterFailedSync, Rules, Tearing};
 
 use disk::{Disk, Taken};
 use fault::{Call, Gate, Pass, Path};
-use file::SimFile;
+pub(crate) use file::SimFile;
 
 /// A simulated disk; clones are handles to the same one.
 ///
@@ -180,15 +180,22 @@ impl SimFs {
     }
 }
 
-impl Fs for SimFs {
-    fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn File>> {
+impl SimFs {
+    /// Opens a file, as [`Fs::open`] does.
+    pub(crate) fn open_file(&self, path: &str, mode: Mode) -> io::Result<SimFile> {
         let inode = if mode == Mode::CreateNew {
             let mut machine = self.enter(CallKind::Create, "create", &[Path::File(path)])?;
             machine.disk.create(path, Kind::File)?
         } else {
             self.enter(CallKind::Open, "open", &[Path::File(path)])?.disk.file(path)?
         };
-        Ok(Arc::new(self.handle(inode, path, mode)))
+        Ok(self.handle(inode, path, mode))
+    }
+}
+
+impl Fs for SimFs {
+    fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(self.open_file(path, mode)?))
     }
 
     fn stat(&self, path: &str) -> io::Result<Option<Stat>> {

@@ -252,6 +252,12 @@ impl Op {
         }
     }
 
+    /// A note that these contents of a file were found, which are merged with nothing: a later opening must
+    /// not take them for a new edit.
+    pub fn noted(file: String, hash: ContentHash, length: u64) -> Op {
+        Op::Edited { file, hash, length, modified_ns: 0, is_whole: false, text: None }
+    }
+
     /// The record's kind and its bytes in the log.
     pub fn encode(&self) -> (u8, Vec<u8>) {
         let (kind, mut bytes, text) = self.encode_parts();

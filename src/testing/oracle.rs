@@ -136,13 +136,23 @@ impl Oracle {
 
     /// Whether these are the documents of some state, outputs left out of account; it says why not.
     pub fn was(&self, documents: &Documents) -> Result<(), String> {
-        let is_document = |dir: &str| matches!(dir, "tasks" | "sessions");
-        let is_of = |state: &Arc<Documents>| {
-            let mut of_state = state.iter().filter(|((dir, _), _)| is_document(dir));
-            documents.iter().all(|document| of_state.next() == Some(document))
-                && of_state.next().is_none()
+        let was = self.was_in(documents, |(dir, _)| matches!(*dir, "tasks" | "sessions"));
+        if was { Ok(()) } else { Err(format!("{documents:#?}")) }
+    }
+
+    /// Whether these documents are those of some state, of which only those count that are picked, by
+    /// directory and id.
+    pub fn was_in(
+        &self,
+        documents: &Documents,
+        is_picked: impl Fn(&(&'static str, String)) -> bool,
+    ) -> bool {
+        let picked = |of: &Documents| {
+            of.iter()
+                .filter(|(key, _)| is_picked(key))
+                .eq(documents.iter().filter(|(key, _)| is_picked(key)))
         };
-        if self.states.iter().any(is_of) { Ok(()) } else { Err(format!("{documents:#?}")) }
+        self.states.iter().any(|state| picked(state))
     }
 
     /// Whether a document ever was like that; `None` for not being there at all.

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
-use crate::fs::sim::SimFs;
+use crate::fs::sim::{SimFile, SimFs};
 use crate::fs::{Entry, File, Fs, Lock, LockMode, Mode, Space, Stat};
 
 /// Turns a hook on and off, and counts the calls it saw.
@@ -30,8 +30,9 @@ impl Switch {
 
 type Hook = Arc<dyn Fn(&SimFs) + Send + Sync>;
 
-/// A handle to a simulated disk that calls back before each call that changes something. The callback
-/// must not use this handle, but may use the disk itself, and others.
+/// A handle to a simulated disk that calls back before each call that changes something, and between a
+/// write past the page cache and its flush. The callback must not use this handle, but may use the disk
+/// itself, and others.
 #[derive(Clone)]
 pub struct Watched {
     disk: SimFs,
@@ -88,7 +89,7 @@ impl fmt::Debug for Watched {
 
 impl Fs for Watched {
     fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn File>> {
-        let file = self.disk().open(path, mode)?;
+        let file = self.disk().open_file(path, mode)?;
         Ok(Arc::new(WatchedFile { watched: self.clone(), file }))
     }
     fn stat(&self, path: &str) -> io::Result<Option<Stat>> {
@@ -141,7 +142,7 @@ impl Fs for Watched {
 #[derive(Debug)]
 struct WatchedFile {
     watched: Watched,
-    file: Arc<dyn File>,
+    file: SimFile,
 }
 
 /// Calls that change nothing are not called back for: a crash there is one at the next call.
@@ -152,7 +153,9 @@ impl File for WatchedFile {
     }
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
         self.watched.disk();
-        self.file.write_at(buf, offset)
+        self.file.write_at_with(buf, offset, || {
+            self.watched.disk();
+        })
     }
     fn sync_data(&self) -> io::Result<()> {
         self.watched.disk();

@@ -58,7 +58,7 @@ fn a_crash_at_any_call_loses_nothing_acknowledged_and_tears_nothing() {
         for (count, floor) in [
             (&met.ahead, 20),
             (&met.behind, 100),
-            (&met.torn, 0),
+            (&met.torn, 20),
             (&met.edited, 200),
             (&met.written, 200),
             (&met.settled, 200),

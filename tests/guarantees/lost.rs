@@ -16,7 +16,7 @@ use crate::support::{Documents, at, documents, mix, open, seeds};
 
 const CASES: u64 = 1500;
 /// The file that shows a document, if one does.
-fn file_of(disk: &SimFs, key: &Key) -> Option<String> {
+pub(crate) fn file_of(disk: &SimFs, key: &Key) -> Option<String> {
     disk.names().into_iter().find(|name| {
         let Some(bytes) = name.starts_with(key.0).then(|| disk.read_now(name)).flatten() else {
             return false;

@@ -1,7 +1,8 @@
 //! An open file of the simulated disk.
 //!
-//! Invariants: each method is one call and passes the gate; a handle stays valid whatever becomes of
-//! the file's names, until the machine stops.
+//! Invariants: each method is one call and passes the gate, but a write past the page cache, which is
+//! two, the write and its flush; a handle stays valid whatever becomes of the file's names, until the
+//! machine stops.
 
 use std::io;
 
@@ -18,7 +19,7 @@ fn is_on_boundary(buf: &[u8]) -> bool {
 }
 
 #[derive(Debug)]
-pub(super) struct SimFile {
+pub(crate) struct SimFile {
     pub(super) fs: SimFs,
     pub(super) inode: u64,
     /// The name it was opened by, for the trace and for faults by path.
@@ -58,19 +59,15 @@ impl SimFile {
         }
         passed.map(drop)
     }
-}
 
-impl File for SimFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut machine = self.fs.machine.lock();
-        let range = Some((offset, buf.len()));
-        let pass = self.pass(&mut machine, CallKind::Read, "read", range)?;
-        machine.disk.give(self.inode)?;
-        let count = pass.shortened(buf.len());
-        Ok(machine.disk.read(self.inode, offset, buf.get_mut(..count).unwrap_or_default()))
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+    /// Writes, as [`File::write_at`] does. If the write goes past the page cache, `unflushed` is called
+    /// before its flush, at which the power can fail with any part of it written.
+    pub(crate) fn write_at_with(
+        &self,
+        buf: &[u8],
+        offset: u64,
+        unflushed: impl FnOnce(),
+    ) -> io::Result<usize> {
         let mut machine = self.fs.machine.lock();
         let range = Some((offset, buf.len()));
         let pass = self.pass(&mut machine, CallKind::Write, "write", range)?;
@@ -87,12 +84,29 @@ impl File for SimFile {
             return Ok(0);
         }
         let count = machine.disk.write(self.inode, buf, offset)?;
+        drop(machine);
         if self.is_through {
-            self.flush(&mut machine, CallKind::Sync, "sync", |disk, inode| {
+            unflushed();
+            self.flush(&mut self.fs.machine.lock(), CallKind::Sync, "sync", |disk, inode| {
                 disk.sync_part(inode, offset, count);
             })?;
         }
         Ok(count)
+    }
+}
+
+impl File for SimFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut machine = self.fs.machine.lock();
+        let range = Some((offset, buf.len()));
+        let pass = self.pass(&mut machine, CallKind::Read, "read", range)?;
+        machine.disk.give(self.inode)?;
+        let count = pass.shortened(buf.len());
+        Ok(machine.disk.read(self.inode, offset, buf.get_mut(..count).unwrap_or_default()))
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.write_at_with(buf, offset, || {})
     }
 
     fn sync_data(&self) -> io::Result<()> {
