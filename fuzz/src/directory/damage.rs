@@ -3,6 +3,7 @@
 
 use std::io::ErrorKind;
 
+use serde_json::Value;
 use walden::fs::sim::SimFs;
 use walden::fs::{Fs, Kind};
 
@@ -58,7 +59,7 @@ pub(super) struct Damaged<'a> {
     spoiled: Vec<String>,
     /// Something else than a file has a name, or the disk does not give a file.
     pub(super) is_blocked: bool,
-    /// Nothing was written that anybody could believe, nor into a mirror file.
+    /// Nothing was written that anybody could believe, nor, but by rot, into a mirror file.
     pub(super) is_only_damage: bool,
 }
 
@@ -82,8 +83,9 @@ impl<'a> Damaged<'a> {
         let kind = input.u8();
         let other = &REFERENCES[input.below(REFERENCES.len())];
         self.files.push(format!("{name}: {}", kind % 16));
+        let is_rot = kind & 64 != 0 && matches!(kind % 16, 0 | 2 | 3);
         let is_mirror = name.starts_with("tasks") || name.starts_with("sessions");
-        self.is_only_damage &= !is_mirror && reference.disk.read_now(&name).is_some();
+        self.is_only_damage &= (is_rot || !is_mirror) && reference.disk.read_now(&name).is_some();
         let bytes = self.disk.read_now(&name).unwrap_or_default();
         let place = usize::from(input.u16()) % bytes.len().max(1);
         let changed = match kind % 16 {
@@ -140,7 +142,24 @@ impl<'a> Damaged<'a> {
             }
             _ => [&bytes[..], &bytes[..]].concat(),
         };
+        if is_rot {
+            self.rot(&name, &changed);
+            return;
+        }
+        // What can be read as a state may be somebody's edit of it.
+        let is_state = name == "state.json" && serde_json::from_slice::<Value>(&changed).is_ok();
+        self.is_only_damage &= !is_state;
         self.write(&name, &changed, kind);
+    }
+
+    /// The medium forgets what it held, which leaves no trace in the file's `stat`.
+    fn rot(&mut self, name: &str, bytes: &[u8]) {
+        let before = self.disk.read_now(name).unwrap_or_default();
+        for (place, (old, new)) in before.iter().zip(bytes).enumerate() {
+            if old != new {
+                self.disk.corrupt(name, place as u64, old ^ new).unwrap();
+            }
+        }
     }
 
     /// Gives a file these contents: in place, or as another inode.
