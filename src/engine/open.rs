@@ -65,6 +65,7 @@ pub(crate) fn recover(around: &Surroundings, options: &Options) -> Result<Opened
         // They are what is migrated.
         mirror.supersede(std::mem::take(&mut edits));
     }
+    plan.in_doubt = mirror.is_in_doubt();
     let earlier = earlier_versions(&plan, fs, &edits, None)?;
     let state_edit = plan.state_edit_found(fs)?;
     let mut opened = act(around, options, plan, mirror)?;
@@ -164,11 +165,11 @@ fn begin_log(
         _ => Some((owner.incarnation, owner.nonce)),
     });
     let mut room = Room::new(fs, identity.store, plan);
-    room.with(|| write_owner(fs, &identity, Stage::Opening { former }))?;
+    room.with(|| write_owner(fs, &identity, Stage::Opening { former }, plan.in_doubt))?;
     let now = around.clock.now();
     let begin = || Log::begin(around.fs.clone(), WAL, &plan.scan, identity, options.log, now);
     let log = room.with(begin)?;
-    write_owner(fs, &identity, Stage::Open)?;
+    write_owner(fs, &identity, Stage::Open, plan.in_doubt)?;
     let cleared = wal::clear_leftovers(fs, WAL, &plan.scan, QUARANTINE)
         .and_then(|()| if is_kept { wal::clear_passed_over(fs, WAL, &plan.scan) } else { Ok(()) });
     if let Err(error) = cleared {
@@ -233,9 +234,15 @@ fn random(around: &Surroundings) -> Result<u64> {
     drawn.map_err(|source| Error::io("draw", "a random number", source))
 }
 
-pub(super) fn write_owner(fs: &dyn Fs, identity: &Identity, stage: Stage) -> Result<()> {
+pub(super) fn write_owner(
+    fs: &dyn Fs,
+    identity: &Identity,
+    stage: Stage,
+    in_doubt: bool,
+) -> Result<()> {
     let Identity { store, incarnation, nonce } = *identity;
-    owner::write(fs, &Owner { store, incarnation, nonce, pid: std::process::id(), stage })
+    let pid = std::process::id();
+    owner::write(fs, &Owner { store, incarnation, nonce, pid, stage, in_doubt })
 }
 
 /// Makes the directories that are missing, durably, before anything in them is relied upon.

@@ -124,7 +124,9 @@ impl Core {
         if found.is_empty() {
             return Ok(());
         }
-        self.log_own(&found).map(drop)
+        self.log_own(&found)?;
+        let identity = self.writer.lock().identity;
+        write_owner(fs, &identity, Stage::Open, false)
     }
 
     /// Tells what an opening found.
@@ -158,7 +160,7 @@ impl Core {
             let table = self.table.read();
             let [tasks, sessions] = Collection::ALL.map(|each| table.len(each) as u64);
             let stage = Stage::Clean { lsn, documents: Some((tasks, sessions)) };
-            write_owner(&*self.around.fs, &identity, stage)?;
+            write_owner(&*self.around.fs, &identity, stage, false)?;
         }
         drop(lock);
         closed

@@ -1,14 +1,14 @@
 //! The files of a migration: the byte-exact copy of the earlier `state.json`, and the log of what was
 //! done.
 //!
-//! The copy is durable before anything else is changed, and never replaced: a second one with other
-//! contents goes to `conflicts/`.
+//! The copy is durable before anything else is changed, and never replaced: where it has another one's
+//! name, it goes to `conflicts/`.
 
 use std::io::ErrorKind;
 
 use crate::base::{Error, Result, Timestamp};
 use crate::files::conflicts::{Sight, keep, look, put_aside, sync_dir};
-use crate::files::names::{MIGRATION_LOG, PRE_MIGRATION_BACKUP, STATE, STATE_PART};
+use crate::files::names::{self, MIGRATION_LOG, PRE_MIGRATION_BACKUP, STATE, STATE_PART};
 use crate::files::snapshot;
 use crate::fs::replace::{remove_if_any, replace, write_temporary};
 use crate::fs::{Fs, read_file, read_file_if_any};
@@ -45,16 +45,22 @@ pub fn keep_original(fs: &dyn Fs) -> Result<Option<String>> {
     Ok(Some(PRE_MIGRATION_BACKUP.to_owned()))
 }
 
-/// Whether the file at `path` is kept, byte by byte, as the copy before a migration.
+/// Whether the file at `path` is kept, byte by byte, as the copy before a migration: before any in its
+/// place, before one that is under way also in `conflicts/`.
 pub(crate) fn is_kept(fs: &dyn Fs, path: &str) -> Result<bool> {
-    let Sight::File(_, kept) = look(fs, PRE_MIGRATION_BACKUP)? else { return Ok(false) };
-    Ok(matches!(look(fs, path)?, Sight::File(_, hash) if hash == kept))
+    let Sight::File(_, hash) = look(fs, path)? else { return Ok(false) };
+    let is_at = |copy: &str| Ok(matches!(look(fs, copy)?, Sight::File(_, kept) if kept == hash));
+    Ok(is_at(PRE_MIGRATION_BACKUP)? || is_under_way(fs) && is_at(&names::conflict(STATE, hash, 0))?)
 }
 
 /// Whether an opening has begun to migrate.
 pub(crate) fn has_begun(fs: &dyn Fs) -> Result<bool> {
+    Ok(is_under_way(fs) || is_kept(fs, STATE)?)
+}
+
+fn is_under_way(fs: &dyn Fs) -> bool {
     let log = read_file_if_any(fs, MIGRATION_LOG, LOG_BYTES_MAX).ok().flatten();
-    Ok(log.is_some_and(|log| is_begun(&log)) || is_kept(fs, STATE)?)
+    log.is_some_and(|log| is_begun(&log))
 }
 
 /// Writes what a migration found and is about to do. Durable when it returns. What lies in its place

@@ -50,6 +50,9 @@ pub struct Owner {
     pub pid: u32,
     /// How far it has come.
     pub stage: Stage,
+    /// It found the store damaged, and has not logged yet which files of the mirror were in doubt, so the
+    /// next opening must doubt them too, though it may find nothing damaged any more.
+    pub in_doubt: bool,
 }
 
 /// What is found in the place of `.walden`.
@@ -79,6 +82,8 @@ struct Fields<'a> {
     lsn: Option<u64>,
     documents: Option<(u64, u64)>,
     former: Option<(u64, &'a str)>,
+    #[serde(default)]
+    in_doubt: bool,
     #[serde(rename = "crc32")]
     _crc32: &'a str,
 }
@@ -129,6 +134,7 @@ fn parse(bytes: &[u8]) -> Result<Owner, String> {
         nonce: nonce(fields.nonce)?,
         pid: fields.pid,
         stage,
+        in_doubt: fields.in_doubt,
     };
     // One spelling only: a byte that differs is either in a field, and the checksum differs, or
     // beside the fields, and this comparison sees it.
@@ -140,7 +146,7 @@ fn parse(bytes: &[u8]) -> Result<Owner, String> {
 }
 
 fn render(owner: &Owner) -> String {
-    let Owner { store, incarnation, nonce, pid, stage } = owner;
+    let Owner { store, incarnation, nonce, pid, stage, in_doubt } = owner;
     let state = match stage {
         Stage::Opening { former: None } => "\"opening\"".to_owned(),
         Stage::Opening { former: Some((incarnation, nonce)) } => {
@@ -152,9 +158,10 @@ fn render(owner: &Owner) -> String {
             format!("\"clean\",\"lsn\":{lsn},\"documents\":[{tasks},{sessions}]")
         }
     };
+    let in_doubt = if *in_doubt { "\"in_doubt\":true," } else { "" };
     let before = format!(
         "{{\"format\":{FORMAT},\"store\":\"{store}\",\"incarnation\":{incarnation},\
-         \"nonce\":\"{nonce:016x}\",\"pid\":{pid},\"state\":{state},\"crc32\":\""
+         \"nonce\":\"{nonce:016x}\",\"pid\":{pid},\"state\":{state},{in_doubt}\"crc32\":\""
     );
     let after = "\"}\n";
     let mut crc32 = crc32fast::Hasher::new();
@@ -175,6 +182,7 @@ mod tests {
         nonce: 0xfeed,
         pid: 4711,
         stage: Stage::Clean { lsn: Lsn(99), documents: None },
+        in_doubt: false,
     };
 
     #[test]
@@ -191,8 +199,10 @@ mod tests {
         let clean = Stage::Clean { lsn: Lsn(7), documents: Some((3, u64::MAX)) };
         let opening = [Stage::Opening { former }, Stage::Opening { former: None }];
         for stage in [Stage::Open, clean].into_iter().chain(opening) {
-            let other = Owner { stage, nonce: u64::MAX, ..OWNER };
-            assert_eq!(parse(render(&other).as_bytes()), Ok(other));
+            for in_doubt in [false, true] {
+                let other = Owner { stage, nonce: u64::MAX, in_doubt, ..OWNER };
+                assert_eq!(parse(render(&other).as_bytes()), Ok(other));
+            }
         }
     }
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use walden::ChangeKind::{Delete, Put};
-use walden::fs::sim::SimFs;
+use walden::fs::sim::{CrashMode, SimFs};
 use walden::testing::SteppedClock;
 
 use crate::edits::{A, bare, file, find, store_with, text};
-use crate::support::builder;
+use crate::support::{at, builder, documents, open};
 use crate::watched::Watched;
 
 #[test]
@@ -66,4 +66,36 @@ fn an_edit_at_any_call_of_a_checkpoint_merges_with_what_that_shows() {
     }
     println!("edited before each of {places} calls");
     assert!(places > 40, "{places}");
+}
+
+#[test]
+fn a_crash_at_any_call_of_opening_a_damaged_store_makes_no_edit_of_what_was_in_doubt() {
+    let disk = SimFs::new();
+    let store = store_with(&disk, &[r#"{"id": "a", "n": 1}"#, r#"{"id": "b", "n": 1}"#]).0;
+    store.shutdown().unwrap();
+    disk.save_now(A, br#"{"id": "a", "n": 2}"#).unwrap();
+    disk.remove_now("tasks/b.json").unwrap();
+    disk.save_now("tasks/c.json", br#"{"id": "c"}"#).unwrap();
+    disk.corrupt(".walden", 20, 1).unwrap();
+    let wanted = documents(&at(&disk, 2).open_read_only().unwrap());
+    assert_eq!(wanted.len(), 2, "nobody can tell whether they are edits: {wanted:?}");
+    let (watched, switch) = Watched::while_on(&disk, move |disk, call| {
+        let drawn = CrashMode::Random(call);
+        for mode in [CrashMode::Nothing, CrashMode::Everything, drawn] {
+            let crashed = disk.if_crashed(mode.clone());
+            let store = open(&crashed, 60 + call).unwrap();
+            assert_eq!(
+                documents(&store.view()),
+                wanted,
+                "{mode} at {call}: {:#?}",
+                store.recovery()
+            );
+        }
+    });
+    switch.set(true);
+    let clock = Arc::new(SteppedClock::default());
+    let store = builder(Arc::new(watched), clock, 7).open().unwrap();
+    store.shutdown().unwrap();
+    println!("crashed before each of {} calls", switch.calls());
+    assert!(switch.calls() > 40, "{}", switch.calls());
 }

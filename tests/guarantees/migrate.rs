@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use walden::fs::Kind;
 use walden::fs::sim::{CrashMode, Fault, SimFs};
 use walden::{Error, Rung};
 
@@ -189,12 +190,11 @@ fn what_cannot_be_a_document_is_kept_and_told() {
     }
 }
 
-#[test]
-fn a_crash_at_any_call_of_a_migration_loses_nothing_and_the_next_opening_completes_it() {
-    let disk = left(Some(STATE.as_bytes()));
+/// Crashes before each call of a migration of this directory; says how many there were.
+fn crash_at_each_call(disk: &SimFs, check: impl Fn(&SimFs) + Send + Sync + 'static) -> u64 {
     let places = Arc::new(AtomicU64::new(0));
     let count = places.clone();
-    let watched = Watched::new(&disk, move |disk| {
+    let watched = Watched::new(disk, move |disk| {
         let place = count.fetch_add(1, Relaxed);
         let mode = &[CrashMode::Nothing, CrashMode::Random(place)][(place % 2) as usize];
         for crashed in [disk.if_killed(), disk.if_crashed(mode)] {
@@ -202,7 +202,7 @@ fn a_crash_at_any_call_of_a_migration_loses_nothing_and_the_next_opening_complet
             let found = documents(&store.view());
             assert_eq!(found, taken_over(), "at {place}: {:#?}", store.recovery());
             store.shutdown().unwrap();
-            check(&crashed, STATE.as_bytes());
+            check(&crashed);
             let again = open(&crashed, 900 + place).unwrap();
             assert_eq!(documents(&again.view()), taken_over(), "at {place}");
         }
@@ -212,7 +212,35 @@ fn a_crash_at_any_call_of_a_migration_loses_nothing_and_the_next_opening_complet
     store.shutdown().unwrap();
     let places = places.load(Relaxed);
     println!("migration: crashed before {places} calls");
+    places
+}
+
+#[test]
+fn a_crash_at_any_call_of_a_migration_loses_nothing_and_the_next_opening_completes_it() {
+    let disk = left(Some(STATE.as_bytes()));
+    let places = crash_at_each_call(&disk, |left| check(left, STATE.as_bytes()));
     assert!(places > 100);
+}
+
+#[test]
+fn where_another_original_is_kept_already_a_migration_is_none_the_worse() {
+    for is_file in [true, false] {
+        let disk = left(Some(STATE.as_bytes()));
+        let place = "state.pre-migration.backup.json";
+        if is_file {
+            disk.write_now(place, b"{\"tasks\": []}").unwrap();
+        } else {
+            disk.plant_now(place, Kind::Directory).unwrap();
+        }
+        let former = disk.read_now(place);
+        let places = crash_at_each_call(&disk, move |left| {
+            assert_eq!(left.read_now(place), former);
+            let kept = conflicts(left);
+            let originals = kept.iter().filter(|bytes| *bytes == STATE.as_bytes()).count();
+            assert_eq!((originals, kept.len()), (1, 1 + LOSERS.len()), "{:?}", left.names());
+        });
+        assert!(places > 100);
+    }
 }
 
 #[test]

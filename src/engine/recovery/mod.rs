@@ -121,8 +121,10 @@ pub(crate) struct Plan {
     mentions: HashMap<String, Mentions>,
     /// The LSN of its last record that all their names are durable.
     synced: Lsn,
-    /// Whether nothing of log and snapshot is damaged or missing.
+    /// Whether nothing of log and snapshot is damaged or missing, nor was when it was last opened.
     is_sound: bool,
+    /// Whether files of the mirror are in doubt because of that.
+    pub(super) in_doubt: bool,
 }
 
 impl Plan {

@@ -114,8 +114,10 @@ impl Plan {
         }
         plan.look_at_state(fs, taken_in)?;
         let mut problems = plan.recovery.problems.iter();
-        plan.is_sound =
-            !plan.has_hole && !is_gone && problems.all(|problem| problem.kind.is_harmless());
+        plan.is_sound = !plan.has_hole
+            && !is_gone
+            && !plan.owner.is_some_and(|owner| owner.in_doubt)
+            && problems.all(|problem| problem.kind.is_harmless());
         Ok(plan)
     }
 
@@ -186,6 +188,7 @@ impl Plan {
             mentions: HashMap::new(),
             synced: Lsn::ZERO,
             is_sound: false,
+            in_doubt: false,
         }
     }
 }

@@ -148,6 +148,11 @@ impl Mirror {
             && names::forms(id).iter().any(|form| form == name)
     }
 
+    /// Whether there are files of which nobody can tell what people did to them.
+    pub fn is_in_doubt(&self) -> bool {
+        !self.doubted.is_empty() || !self.doubted_removals.is_empty()
+    }
+
     /// Files that a person may have changed or not, with what is in them: see [`super::Known::is_sound`].
     pub fn doubted(&self) -> impl Iterator<Item = (&str, ContentHash)> {
         self.doubted.iter().map(|(file, hash)| (file.as_str(), *hash))

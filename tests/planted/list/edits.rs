@@ -5,7 +5,7 @@ use super::{Bug, By, bug};
 const SIM: By = By::Guarantees("edits_sim::");
 const EDITS: By = By::Guarantees("edits:: edits_meeting:: edits_sim::");
 
-pub(super) const BUGS: [Bug; 14] = [
+pub(super) const BUGS: [Bug; 16] = [
     bug(
         "loser-not-kept",
         "engine/edits/mod.rs",
@@ -113,6 +113,22 @@ pub(super) const BUGS: [Bug; 14] = [
         "false",
         "a file that cannot be understood is written anew",
         EDITS,
+    ),
+    bug(
+        "doubt-forgotten",
+        "engine/open.rs",
+        "write_owner(fs, &identity, Stage::Open, «plan.in_doubt»)?;",
+        "false",
+        "an opening that is cut off forgets that it found the store damaged",
+        EDITS,
+    ),
+    bug(
+        "original-taken-for-an-edit",
+        "files/migration.rs",
+        "is_at(PRE_MIGRATION_BACKUP)? || «is_under_way(fs)» && is_at(",
+        "false",
+        "the state.json that is migrated is an edit where another original is kept already",
+        By::Guarantees("migrate::"),
     ),
     bug(
         "newline-left-out-is-torn",
