@@ -92,6 +92,7 @@ impl Core {
         let mut told = Told::default();
         let mut checkpointer = self.checkpointer.lock();
         let displaced = checkpointer.mirror.take_displaced(&*self.around.fs, &mut told.problems);
+        self.keep_rotten(&checkpointer);
         let taken = self.note_doubted(&checkpointer);
         // What was displaced was so by this opening, or before it.
         let taken = taken.and_then(|()| self.adopt(&mut checkpointer, displaced, None, &mut told));
@@ -106,6 +107,16 @@ impl Core {
             told.events.push(Event::SaveError { error });
         }
         told
+    }
+
+    /// Keeps what rotted, so that a later opening decides the same, though a power cut may change the times
+    /// by which rot is told from an edit. A copy that cannot be made now is made when the file is restored.
+    fn keep_rotten(&self, checkpointer: &Checkpointer) {
+        for file in checkpointer.mirror.rotten() {
+            if let Err(error) = conflicts::quarantine_copy(&*self.around.fs, file) {
+                tracing::warn!(%error, "a damaged file is not kept yet");
+            }
+        }
     }
 
     /// Keeps what may be a person's or not, and logs that it was found, so that a later opening, which may

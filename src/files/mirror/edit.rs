@@ -158,6 +158,11 @@ impl Mirror {
         self.doubted.iter().map(|(file, hash)| (file.as_str(), *hash))
     }
 
+    /// Files that are not what was written, though nobody wrote to them since.
+    pub fn rotten(&self) -> impl Iterator<Item = &str> {
+        self.rotten.iter().map(String::as_str)
+    }
+
     /// Files that are gone, which a person may have removed or not.
     pub fn doubted_removals(&self) -> impl Iterator<Item = &str> {
         self.doubted_removals.iter().map(String::as_str)

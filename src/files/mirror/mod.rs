@@ -71,6 +71,8 @@ pub struct Mirror {
     leftovers: Vec<String>,
     /// Damaged contents, by file: they go to `quarantine/`, not to `conflicts/`.
     damaged: HashMap<String, ContentHash>,
+    /// Files that the opening found to be rotten.
+    rotten: Vec<String>,
     /// Contents that may be a person's or not, by file: they go to `conflicts/` before their place is taken.
     doubted: HashMap<String, ContentHash>,
     /// Files that may have been removed by a person, or be lost: they are written anew.

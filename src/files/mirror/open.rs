@@ -161,6 +161,7 @@ impl Mirror {
             }
             (Contents::Rotten(found), _) => {
                 self.damaged.insert(file.clone(), found.hash);
+                self.rotten.push(file.clone());
                 let detail = "it is not what was written, though nobody wrote to it since; it goes to \
                               quarantine/ and is restored";
                 (Some((Corrupt, detail.into())), Some(found), true)
@@ -344,6 +345,7 @@ impl Mirror {
 
     fn remove_rot(&mut self, file: String, found: Placed, judge: &mut Judge<'_>) {
         self.damaged.insert(file.clone(), found.hash);
+        self.rotten.push(file.clone());
         let detail = "it is not what was written, though nobody wrote to it since, and no longer wanted; it \
                       goes to quarantine/";
         judge.report(ProblemKind::Corrupt, &file, detail);
