@@ -124,6 +124,7 @@ impl Directory {
                 Err(source) => return Err(Error::io("read", fs.display(&path), source)),
             }
         }
+        self.store = self.store.or(identities.first().map(|identity| identity.store));
         identities.retain(|identity| Some(identity.store) == self.store);
         Ok(identities)
     }
@@ -191,7 +192,7 @@ impl Directory {
     /// The segment that a header names, if it is there and the one that it named.
     fn previous(&self, follower: &SegmentHeader) -> Option<Link<'_>> {
         let index = self.segments.get(&follower.previous)?;
-        let linked = !contradicts(follower, index);
+        let linked = follower.is_joined() && !contradicts(follower, index);
         linked.then(|| self.link(index, Some(follower.previous_end))).flatten()
     }
 

@@ -16,7 +16,7 @@ use crate::wal::record::{Record, RecordView};
 /// What is known of the log from elsewhere. The default knows nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Hints {
-    /// Whose log it is; unknown: the newest segment's.
+    /// Whose log it is; unknown: the newest segment's, or if no header tells, the first identity's.
     pub store: Option<StoreId>,
     /// Identities under which segments may have been written, for those whose header is lost.
     pub identities: Vec<Identity>,
@@ -70,14 +70,14 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The last standing group of records: what the header of the next segment names.
+/// The last vouched group of records that stands: what the header of the next segment names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Join {
-    /// Its segment; 0 if there is none.
+    /// Its segment. If there is no such group: the one before the log, 0 if there is none.
     pub segment: SegmentNumber,
-    /// The offset behind it.
+    /// The offset behind it; 0 if there is none.
     pub end: u64,
-    /// Its checksum field.
+    /// Its checksum field; 0 if there is none.
     pub crc: u32,
     /// The last LSN that stands.
     pub lsn: Lsn,

@@ -373,7 +373,8 @@ impl Tail {
                 break;
             }
         }
-        while let Some(newest) = chain.last().filter(|newest| newest.previous_lsn > self.passed) {
+        let goes_on = |last: &&SegmentHeader| last.is_joined() && last.previous_lsn > self.passed;
+        while let Some(newest) = chain.last().filter(goes_on) {
             let previous = newest.previous;
             match self.open_segment(previous)? {
                 Some((_, header)) => chain.push(header),

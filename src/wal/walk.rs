@@ -352,7 +352,9 @@ fn next_lsn(
     highest.plus(if walk.doubtful || chain.is_empty() { DOUBT_LEAP } else { 1 })
 }
 
-/// The last vouched group of records; where there is none, what the oldest segment names.
+/// The last vouched group of records. Where there is none, no group is named, so that no segment that is
+/// there or comes back can contradict the next header: a head that is contradicted is none. The segment
+/// that the oldest one names still tells what was not passed over.
 fn join(chain: &[Link<'_>], walk: &Walk) -> Join {
     let vouched = walk.standing.iter().rev().find_map(|standing| match standing {
         Standing::Group { segment, group } if group.header.first_lsn <= walk.vouched => {
@@ -360,13 +362,8 @@ fn join(chain: &[Link<'_>], walk: &Walk) -> Join {
         }
         _ => None,
     });
-    let oldest = chain.first().map(|link| Join {
-        segment: link.header.previous,
-        end: link.header.previous_end,
-        crc: link.header.chain,
-        lsn: link.header.previous_lsn,
-    });
-    let mut join = vouched.or(oldest).unwrap_or_default();
+    let before = chain.first().map_or(SegmentNumber(0), |link| link.header.previous);
+    let mut join = vouched.unwrap_or(Join { segment: before, ..Join::default() });
     join.lsn = join.lsn.max(walk.vouched);
     join
 }

@@ -30,9 +30,9 @@ pub struct SegmentHeader {
     pub next_lsn: Lsn,
     /// No record in it has a higher LSN.
     pub ceiling: Lsn,
-    /// The segment that it follows; 0 if none.
+    /// The segment that it follows; 0 if none. Those between were passed over.
     pub previous: SegmentNumber,
-    /// Where the last standing group of that one ends.
+    /// Where the last standing group of that one ends; 0 if none stands.
     pub previous_end: u64,
     /// The last LSN before this segment that stands.
     pub previous_lsn: Lsn,
@@ -70,6 +70,11 @@ impl SegmentHeader {
         fields.extend_from_slice(&crc32fast::hash(&fields).to_le_bytes());
         fields.resize(usize_of(BLOCK_BYTES), 0);
         fields.repeat(2)
+    }
+
+    /// Whether it names a group that it follows.
+    pub fn is_joined(&self) -> bool {
+        self.previous_end > 0
     }
 
     /// Whether the start group restates records.

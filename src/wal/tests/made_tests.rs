@@ -8,7 +8,7 @@ use super::made::{Made, data, hints, identity, nowhere, seal, start, witness};
 use super::oracle::{DIR, ROOMY, rot, wal_file, zero};
 use crate::base::{Lsn, Timestamp};
 use crate::wal::scan::Join;
-use crate::wal::{self, Hints, Log, Replayed, Scan, SegmentNumber, Verdict};
+use crate::wal::{self, Hints, Log, Origin, Record, Replayed, Scan, SegmentNumber, Verdict};
 
 /// Segment 1 of incarnation 1: LSN 1 and 2 are vouched for, 3 and 4 are not.
 fn first(made: &Made) -> Vec<Join> {
@@ -187,6 +187,60 @@ fn a_lost_link_is_not_mended_with_a_segment_that_could_not_be_the_head() {
     let found = made.look();
     assert_eq!((lsns(&made.0, &found), missing(&found)), (vec![1, 2, 101], vec![(3, 100)]));
     assert_eq!(told(&found, 2), kept(Verdict::Torn));
+}
+
+/// Opens the log, commits a record of so many bytes, and looks again: what stood stands, and the record.
+fn found_after_an_opening(made: &Made, hints: &Hints, bytes: usize) -> Scan {
+    let found = look(&made.0, hints);
+    let mut expected = lsns(&made.0, &found);
+    let (fs, identity) = (Arc::new(made.0.clone()), identity(9));
+    let mut log = Log::begin(fs, DIR, &found, identity, ROOMY, Timestamp(0)).unwrap();
+    let record = Record::new(1, Origin::Api, vec![0; bytes]);
+    expected.push(log.commit(&[record], Timestamp(0)).unwrap().0);
+    let found = look(&made.0, hints);
+    assert_eq!(lsns(&made.0, &found), expected, "{found:#?}");
+    found
+}
+
+#[test]
+fn what_is_synced_after_an_opening_is_found_by_the_next_whatever_was_in_the_directory_before() {
+    // The oldest segment of the chain names what is there; another segment, number, group, place; nothing.
+    let lies: [fn(&mut Join); 5] = [
+        |_| (),
+        |join| join.segment = SegmentNumber(2),
+        |join| join.crc ^= 1,
+        |join| join.end += 1,
+        |join| join.end = 0,
+    ];
+    for (lie, case) in lies.iter().flat_map(|lie| (0..8).map(move |case| (lie, case))) {
+        let (has_records, durable) = (case & 1 != 0, if case & 2 != 0 { 7 } else { 0 });
+        // The opening's own segment takes it, or only the next one does.
+        let bytes = if case & 4 != 0 { 8 } else { 70_000 };
+        let made = Made::new();
+        let mut named = first(&made)[1];
+        lie(&mut named);
+        let join = made.segment((3, 2), named, &[start(3, 0, 2)])[0];
+        if has_records {
+            made.segment((4, 2), join, &[data(103, 2, 2)]);
+        }
+        let hints = Hints { base: Lsn(2), durable: Lsn(durable), ..hints() };
+        let found = found_after_an_opening(&made, &hints, bytes);
+        assert_ne!(told(&found, 1).0, Some(true), "nothing restated what it holds: {named:?}");
+        assert!(
+            durable > 0 || missing(&found).is_empty(),
+            "no group of it is believed: {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn without_any_header_the_known_identities_tell_whose_log_it_is() {
+    let made = Made::new();
+    made.segment((2, 1), nowhere(0), &[start(1, 0, 0), data(1, 2, 0), witness(2)]);
+    zero(&made.0, 2, 0, 8192);
+    let hints = Hints { store: None, ..hints() };
+    assert_eq!(lsns(&made.0, &look(&made.0, &hints)), [1, 2]);
+    found_after_an_opening(&made, &hints, 8);
 }
 
 #[test]

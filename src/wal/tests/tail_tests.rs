@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use super::guarantee_tests::{BLOCK, START, groups};
+use super::made::{Made, data, nowhere, start};
 use super::oracle::{DIR, Oracle, STORE, disk, rot, wal_file, zero};
 use crate::base::{Error, Lsn, StoreId, Timestamp};
 use crate::fs::sim::{CallKind, CrashMode, Fault, SimFs};
+use crate::wal::scan::Join;
 use crate::wal::{Log, Tail, Tailed};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -244,6 +246,17 @@ fn a_segment_of_another_store_is_not_followed() {
     assert_eq!(read(&mut other, &log), [Missing(1, 4)]);
     let mut any = Tail::new(Arc::new(fs), DIR, None, Lsn(0));
     assert_eq!(read(&mut any, &log), records(1..=4));
+}
+
+#[test]
+fn of_the_segment_before_one_that_follows_no_group_nothing_is_read() {
+    for (end, before) in [(START + 2 * BLOCK, records(1..=2)), (0, vec![Missing(1, 2)])] {
+        let made = Made::new();
+        let join = made.segment((1, 1), nowhere(0), &[start(1, 0, 0), data(1, 2, 0)])[1];
+        made.segment((2, 2), Join { end, ..join }, &[start(103, 0, 2), data(103, 1, 2)]);
+        let expected = [before, records([103])].concat();
+        assert_eq!(read_up_to(&mut tail(&made.0, 0), Lsn(103), u64::MAX), expected);
+    }
 }
 
 #[test]
