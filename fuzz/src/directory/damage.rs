@@ -84,25 +84,18 @@ impl<'a> Damaged<'a> {
         let other = &REFERENCES[input.below(REFERENCES.len())];
         self.files.push(format!("{name}: {}", kind % 16));
         let is_rot = kind & 64 != 0 && matches!(kind % 16, 0 | 2 | 3);
-        let is_mirror = name.starts_with("tasks") || name.starts_with("sessions");
-        self.is_only_damage &= (is_rot || !is_mirror) && reference.disk.read_now(&name).is_some();
+        let is_there = reference.disk.read_now(&name).is_some();
+        self.is_only_damage &= is_there && (is_rot || !is_mirror(&name));
         let bytes = self.disk.read_now(&name).unwrap_or_default();
         let place = usize::from(input.u16()) % bytes.len().max(1);
         let changed = match kind % 16 {
-            0 => flipped(bytes, place, input.u8()),
-            1 => bytes[..place].to_vec(),
-            2 => sector(bytes, place, |_| 0),
-            3 => {
-                let add = input.u8();
-                sector(bytes, place, |byte| byte.wrapping_add(add))
-            }
+            0..=3 => spoilt(kind % 16, bytes, place, input),
             4 | 5 => {
                 self.is_only_damage = false;
                 let from = names[input.below(there.max(1))].clone();
                 let from = if kind.is_multiple_of(2) { &from } else { &name };
                 let theirs = other.disk.read_now(from).unwrap_or_default();
-                let rest = theirs.get(place..).unwrap_or_default();
-                [&bytes[..place], if kind & 16 == 0 { rest } else { &theirs }].concat()
+                spliced(&bytes[..place], &theirs, kind & 16 == 0)
             }
             6 => return self.remove(&name),
             7 | 8 => return self.plant(&name, kind.is_multiple_of(2)),
@@ -143,12 +136,11 @@ impl<'a> Damaged<'a> {
             _ => [&bytes[..], &bytes[..]].concat(),
         };
         if is_rot {
-            self.rot(&name, &changed);
-            return;
+            return self.rot(&name, &changed);
         }
         // What can be read as a state may be somebody's edit of it.
-        let is_state = name == "state.json" && serde_json::from_slice::<Value>(&changed).is_ok();
-        self.is_only_damage &= !is_state;
+        let is_json = || serde_json::from_slice::<Value>(&changed).is_ok();
+        self.is_only_damage &= name != "state.json" || !is_json();
         self.write(&name, &changed, kind);
     }
 
@@ -191,6 +183,29 @@ impl<'a> Damaged<'a> {
         self.remove(name);
         let kind = if is_directory { Kind::Directory } else { Kind::Other };
         self.is_blocked |= self.disk.plant_now(name, kind).is_ok();
+    }
+}
+
+fn is_mirror(name: &str) -> bool {
+    name.starts_with("tasks") || name.starts_with("sessions")
+}
+
+/// The beginning of one and all of another, or what that has from there on.
+fn spliced(begin: &[u8], other: &[u8], is_rest: bool) -> Vec<u8> {
+    let from = if is_rest { begin.len() } else { 0 };
+    [begin, other.get(from..).unwrap_or_default()].concat()
+}
+
+/// What a bad medium makes of a file.
+fn spoilt(kind: u8, bytes: Vec<u8>, place: usize, input: &mut Input<'_>) -> Vec<u8> {
+    match kind {
+        0 => flipped(bytes, place, input.u8()),
+        1 => bytes[..place].to_vec(),
+        2 => sector(bytes, place, |_| 0),
+        _ => {
+            let add = input.u8();
+            sector(bytes, place, |byte| byte.wrapping_add(add))
+        }
     }
 }
 
