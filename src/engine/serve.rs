@@ -93,16 +93,17 @@ impl Core {
         let mut checkpointer = self.checkpointer.lock();
         let displaced = checkpointer.mirror.take_displaced(&*self.around.fs, &mut told.problems);
         self.keep_rotten(&checkpointer);
-        let taken = self.note_doubted(&checkpointer);
+        // Until that is noted, `.walden` keeps the doubt.
+        let noted = self.note_doubted(&checkpointer);
         // What was displaced was so by this opening, or before it.
-        let taken = taken.and_then(|()| self.adopt(&mut checkpointer, displaced, None, &mut told));
+        let taken = self.adopt(&mut checkpointer, displaced, None, &mut told);
         let taken =
             taken.and_then(|_| self.adopt(&mut checkpointer, edits, Some(&earlier), &mut told));
         let taken = taken.and_then(|_| match state_edit {
             Some(edit) => self.take_in_state(&mut checkpointer, edit, names::STATE, &mut told),
             None => Ok(()),
         });
-        if let Err(error) = taken {
+        for error in [noted.err(), taken.err()].into_iter().flatten() {
             tracing::error!(%error, "edits are not taken in yet");
             told.events.push(Event::SaveError { error });
         }
