@@ -119,13 +119,18 @@ pub(crate) fn open_view(fs: &dyn Fs, clock: &dyn Clock) -> Result<View> {
     if plan.intake.is_none() {
         let earlier = earlier_versions(&plan, fs, &edits, None)?;
         let max = Options::default().document_bytes_max;
-        let mut edited = table.clone();
-        let merged = preview(&mut edited, edits, &earlier, plan.recovery.lsn, max);
+        let state_edit = plan.state_edit_found(fs)?.filter(|_| !writer_is_alive);
+        let lsn = plan.recovery.lsn;
         // An opening takes nothing in if it cannot keep what loses.
-        if !merged.iter().any(Merged::must_keep) || can_keep(fs)? {
-            table = edited;
-            if let Some(edit) = plan.state_edit_found(fs)?.filter(|_| !writer_is_alive) {
-                preview_state(&mut table, &edit, plan.recovery.lsn, max);
+        let can_keep = can_keep(fs)?;
+        let is_taken_in = |merged: &[Merged]| can_keep || !merged.iter().any(Merged::must_keep);
+        let mut edited = table.clone();
+        if is_taken_in(&preview(&mut edited, edits, &earlier, lsn, max)) {
+            table.clone_from(&edited);
+            if let Some(edit) = state_edit
+                && is_taken_in(&preview_state(&mut edited, &edit, lsn, max))
+            {
+                table = edited;
             }
         }
     }

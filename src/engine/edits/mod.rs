@@ -339,16 +339,19 @@ pub(crate) fn preview(
     for edit in edits {
         let bases = closed_bases(table, &edit, Some(earlier));
         let merged = merge(table, edit, &bases, document_bytes_max);
-        if let Outcome::Change { op, .. } = &merged.outcome {
-            match op {
-                Op::Put { collection, id, document } => {
-                    table.load(*collection, id, Doc::new(document.clone(), lsn, false));
-                }
-                Op::Delete { collection, id } => table.unload(*collection, id),
-                _ => {}
-            }
-        }
+        load(table, &merged, lsn);
         done.push(merged);
     }
     done
+}
+
+/// Changes a state in memory as a merged edit says.
+fn load(table: &mut Table, merged: &Merged, lsn: Lsn) {
+    match &merged.outcome {
+        Outcome::Change { op: Op::Put { collection, id, document }, .. } => {
+            table.load(*collection, id, Doc::new(document.clone(), lsn, false));
+        }
+        Outcome::Change { op: Op::Delete { collection, id }, .. } => table.unload(*collection, id),
+        _ => {}
+    }
 }

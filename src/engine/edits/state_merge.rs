@@ -11,12 +11,13 @@
 
 use std::collections::HashSet;
 
+use super::load;
 use super::merge::{Bases, Merged, Outcome, merge};
 use crate::base::{DocumentId, Lsn};
 use crate::engine::recovery::{StateEdit, file_of};
 use crate::files::mirror::{Edit, Now, PutBack, Source, Theirs, deletions_max};
 use crate::state::merge::is_same;
-use crate::state::{Collection, Doc, Op, Table};
+use crate::state::{Collection, Doc, Table};
 
 /// What changes, and what else is to be told; or why the file cannot be taken in.
 pub(super) fn merge_state(
@@ -130,17 +131,10 @@ pub(crate) fn preview_state(
     edit: &StateEdit,
     lsn: Lsn,
     document_bytes_max: usize,
-) {
-    let Ok((merged, _)) = merge_state(table, edit, document_bytes_max) else { return };
-    for merged in merged {
-        match merged.outcome {
-            Outcome::Change { op: Op::Put { collection, id, document }, .. } => {
-                table.load(collection, &id, Doc::new(document, lsn, false));
-            }
-            Outcome::Change { op: Op::Delete { collection, id }, .. } => {
-                table.unload(collection, &id);
-            }
-            _ => {}
-        }
-    }
+) -> Vec<Merged> {
+    // What cannot be merged is left.
+    let merged = merge_state(table, edit, document_bytes_max);
+    let merged = merged.map(|(merged, _)| merged).unwrap_or_default();
+    merged.iter().for_each(|merged| load(table, merged, lsn));
+    merged
 }
