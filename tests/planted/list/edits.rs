@@ -69,8 +69,8 @@ pub(super) const BUGS: [Bug; 16] = [
     bug(
         "likely-base-believed",
         "engine/edits/merge.rs",
-        "for path in «differing.map(|change| change.path).chain(other.conflicts)» {",
-        "differing.map(|change| change.path).take(0)",
+        "if «!merged.conflicts.contains(&path)» {",
+        "false",
         "that an edit may have been made of another version is no conflict",
         SIM,
     ),

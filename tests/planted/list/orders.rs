@@ -161,7 +161,7 @@ pub(super) const BUGS: [Bug; 36] = [
         "clean-before-the-log-is-closed",
         "engine/serve.rs",
         "let closed = «log.close(wall)»;",
-        "{ write_owner(&*self.around.fs, &identity, Stage::Clean { lsn, documents: None })?; log.close(wall) }",
+        "{ write_owner(&*self.around.fs, &identity, Stage::Clean { lsn, documents: None }, false)?; log.close(wall) }",
         ".walden says that the stop was clean before the log is closed",
         CRASH,
     ),
