@@ -25,6 +25,7 @@ mod corruption;
 mod crash;
 mod damage;
 mod edits;
+mod edits_crash;
 mod edits_many;
 mod edits_meeting;
 mod edits_sim;
