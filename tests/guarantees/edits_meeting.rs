@@ -1,12 +1,13 @@
 //! Edits that meet the engine's own work, and those that follow it: passes, removals, the change stream.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use walden::ChangeKind::{Delete, Put};
-use walden::fs::sim::{CrashMode, SimFs};
+use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 use walden::testing::SteppedClock;
 
-use crate::edits::{A, bare, file, find, store_with, text};
+use crate::edits::{A, bare, conflicts, file, find, store_with, text};
 use crate::support::{at, builder, documents, open};
 use crate::watched::Watched;
 
@@ -98,4 +99,64 @@ fn a_crash_at_any_call_of_opening_a_damaged_store_makes_no_edit_of_what_was_in_d
     store.shutdown().unwrap();
     println!("crashed before each of {} calls", switch.calls());
     assert!(switch.calls() > 40, "{}", switch.calls());
+}
+
+#[test]
+fn a_save_into_a_torn_file_at_any_call_of_its_restoring_overwrites_nothing_unkept() {
+    let mut saved = 0;
+    for place in 1.. {
+        let disk = SimFs::new();
+        let documents = [r#"{"id": "a", "n": 1, "m": 1}"#, r#"{"id": "b"}"#];
+        let (store, clock) = store_with(&disk, &documents);
+        let half = file(&disk, A)[..10].to_owned();
+        disk.write_now(A, half.as_bytes()).unwrap();
+        find(&store, &clock);
+        store.patch_task_json("a", r#"{"n": 2}"#).unwrap();
+        for _ in 0..2 {
+            // The version that the file showed is in no snapshot any more.
+            store.patch_task_json("b", r#"{"n": 1}"#).unwrap();
+            store.checkpoint().unwrap();
+        }
+        let disk = disk.if_killed();
+        let (watched, switch) = Watched::while_on(&disk, move |disk, call| {
+            if call == place && file(disk, A) == half {
+                disk.save_now(A, br#"{"id": "a", "n": 1, "m": 7}"#).unwrap();
+            }
+        });
+        let store = builder(Arc::new(watched), clock.clone(), 7).open().unwrap();
+        switch.set(true);
+        clock.advance(Duration::from_secs(2));
+        store.step();
+        switch.set(false);
+        if switch.calls() < place {
+            break;
+        }
+        find(&store, &clock);
+        let all = format!("{} {}", bare(&text(&store, "a")), bare(&conflicts(&disk).concat()));
+        assert!(all.contains("\"n\":2"), "at {place}: {all}");
+        saved += usize::from(all.contains("\"m\":7"));
+    }
+    assert!(saved > 10, "{saved}");
+}
+
+#[test]
+fn an_index_that_is_older_than_the_snapshots_does_not_hide_what_a_file_shows() {
+    let mut disk = SimFs::new();
+    drop(store_with(&disk, &[r#"{"id": "a", "n": 1, "m": 1}"#, r#"{"id": "b"}"#]));
+    for seed in [2, 3, 4] {
+        let store = open(&disk, seed).unwrap();
+        store.patch_task_json("b", r#"{"n": 1}"#).unwrap();
+        disk.fail_path("wal/state.index", CallKind::Rename, 1, Fault::Errno(5));
+        store.checkpoint().unwrap();
+        disk = disk.if_killed();
+    }
+    let clock = Arc::new(SteppedClock::default());
+    let store = at(&disk, 5).clock(clock.clone()).open().unwrap();
+    disk.save_now(A, br#"{"id": "a", "n": 1, "m": 7}"#).unwrap();
+    store.patch_task_json("a", r#"{"n": 2}"#).unwrap();
+    // A pass records what it is to write, and meets the edit.
+    clock.advance(Duration::from_secs(2));
+    store.step();
+    let store = open(&disk.if_killed(), 6).unwrap();
+    assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":2,"m":7}"#);
 }

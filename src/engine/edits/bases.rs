@@ -42,7 +42,8 @@ pub(super) fn open_bases(
         Bases {
             versions: versions.map(|doc| doc.text().clone()).collect(),
             shows_present: present.is_some(),
-            is_doubtful: mirror.is_doubtful(&edit.file),
+            is_doubtful: displaced.as_ref().is_some_and(|displaced| displaced.is_doubtful)
+                || mirror.is_doubtful(&edit.file),
         }
     };
     edits.iter().map(of).collect()

@@ -75,6 +75,13 @@ impl Versions {
         self.present = doc.map(|doc| (lsn, doc.text().clone()));
     }
 
+    /// The present version came to be at `lsn`.
+    fn date(&mut self, lsn: Lsn) {
+        if let Some((since, _)) = &mut self.present {
+            (*since, self.is_shown) = (lsn, false);
+        }
+    }
+
     /// Newest first, at the end of the replay.
     fn into_former(mut self) -> Former {
         self.end(Lsn::MAX);
@@ -154,21 +161,28 @@ impl Plan {
             return Ok(HashMap::new());
         }
         let (mut table, from) = self.earliest(fs)?;
+        let indexed = self.index.as_ref().map_or(from, |index| index.head.lsn);
         for (key, versions) in &mut all {
-            // When it was made so is not known. The checkpoint of the snapshot showed it, unless its file is
-            // known to be behind since before.
+            // When it was made so is not known yet. The checkpoint of the snapshot showed it, unless its file is
+            // known to be behind since before: an index that is older than the snapshot does not tell.
             let entry = versions.entry.filter(|entry| *entry > Lsn::ZERO);
-            let is_behind = entry.is_some_and(|entry| entry < from);
+            let is_behind = entry.is_some_and(|entry| entry < from.min(indexed));
             versions.begin(&table, key, if is_behind { from } else { Lsn::ZERO });
             versions.is_shown = !is_behind && (versions.entry.is_some() || self.index.is_none());
         }
-        self.scan.replay(fs, WAL, from, &mut |replayed| {
+        self.scan.replay(fs, WAL, from.min(indexed), &mut |replayed| {
             for transaction in replayed.records().chunk_by(|record, _| record.continues()) {
                 let is_new = transaction.last().is_some_and(|record| record.lsn > from);
+                let changes = decode(fs, transaction, true)?;
                 if !is_new {
+                    for (lsn, op) in changes.into_iter().filter(|(lsn, _)| *lsn > indexed) {
+                        let key = op.target().map(|(of, id)| (of, id.clone()));
+                        if let Some(versions) = key.and_then(|key| all.get_mut(&key)) {
+                            versions.date(lsn);
+                        }
+                    }
                     continue;
                 }
-                let changes = decode(fs, transaction, true)?;
                 let wanted = |(_, op): &&(Lsn, Op)| {
                     op.target().is_some_and(|(of, id)| all.contains_key(&(of, id.clone())))
                 };

@@ -23,6 +23,7 @@ use crate::files::conflicts::{
     Sight, ensure_dir, is_open_for_writing, keep, look, put_aside, quarantine_copy,
 };
 use crate::files::names::{self, MIRROR_PART, WAL};
+use crate::files::stat;
 use crate::fs::replace::{Written, remove_if_any, write_temporary};
 use crate::fs::{Fs, Stat};
 
@@ -91,22 +92,6 @@ impl Mirror {
         Err(Error::Conflict { what: fs.display(file), why: why.to_owned() })
     }
 
-    /// Removes what a crash left of half-done changes, after [`Mirror::open`] has judged it; what
-    /// of it was a person's is moved to `conflicts/` and reported. To be done before any change.
-    pub fn settle_leftovers(&mut self, fs: &dyn Fs) -> Result<Vec<Problem>> {
-        remove_if_any(fs, MIRROR_PART)?;
-        let mut problems = Vec::new();
-        while let Some(file) = self.leftovers.last().cloned() {
-            let ours = self.ours(&file);
-            let before = self.displaced.len();
-            self.settle(fs, &file, &ours, &mut problems)?;
-            // What the file shows now may be what took their place.
-            self.displaced.iter_mut().skip(before).for_each(|displaced| displaced.shown = None);
-            self.leftovers.pop();
-        }
-        Ok(problems)
-    }
-
     /// A change that fails over and over is noted once.
     fn note_attempt(&mut self, change: &Change) {
         let Change { file, hash, length, lsn, .. } = change;
@@ -130,13 +115,18 @@ impl Mirror {
         };
         let is_there = found == Some(change.hash) && !self.distrusted.contains(file);
         if let Some(hash) = found.filter(|hash| self.doubted.get(file) == Some(hash)) {
-            keep(fs, file, file)?;
+            if !is_kept(fs, file, keep(fs, file, file))? {
+                return Ok(Outcome::Again);
+            }
             ours.push(hash);
         }
         let is_damage = |hash: &ContentHash| self.damaged.get(file) == Some(hash);
         if let Some(hash) = found.filter(|hash| !ours.contains(hash) || is_damage(hash)) {
-            if !self.quarantine_rot(fs, file, hash, problems)? {
+            if !self.is_rot(fs, file, hash, problems)? {
                 return Ok(Outcome::Theirs);
+            }
+            if !is_kept(fs, file, quarantine_copy(fs, file))? {
+                return Ok(Outcome::Again);
             }
             // From here on these contents may be dropped: they have their second name.
             ours.push(hash);
@@ -158,9 +148,9 @@ impl Mirror {
         }
     }
 
-    /// Copies damage (which opening has reported already, if it saw it) to `quarantine/`; says `false` of
-    /// contents that somebody else wrote.
-    fn quarantine_rot(
+    /// Whether contents are damage (which opening has reported already, if it saw it), and not what somebody
+    /// else wrote.
+    fn is_rot(
         &mut self,
         fs: &dyn Fs,
         file: &str,
@@ -168,7 +158,7 @@ impl Mirror {
         problems: &mut Vec<Problem>,
     ) -> Result<bool> {
         if self.damaged.get(file) != Some(&hash) {
-            let stat = crate::files::stat(fs, file)?;
+            let stat = stat(fs, file)?;
             let placed = self.placed.get(file);
             if !placed.is_some_and(|placed| placed.is_untouched(stat.as_ref())) {
                 return Ok(false);
@@ -178,12 +168,12 @@ impl Mirror {
             let detail = "it has rotted; it is kept in quarantine/ and replaced";
             problems.push(Problem::new(ProblemKind::Corrupt, file, 0, detail));
         }
-        quarantine_copy(fs, file).map(|_| true)
+        Ok(true)
     }
 
     /// Settles what lies under the swap name of a file: what somebody wrote goes to `conflicts/`, to be
     /// taken in from there.
-    fn settle(
+    pub(super) fn settle(
         &mut self,
         fs: &dyn Fs,
         file: &str,
@@ -205,14 +195,15 @@ impl Mirror {
                 let kept = put_aside(fs, &swap, file)?;
                 problems.push(edited(file, &kept));
                 let shown = self.shown_as_of(file);
-                self.displaced.push(Displaced { file: file.to_owned(), kept, shown });
+                let (file, is_doubtful) = (file.to_owned(), shown.is_none());
+                self.displaced.push(Displaced { file, kept, shown, is_doubtful });
             }
         }
         Ok(())
     }
 
     /// The hashes of contents that the engine put, or tried to put, into a file.
-    fn ours(&self, file: &str) -> Vec<ContentHash> {
+    pub(super) fn ours(&self, file: &str) -> Vec<ContentHash> {
         let placed = self.placed.get(file).map(|placed| placed.hash);
         let attempts = self.attempts.get(file).into_iter().flatten().map(|attempt| attempt.hash);
         placed.into_iter().chain(attempts).collect()
@@ -236,6 +227,14 @@ impl Mirror {
             self.placed.remove(file);
             self.unsynced.remove(file);
         }
+    }
+}
+
+/// Whether a file got its second name or its copy; if not, it is gone meanwhile.
+fn is_kept(fs: &dyn Fs, file: &str, kept: Result<String>) -> Result<bool> {
+    match kept {
+        Err(error) if stat(fs, file)?.is_some() => Err(error),
+        kept => Ok(kept.is_ok()),
     }
 }
 

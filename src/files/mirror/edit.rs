@@ -81,6 +81,8 @@ pub struct Displaced {
     /// The file showed its document as of this LSN before, if that is known: what took its place nobody
     /// had seen.
     pub shown: Option<Lsn>,
+    /// Whether it may have shown anything before.
+    pub is_doubtful: bool,
 }
 
 /// Whether contents that equal an earlier version of the engine's were put in its place by a person.

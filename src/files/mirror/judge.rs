@@ -13,16 +13,16 @@ use std::io::ErrorKind;
 
 use super::contents::{document_in, id_inside, id_of_plain, is_laid_out_otherwise, is_part_of};
 use super::edit::{PutBack, Source, Theirs};
-use super::{Entry, Former, Known, Mirror, Placed};
+use super::{Entry, Former, Known, Placed};
 use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind};
 use crate::files::conflicts::{Sight, look};
-use crate::files::names;
+use crate::files::{names, stat};
 use crate::fs::{self, Fs, Kind, Stat, read_file};
 use crate::state::json::pretty;
 use crate::state::{Collection, Doc, Table};
 
 /// A longer mirror file is not read, unless the engine's own version is as long.
-const BYTES_MAX: u64 = 256 << 20;
+pub(super) const BYTES_MAX: u64 = 256 << 20;
 /// So much of what is about to be replaced is remembered.
 const FORMER_BYTES_MAX: usize = 64 << 20;
 /// So many files that belong to nobody are reported one by one in each directory.
@@ -121,7 +121,7 @@ impl Judge<'_> {
     }
 
     /// All that the engine may have written for a document, the present version first.
-    fn renditions(&self, collection: Collection, id: &DocumentId) -> Vec<String> {
+    pub(super) fn renditions(&self, collection: Collection, id: &DocumentId) -> Vec<String> {
         let earlier = (self.known.earlier)(collection, id);
         self.current(collection, id)
             .into_iter()
@@ -129,7 +129,7 @@ impl Judge<'_> {
             .collect()
     }
 
-    fn read(&self, path: &str, kind: Kind, bytes_max: u64) -> Result<Vec<u8>, Contents> {
+    pub(super) fn read(&self, path: &str, kind: Kind, bytes_max: u64) -> Result<Vec<u8>, Contents> {
         if kind != Kind::File {
             return Err(Contents::NoFile);
         }
@@ -198,7 +198,7 @@ impl Judge<'_> {
                 return Contents::Earlier(found);
             }
             Some(contents) => return contents,
-            None if has_rotted || self.is_quarantined(file, found.hash) => {
+            None if has_rotted || self.is_quarantined(file, file, found.hash) => {
                 return Contents::Rotten(found);
             }
             None if is_clean => PutBack::IfEarlier,
@@ -305,15 +305,24 @@ impl Judge<'_> {
     }
 
     /// Whether a crash came between the copying of a damaged file to `quarantine/` and its end: its
-    /// `stat` may have changed since.
-    fn is_quarantined(&self, file: &str, hash: ContentHash) -> bool {
-        let kept = names::quarantine(file, hash, 0);
-        let is_kept = |found| matches!(found, Ok(Sight::File(_, kept)) if kept == hash);
-        self.stop == Stop::Unclean && is_kept(look(self.fs, &kept))
+    /// `stat` may have changed since. What was written after the copy is somebody's, though it be the same.
+    pub(super) fn is_quarantined(&self, path: &str, file: &str, hash: ContentHash) -> bool {
+        let copy = names::quarantine(file, hash, 0);
+        let is_copy = |found| matches!(found, Ok(Sight::File(_, kept)) if kept == hash);
+        if self.stop == Stop::Clean || !is_copy(look(self.fs, &copy)) {
+            return false;
+        }
+        let modified = |path| stat(self.fs, path).ok().flatten().map(|stat| stat.modified_ns);
+        modified(path) <= modified(&copy)
     }
 
     /// Whether the contents of a file are an earlier version of the engine's, or half of one.
-    fn engines_own(&self, file: &str, bytes: &[u8], renditions: &[String]) -> Option<Contents> {
+    pub(super) fn engines_own(
+        &self,
+        file: &str,
+        bytes: &[u8],
+        renditions: &[String],
+    ) -> Option<Contents> {
         let found = placed(bytes);
         if let Some(entry) = self.known.entries.get(file).filter(|entry| entry.hash == found.hash) {
             return Some(Contents::Earlier(Placed { lsn: entry.lsn, ..found }));
@@ -337,7 +346,7 @@ impl Judge<'_> {
     /// `None` if nothing tells that the engine made it. It is read only where that would matter, and
     /// where the engine may have made it, by its name.
     pub(super) fn of_orphan(
-        &self,
+        &mut self,
         collection: Collection,
         entry: &fs::Entry,
         file: &str,
@@ -358,43 +367,19 @@ impl Judge<'_> {
         let bytes = self.read(file, entry.kind, BYTES_MAX).ok()?;
         // A copy that a person made under another name is theirs, though it equals ours.
         let id = id_inside(&bytes).or(by_name).filter(has_form);
-        let renditions = id.map(|id| self.renditions(collection, &id)).unwrap_or_default();
+        let renditions = id.as_ref().map(|id| self.renditions(collection, id)).unwrap_or_default();
         if !is_recorded && renditions.is_empty() {
             return None;
         }
-        self.engines_own(file, &bytes, &renditions)
-    }
-
-    pub(super) fn of_leftover(
-        &self,
-        path: &str,
-        file: &str,
-        kind: Kind,
-        mirror: &Mirror,
-    ) -> Option<Contents> {
-        let bytes = self.read(path, kind, BYTES_MAX).ok()?;
-        let found = placed(&bytes);
-        if self.is_quarantined(file, found.hash) {
-            return Some(Contents::Rotten(found));
+        let contents = self.engines_own(file, &bytes, &renditions);
+        if let (Some(Contents::Earlier(_)), Some(id)) = (&contents, &id) {
+            self.remember((collection, id), &bytes);
         }
-        let (dir, name) = file.split_once('/')?;
-        let collection = Collection::ALL.into_iter().find(|each| each.dir() == dir)?;
-        let id = id_inside(&bytes)
-            .filter(|id| names::forms(id).iter().any(|form| form == name))
-            .or_else(|| id_of_plain(name))
-            .or_else(|| {
-                let mut ids = self.table.iter(collection).map(|(id, _)| id);
-                ids.find(|id| mirror.names(collection).file_name(id) == name).cloned()
-            });
-        let renditions = id.map(|id| self.renditions(collection, &id)).unwrap_or_default();
-        if renditions.iter().any(|text| is_laid_out_otherwise(&bytes, text)) {
-            return Some(Contents::Earlier(found));
-        }
-        self.engines_own(file, &bytes, &renditions)
+        contents
     }
 }
 
-fn placed(bytes: &[u8]) -> Placed {
+pub(super) fn placed(bytes: &[u8]) -> Placed {
     let (hash, length) = (ContentHash::of(bytes), bytes.len() as u64);
     Placed { hash, length, lsn: Lsn::ZERO, stat: None }
 }

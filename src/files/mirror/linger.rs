@@ -84,7 +84,8 @@ impl Mirror {
                 (one.known, one.is_ours) = (Some(contents), false);
                 seen.problems.push(edited(&one.file, &kept));
                 let (file, kept, shown) = (one.file.clone(), kept.clone(), one.shown);
-                self.displaced.push(Displaced { file, kept, shown });
+                let is_doubtful = shown.is_none();
+                self.displaced.push(Displaced { file, kept, shown, is_doubtful });
             }
             if is_held {
                 let pause = (age / PAUSE_SHARE).clamp(PAUSE_MIN, PAUSE_MAX);

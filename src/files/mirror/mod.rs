@@ -17,6 +17,7 @@ mod edit;
 mod gone;
 mod judge;
 mod known;
+mod leftovers;
 mod linger;
 mod look;
 mod open;
@@ -39,6 +40,7 @@ pub use contents::means;
 pub use dir::deletions_max;
 pub use edit::{Displaced, Edit, Now, PutBack, Source, Theirs};
 pub use known::{Entry, Known, Mentions};
+use leftovers::Leftover;
 use linger::Lingering;
 pub use look::{Look, Seen};
 pub use shown::{Shown, read_shown};
@@ -56,8 +58,7 @@ pub struct Mirror {
     placed: HashMap<String, Placed>,
     /// What must still be done to which file.
     pending: BTreeMap<String, Target>,
-    /// Contents that are the engine's too: of changes that failed half-way, and of
-    /// leftovers.
+    /// Contents that are the engine's too: of changes that failed half-way, and of files that could not be read.
     attempts: HashMap<String, Vec<Placed>>,
     /// Pending files whose place is taken by something that is no regular file.
     blocked: BTreeSet<String>,
@@ -67,8 +68,8 @@ pub struct Mirror {
     unsynced: BTreeMap<String, Target>,
     /// Directories with changed names since the last sync.
     unsynced_dirs: BTreeSet<String>,
-    /// Files whose leftovers lie in `wal/`.
-    leftovers: Vec<String>,
+    /// What a crash left in `wal/`.
+    leftovers: Vec<Leftover>,
     /// Damaged contents, by file: they go to `quarantine/`, not to `conflicts/`.
     damaged: HashMap<String, ContentHash>,
     /// Files that the opening found to be rotten.

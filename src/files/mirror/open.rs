@@ -35,6 +35,25 @@ use crate::state::{Collection, Table};
 /// to be written anew.
 type Decision = (Option<(ProblemKind, String)>, Option<Placed>, bool);
 
+/// Which of the files that belong to no document count for one.
+struct Claims<'a> {
+    /// The documents without a file.
+    missing: HashSet<DocumentId>,
+    /// The ids to which one is counted.
+    taken: HashSet<DocumentId>,
+    /// The names of all of them; none when those that had to wait are judged.
+    names: HashSet<&'a str>,
+}
+
+impl Claims<'_> {
+    /// Whether there may be a file of this id under a name that the engine gives to it, which would count.
+    fn may_have_better(&self, id: &DocumentId, name: &str) -> bool {
+        let forms = names::forms(id);
+        let is_own = forms.iter().any(|form| form == name);
+        !is_own && forms.iter().any(|form| self.names.contains(form.as_str()))
+    }
+}
+
 impl Mirror {
     /// Compares the mirror with `table`, the recovered state, and reports what is not the engine's
     /// own doing. Changes nothing on disk: what must be written or removed is in the next plan.
@@ -85,15 +104,15 @@ impl Mirror {
             let contents = judge.of_document((collection, id), doc, &file, seen);
             self.decide(file, (collection, id), contents, stat, judge);
         }
-        let missing: HashMap<DocumentId, String> = expected
-            .values()
-            .zip(expected.keys())
-            .map(|((id, _), name)| ((*id).clone(), join(dir, name)))
-            .collect();
-        let mut taken = HashSet::new();
+        let missing = expected.values().map(|(id, _)| (*id).clone()).collect();
+        let names = orphans.iter().map(|entry| entry.name.as_str()).collect();
+        let mut claims = Claims { missing, taken: HashSet::new(), names };
+        orphans.retain(|entry| !self.judge_orphan(collection, entry, &mut claims, judge));
+        claims.names.clear();
         for entry in orphans {
-            self.judge_orphan(collection, entry, &missing, &mut taken, judge);
+            self.judge_orphan(collection, entry, &mut claims, judge);
         }
+        let taken = claims.taken;
         judge.report_strangers(dir);
         let all_missing = documents > 0 && expected.len() == documents;
         let too_many = all_missing || expected.len() > deletions_max(documents);
@@ -262,39 +281,45 @@ impl Mirror {
         }
     }
 
-    /// A file that belongs to no document. `missing` are the documents without a file, with the file;
-    /// those to which this is counted instead are `taken`.
+    /// A file that belongs to no document. Says `false` of one that is to be judged again when the others are.
     fn judge_orphan(
         &mut self,
         collection: Collection,
         entry: &Entry,
-        missing: &HashMap<DocumentId, String>,
-        taken: &mut HashSet<DocumentId>,
+        claims: &mut Claims<'_>,
         judge: &mut Judge<'_>,
-    ) {
+    ) -> bool {
         let file = join(collection.dir(), &entry.name);
         if self.is_leftover(collection, entry, &file, judge) || names::is_editor_file(&entry.name) {
-            return;
+            return true;
         }
         let detail = "it belongs to no document; somebody made it, and it is left alone";
         if !is_json(&entry.name) {
             judge.report_stranger(ProblemKind::Edited, &file, detail);
-            return;
+            return true;
         }
         let stat = stat(judge.fs, &file).ok().flatten();
         let mut stranger = Stranger { stat, id: None };
         match judge.of_stranger(collection, &file, (entry.kind, stat)) {
-            Contents::Earlier(found) => return self.remove_later(file, found),
-            Contents::Rotten(found) => return self.remove_rot(file, found, judge),
-            Contents::Other(_, theirs) if judge.is_in_doubt(&file) => {
-                return self.remove_doubted(file, &theirs, judge);
+            Contents::Earlier(found) => {
+                self.remove_later(file, found);
+                return true;
             }
+            Contents::Rotten(found) => {
+                self.remove_rot(file, found, judge);
+                return true;
+            }
+            Contents::Other(_, theirs) if judge.is_in_doubt(&file) => {
+                self.remove_doubted(file, &theirs, judge);
+                return true;
+            }
+            Contents::Other(id, _) if claims.may_have_better(&id, &entry.name) => return false,
             Contents::Other(id, theirs) => {
                 let is_new = judge.table.get(collection, id.as_str()).is_none();
-                if (is_new || missing.contains_key(&id)) && taken.insert(id.clone()) {
+                if (is_new || claims.missing.contains(&id)) && claims.taken.insert(id.clone()) {
                     judge.report(ProblemKind::Edited, &file, "somebody made it; it is taken in");
                     self.edits.push(Edit { collection, id, file, now: Now::Text(*theirs) });
-                    return;
+                    return true;
                 }
                 let detail = format!(
                     "the id in it is that of {collection} {:?}, which has a file; it is left alone",
@@ -314,6 +339,7 @@ impl Mirror {
             _ => judge.report_stranger(ProblemKind::Edited, &file, detail),
         }
         self.strangers.insert(file, stranger);
+        true
     }
 
     /// Whether a file is an earlier version of the engine's, whole or not, under a name that it gave; then
@@ -366,35 +392,5 @@ impl Mirror {
         self.strangers.remove(&file);
         self.pending.insert(file.clone(), Target::Nothing);
         self.placed.insert(file, found);
-    }
-
-    /// Files in `wal/` in which a crash left what came out of a mirror file's place, or was to go
-    /// there.
-    fn judge_leftovers(&mut self, judge: &mut Judge<'_>) -> Result<()> {
-        for entry in list(judge.fs, WAL)? {
-            let Some(file) = names::parse_swap(&entry.name) else { continue };
-            let path = join(WAL, &entry.name);
-            let found = judge.of_leftover(&path, &file, entry.kind, self);
-            match (found, judge.stop) {
-                (Some(Contents::Rotten(found)), _) => {
-                    // It has its name in quarantine/.
-                    self.damaged.entry(file.clone()).or_insert(found.hash);
-                    self.attempts.entry(file.clone()).or_default().push(found);
-                }
-                (Some(Contents::Earlier(found)), _)
-                | (Some(Contents::Torn(found) | Contents::Blank(found)), Stop::Unclean) => {
-                    self.attempts.entry(file.clone()).or_default().push(found);
-                }
-                _ => {
-                    let detail = format!(
-                        "it was taken out of the place of {file}, and somebody \
-                                          had changed it; it belongs in conflicts/"
-                    );
-                    judge.report(ProblemKind::Edited, &path, detail);
-                }
-            }
-            self.leftovers.push(file);
-        }
-        Ok(())
     }
 }

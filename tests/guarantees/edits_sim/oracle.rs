@@ -12,6 +12,7 @@
 //! - P: of each document no more edits are told than people made.
 
 mod checks;
+mod saves;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -109,6 +110,8 @@ struct Save {
     of: Moment,
     /// An edit of this document was told since.
     is_told: bool,
+    /// What the person changed by it, or before it and nobody knows whether that was taken in.
+    perhaps: Changed,
 }
 
 /// What a person knows of what they save.
@@ -116,6 +119,8 @@ struct Save {
 pub(super) struct Made {
     /// The fields that they changed.
     pub(super) changed: Changed,
+    /// Those that they changed before, and that were never seen in force.
+    pub(super) unmet: Changed,
     pub(super) is_loose: bool,
     /// The engine is in the middle of a call.
     pub(super) in_call: bool,
@@ -153,8 +158,11 @@ pub(super) struct Oracle {
     pub(super) now_ms: u64,
     pub(super) tally: Tally,
     has_crashed: bool,
-    /// What was in force last.
+    /// What was in force last, and when that was.
     last: Found,
+    last_at: Moment,
+    /// When other versions of documents were in force last.
+    former: BTreeMap<(String, Fields), Moment>,
     /// The numbers that were ever in force.
     met: BTreeSet<u64>,
     /// What happened, to be told with a failure.
@@ -258,6 +266,12 @@ impl Oracle {
         self.last.get(id) == Some(fields)
     }
 
+    /// When a document was so last; now if it never was.
+    pub(super) fn last_in_force(&self, id: &str, fields: &Fields) -> Moment {
+        let former = self.former.get(&(id.to_owned(), fields.clone()));
+        former.filter(|_| !self.is_in_force_as(id, fields)).copied().unwrap_or(self.moment())
+    }
+
     /// Whether there is a document of that id.
     pub(super) fn is_in_force(&self, id: &str) -> bool {
         self.last.contains_key(id)
@@ -275,7 +289,8 @@ impl Oracle {
         bytes: Option<&[u8]>,
         made: &Made,
     ) -> usize {
-        let Made { changed, is_loose, in_call, of } = made.clone();
+        let Made { changed, unmet: mut perhaps, is_loose, in_call, of } = made.clone();
+        perhaps.extend(changed.clone());
         let what = match bytes {
             None => What::Removed,
             Some(bytes) if parse(bytes).is_none_or(|(inside, _)| inside != id) => {
@@ -312,51 +327,9 @@ impl Oracle {
             is_loose,
             of,
             is_told,
+            perhaps,
         });
         self.saves.len() - 1
-    }
-
-    /// An edit was told. P: no more than were made.
-    pub(super) fn told(&mut self, id: &str) -> Result<(), String> {
-        self.tally.count("edits told");
-        let told = self.told.entry(id.to_owned()).or_default();
-        *told += 1;
-        let made = self.saves.iter_mut().filter(|save| save.id == id);
-        let made = made.map(|save| save.is_told = true).count();
-        let told = *told;
-        if told > made {
-            return Err(format!("P: {told} edits of {id} were told, but people made {made}"));
-        }
-        Ok(())
-    }
-
-    /// Whether people ever did anything.
-    pub(super) fn has_saves(&self) -> bool {
-        !self.saves.is_empty()
-    }
-
-    /// What a person changed by a save that was not taken in yet.
-    pub(super) fn pending(&self, save: usize) -> Changed {
-        match self.saves.get(save) {
-            Some(Save { what: What::Edit { changed }, adopted: None, is_told: false, .. }) => {
-                // A later save of the same file may have brought it in.
-                let changed = changed.iter().filter(|(_, change)| !change.is_of(&self.met));
-                changed.map(|(field, change)| (field.clone(), *change)).collect()
-            }
-            _ => BTreeMap::new(),
-        }
-    }
-
-    /// The last save of a file, and whether it put something back.
-    pub(super) fn last_save(&self, file: &str) -> Option<(usize, bool)> {
-        let at = self.saves.iter().rposition(|save| save.file == file)?;
-        Some((at, self.saves[at].what == What::PutBack))
-    }
-
-    /// Whether the last that a person did to a file makes it one that is not to be understood.
-    pub(super) fn is_broken(&self, file: &str) -> bool {
-        let last = self.saves.iter().rfind(|save| save.file == file);
-        last.is_some_and(|save| matches!(save.what, What::Broken(_)))
     }
 
     /// The machine stopped, and this was found: what was not promised may be gone.

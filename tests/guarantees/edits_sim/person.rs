@@ -162,7 +162,7 @@ impl Person {
         }
         let last = at.oracle.last_save(file);
         let is_loose = last.is_some_and(|(_, put_back)| put_back);
-        let (save, seen) = (last.map(|(save, _)| save), at.oracle.moment());
+        let (save, seen) = (last.map(|(save, _)| save), at.oracle.last_in_force(&id, &fields));
         let (began, unsaved) = (fields.clone(), Changed::new());
         let buffer = Buffer { id, fields, unsaved, save, is_loose, began, seen };
         self.buffers.insert(file.to_owned(), buffer);
@@ -187,9 +187,11 @@ impl Person {
         // The file may have shown something else when it was read.
         changed.retain(|field, change| change.is_in_force(buffer.fields.get(field), false));
         changed.extend(buffer.unsaved.clone());
+        let mut unmet = buffer.save.map(|save| at.oracle.unmet(save)).unwrap_or_default();
+        unmet.retain(|field, change| change.is_in_force(buffer.fields.get(field), false));
         let is_old = buffer.is_old(at.oracle);
         let is_loose = buffer.is_loose || is_old;
-        let made = Made { changed, is_loose, in_call: at.in_call, of: buffer.seen };
+        let made = Made { changed, unmet, is_loose, in_call: at.in_call, of: buffer.seen };
         Some((buffer.id.clone(), at.text(&buffer.id, &buffer.fields), made))
     }
 

@@ -123,7 +123,7 @@ pub(super) const BUGS: [Bug; 34] = [
     bug(
         "edit-overwritten",
         "files/mirror/apply.rs",
-        "if «!self.quarantine_rot(fs, file, hash, problems)?» {",
+        "if «!self.is_rot(fs, file, hash, problems)?» {",
         "false",
         "a person's edit is overwritten before it is taken in",
         MIRROR,
@@ -134,7 +134,8 @@ pub(super) const BUGS: [Bug; 34] = [
         "«let kept = put_aside(fs, &swap, file)?;
                 problems.push(edited(file, &kept));
                 let shown = self.shown_as_of(file);
-                self.displaced.push(Displaced { file: file.to_owned(), kept, shown });»",
+                let (file, is_doubtful) = (file.to_owned(), shown.is_none());
+                self.displaced.push(Displaced { file, kept, shown, is_doubtful });»",
         "remove_if_any(fs, &swap)?;",
         "an edit that comes out of the exchange is removed",
         MIRROR,

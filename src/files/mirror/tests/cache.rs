@@ -287,3 +287,23 @@ fn an_empty_file_that_the_engine_never_made_is_left() {
     let seen = world.find(&mut mirror, &disk);
     assert_eq!(texts(&seen.edits), [("tasks/todo.json", Some("{\"id\": \"todo\"}"))]);
 }
+
+#[test]
+fn what_somebody_writes_is_no_rot_though_the_same_bytes_are_in_quarantine() {
+    let (disk, mut world) = recorded();
+    world.put("a", 2);
+    disk.write_now(&names::quarantine(A, ContentHash::of(MINE), 0), MINE).unwrap();
+    disk.write_now(A, MINE).unwrap();
+    let (mut mirror, problems) = world.open(&disk, true);
+    assert_eq!(kinds(&problems), [ProblemKind::Edited]);
+    assert_eq!(texts(&mirror.take_edits()), [(A, Some(MINE_TEXT))]);
+}
+
+#[test]
+fn what_the_file_of_a_deleted_document_shows_is_remembered_before_it_goes() {
+    let (disk, mut world) = recorded();
+    world.delete("a");
+    let (mut mirror, _) = world.open(&disk, true);
+    let text = String::from_utf8(shown("a", 1)).unwrap();
+    assert_eq!(mirror.take_former(), [(TASK, id("a"), text.trim().to_owned())]);
+}

@@ -297,3 +297,27 @@ fn a_leftover_is_removed_if_it_is_the_engines_and_kept_if_it_is_a_persons() {
         }
     }
 }
+
+#[test]
+fn what_a_leftover_held_is_an_edit_when_a_person_puts_it_into_the_file() {
+    let (disk, mut world) = holding(Some(&shown("a", 2)));
+    disk.write_now(&names::swap(A), &shown("a", 1)).unwrap();
+    let (mut mirror, _) = world.open(&disk, true);
+    assert_eq!(world.pass(&mut mirror, &disk, &[]).unwrap(), vec![]);
+    disk.write_now(A, &shown("a", 1)).unwrap();
+    let text = String::from_utf8(shown("a", 1)).unwrap();
+    assert_eq!(texts(&world.find(&mut mirror, &disk).edits), [(A, Some(text.trim()))]);
+}
+
+#[test]
+fn of_two_files_of_an_id_that_has_no_document_that_of_the_engines_name_counts() {
+    for unclean in [false, true] {
+        let (disk, world) = holding(Some(&shown("a", 2)));
+        for file in ["tasks/copy.json", "tasks/my new.json", "tasks/new.json"] {
+            disk.write_now(file, b"{\"id\": \"new\"}").unwrap();
+        }
+        let (mut mirror, problems) = world.open(&disk, unclean);
+        assert_eq!(kinds(&problems), [ProblemKind::Edited; 3]);
+        assert_eq!(texts(&mirror.take_edits()), [("tasks/new.json", Some("{\"id\": \"new\"}"))]);
+    }
+}

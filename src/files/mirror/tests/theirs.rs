@@ -200,3 +200,28 @@ fn what_is_no_regular_file_is_left_alone_until_it_is_gone() {
         }
     }
 }
+
+#[test]
+#[cfg(feature = "testing")]
+fn damage_that_a_person_removes_at_any_call_of_a_pass_is_coped_with() {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    for place in 1.. {
+        let (disk, mut world, mut mirror) = with_a();
+        disk.corrupt(A, 700, 1).unwrap();
+        let calls = Arc::new(AtomicU64::new(0));
+        let counted = calls.clone();
+        let watched = crate::testing::Watched::at_all(&disk, move |disk| {
+            if counted.fetch_add(1, Relaxed) + 1 == place {
+                // It may be the new one that goes.
+                let _ = disk.remove_now(A);
+            }
+        });
+        let changed = [world.put("a", 2)];
+        world.pass(&mut mirror, &watched, &changed).unwrap();
+        assert!(below(&disk, "quarantine/").len() <= 1);
+        if calls.load(Relaxed) < place {
+            assert!(place > 20, "{place}");
+            break;
+        }
+    }
+}

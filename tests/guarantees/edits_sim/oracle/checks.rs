@@ -19,7 +19,10 @@ impl Oracle {
             }
         }
         self.met.extend(found.values().flat_map(|fields| fields.values()));
-        self.last.clone_from(found);
+        let gone = self.last.iter().filter(|(id, fields)| found.get(*id) != Some(fields));
+        let gone = gone.map(|(id, fields)| ((id.clone(), fields.clone()), self.last_at));
+        self.former.extend(gone);
+        (self.last, self.last_at) = (found.clone(), self.moment());
         for (at, claim) in self.claims.iter().enumerate() {
             if claim.stage < Stage::Acked {
                 continue;
@@ -54,7 +57,7 @@ impl Oracle {
         let mut saves = self.saves.iter().filter(|save| save.id == claim.id);
         let is_knowing = |save: &Save| {
             let is_changed = match &save.what {
-                What::Edit { changed } => save.is_loose || changed.contains_key(field),
+                What::Edit { .. } => save.is_loose || save.perhaps.contains_key(field),
                 What::PutBack => true,
                 What::Broken(_) | What::Removed => false,
             };

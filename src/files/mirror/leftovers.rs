@@ -1,0 +1,93 @@
+//! What a crash left in `wal/` of half-done changes of mirror files.
+//!
+//! Opening judges what each holds, and changes nothing; before the first change they are settled: what is the
+//! engine's goes, what is a person's is moved to `conflicts/`. What is known of a leftover says nothing of the
+//! file itself: the same contents there may have been put back by a person.
+
+use super::Mirror;
+use super::contents::{id_inside, id_of_plain, is_laid_out_otherwise};
+use super::dir::list;
+use super::judge::{BYTES_MAX, Contents, Judge, Stop, placed};
+use crate::base::{ContentHash, Problem, ProblemKind, Result};
+use crate::files::names::{self, MIRROR_PART, WAL};
+use crate::fs::replace::remove_if_any;
+use crate::fs::{Fs, Kind, join};
+use crate::state::Collection;
+
+/// What lies in `wal/` under the swap name of a file.
+#[derive(Clone, Debug)]
+pub(super) struct Leftover {
+    /// The file, as in `tasks/a.json`.
+    file: String,
+    /// What may be removed there: the engine's own, or damage of which there is a copy.
+    ours: Option<ContentHash>,
+}
+
+impl Mirror {
+    /// Files in `wal/` in which a crash left what came out of a mirror file's place, or was to go
+    /// there.
+    pub(super) fn judge_leftovers(&mut self, judge: &mut Judge<'_>) -> Result<()> {
+        for entry in list(judge.fs, WAL)? {
+            let Some(file) = names::parse_swap(&entry.name) else { continue };
+            let path = join(WAL, &entry.name);
+            let ours = match (judge.of_leftover(&path, &file, entry.kind, self), judge.stop) {
+                (Some(Contents::Rotten(found) | Contents::Earlier(found)), _)
+                | (Some(Contents::Torn(found) | Contents::Blank(found)), Stop::Unclean) => {
+                    Some(found.hash)
+                }
+                _ => {
+                    let detail = format!(
+                        "it was taken out of the place of {file}, and somebody had changed it; it belongs in \
+                         conflicts/"
+                    );
+                    judge.report(ProblemKind::Edited, &path, detail);
+                    None
+                }
+            };
+            self.leftovers.push(Leftover { file, ours });
+        }
+        Ok(())
+    }
+
+    /// Removes what a crash left of half-done changes, after [`Mirror::open`] has judged it; what
+    /// of it was a person's is moved to `conflicts/` and reported. To be done before any change.
+    pub fn settle_leftovers(&mut self, fs: &dyn Fs) -> Result<Vec<Problem>> {
+        remove_if_any(fs, MIRROR_PART)?;
+        let mut problems = Vec::new();
+        while let Some(Leftover { file, ours }) = self.leftovers.last().cloned() {
+            let ours: Vec<ContentHash> = self.ours(&file).into_iter().chain(ours).collect();
+            let before = self.displaced.len();
+            self.settle(fs, &file, &ours, &mut problems)?;
+            // What the file shows now may be what took their place.
+            for displaced in self.displaced.iter_mut().skip(before) {
+                (displaced.shown, displaced.is_doubtful) = (None, false);
+            }
+            self.leftovers.pop();
+        }
+        Ok(problems)
+    }
+}
+
+impl Judge<'_> {
+    fn of_leftover(&self, path: &str, file: &str, kind: Kind, mirror: &Mirror) -> Option<Contents> {
+        let bytes = self.read(path, kind, BYTES_MAX).ok()?;
+        let found = placed(&bytes);
+        if self.is_quarantined(path, file, found.hash) {
+            return Some(Contents::Rotten(found));
+        }
+        let (dir, name) = file.split_once('/')?;
+        let collection = Collection::ALL.into_iter().find(|each| each.dir() == dir)?;
+        let id = id_inside(&bytes)
+            .filter(|id| names::forms(id).iter().any(|form| form == name))
+            .or_else(|| id_of_plain(name))
+            .or_else(|| {
+                let mut ids = self.table.iter(collection).map(|(id, _)| id);
+                ids.find(|id| mirror.names(collection).file_name(id) == name).cloned()
+            });
+        let renditions = id.map(|id| self.renditions(collection, &id)).unwrap_or_default();
+        if renditions.iter().any(|text| is_laid_out_otherwise(&bytes, text)) {
+            return Some(Contents::Earlier(found));
+        }
+        self.engines_own(file, &bytes, &renditions)
+    }
+}
