@@ -135,6 +135,8 @@ pub(crate) fn preview_state(
     // What cannot be merged is left.
     let merged = merge_state(table, edit, document_bytes_max);
     let merged = merged.map(|(merged, _)| merged).unwrap_or_default();
-    merged.iter().for_each(|merged| load(table, merged, lsn));
+    for merged in &merged {
+        load(table, merged, lsn);
+    }
     merged
 }
