@@ -22,7 +22,7 @@ use crate::engine::watch::Watch;
 use crate::files::backups::Backups;
 use crate::files::mirror::{Edit, Mirror};
 use crate::files::names::{self, QUARANTINE, WAL};
-use crate::files::owner::{self, Owner, Stage};
+use crate::files::owner::{self, Evidence, Owner, Stage};
 use crate::files::{conflicts, migration, snapshot};
 use crate::fs::{Fs, Lock, join};
 use crate::state::{Collection, Table};
@@ -47,6 +47,8 @@ pub(crate) struct Unsettled {
     pub(super) intake: Option<Intake>,
     /// What people did to the files, and what those showed earlier.
     pub(super) edits: (Vec<Edit>, Earlier),
+    /// What `.walden` says of it until that is taken in.
+    pub(super) found: Evidence,
     /// What they did to `state.json`.
     pub(super) state_edit: Option<StateEdit>,
     /// The LSN that the log's last `saved` record names.
@@ -65,7 +67,7 @@ pub(crate) fn recover(around: &Surroundings, options: &Options) -> Result<Opened
         // They are what is migrated.
         mirror.supersede(std::mem::take(&mut edits));
     }
-    plan.in_doubt = mirror.is_in_doubt();
+    plan.found = plan.found(&mirror, !edits.is_empty());
     let earlier = earlier_versions(&plan, fs, &edits, None)?;
     let state_edit = plan.state_edit_found(fs)?;
     let mut opened = act(around, options, plan, mirror)?;
@@ -114,6 +116,7 @@ fn act(
         has_hole,
         intake,
         saved,
+        found,
         ..
     } = plan;
     let has_snapshot = matches!(recovery.rung, Rung::Snapshot | Rung::Empty);
@@ -138,6 +141,7 @@ fn act(
             needs_checkpoint: !has_snapshot || has_hole || intake.is_some(),
             intake,
             edits: (Vec::new(), Earlier::new()),
+            found,
             state_edit: None,
             saved,
         },
@@ -165,11 +169,11 @@ fn begin_log(
         _ => Some((owner.incarnation, owner.nonce)),
     });
     let mut room = Room::new(fs, identity.store, plan);
-    room.with(|| write_owner(fs, &identity, Stage::Opening { former }, plan.in_doubt))?;
+    room.with(|| write_owner(fs, &identity, Stage::Opening { former }, plan.found))?;
     let now = around.clock.now();
     let begin = || Log::begin(around.fs.clone(), WAL, &plan.scan, identity, options.log, now);
     let log = room.with(begin)?;
-    write_owner(fs, &identity, Stage::Open, plan.in_doubt)?;
+    write_owner(fs, &identity, Stage::Open, plan.found)?;
     let cleared = wal::clear_leftovers(fs, WAL, &plan.scan, QUARANTINE)
         .and_then(|()| if is_kept { wal::clear_passed_over(fs, WAL, &plan.scan) } else { Ok(()) });
     if let Err(error) = cleared {
@@ -238,11 +242,11 @@ pub(super) fn write_owner(
     fs: &dyn Fs,
     identity: &Identity,
     stage: Stage,
-    in_doubt: bool,
+    found: Evidence,
 ) -> Result<()> {
     let Identity { store, incarnation, nonce } = *identity;
     let pid = std::process::id();
-    owner::write(fs, &Owner { store, incarnation, nonce, pid, stage, in_doubt })
+    owner::write(fs, &Owner { store, incarnation, nonce, pid, stage, found })
 }
 
 /// Makes the directories that are missing, durably, before anything in them is relied upon.

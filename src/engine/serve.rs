@@ -14,7 +14,7 @@ use crate::engine::recovery::StateEdit;
 use crate::engine::threads::autosave;
 use crate::files::mirror::Edit;
 use crate::files::names;
-use crate::files::owner::Stage;
+use crate::files::owner::{Evidence, Stage};
 use crate::files::{conflicts, migration, stat};
 use crate::state::{Collection, Op};
 use crate::wal::Log;
@@ -57,8 +57,8 @@ impl Core {
     /// Ends an opening: takes in what is to be taken in, tells what was found, saves what no snapshot
     /// holds.
     pub(crate) fn begin_serving(&self, unsettled: Unsettled) -> Result<()> {
-        let Unsettled { needs_checkpoint, intake, edits, state_edit, saved } = unsettled;
-        let told = self.take_in_first(edits, state_edit.as_ref());
+        let Unsettled { needs_checkpoint, intake, edits, found, state_edit, saved } = unsettled;
+        let told = self.take_in_first(edits, found, state_edit.as_ref());
         let snapshot_lsn = {
             let checkpointer = self.checkpointer.lock();
             self.backups.lock().spare(checkpointer.in_place.filter(|_| checkpointer.is_held));
@@ -87,13 +87,13 @@ impl Core {
     fn take_in_first(
         &self,
         (edits, earlier): (Vec<Edit>, Earlier),
+        found: Evidence,
         state_edit: Option<&StateEdit>,
     ) -> Told {
         let mut told = Told::default();
         let mut checkpointer = self.checkpointer.lock();
         let displaced = checkpointer.mirror.take_displaced(&*self.around.fs, &mut told.problems);
         self.keep_rotten(&checkpointer);
-        // Until that is noted, `.walden` keeps the doubt.
         let noted = self.note_doubted(&checkpointer);
         // What was displaced was so by this opening, or before it.
         let taken = self.adopt(&mut checkpointer, displaced, None, &mut told);
@@ -103,7 +103,15 @@ impl Core {
             Some(edit) => self.take_in_state(&mut checkpointer, edit, names::STATE, &mut told),
             None => Ok(()),
         });
-        for error in [noted.err(), taken.err()].into_iter().flatten() {
+        let mut errors: Vec<_> = [noted.err(), taken.err()].into_iter().flatten().collect();
+        if errors.is_empty() && found != Evidence::default() {
+            // From here on nobody needs to know what this opening found.
+            let identity = self.writer.lock().identity;
+            let written =
+                write_owner(&*self.around.fs, &identity, Stage::Open, Evidence::default());
+            errors.extend(written.err());
+        }
+        for error in errors {
             tracing::error!(%error, "edits are not taken in yet");
             told.events.push(Event::SaveError { error });
         }
@@ -136,9 +144,7 @@ impl Core {
         if found.is_empty() {
             return Ok(());
         }
-        self.log_own(&found)?;
-        let identity = self.writer.lock().identity;
-        write_owner(fs, &identity, Stage::Open, false)
+        self.log_own(&found).map(drop)
     }
 
     /// Tells what an opening found.
@@ -172,7 +178,7 @@ impl Core {
             let table = self.table.read();
             let [tasks, sessions] = Collection::ALL.map(|each| table.len(each) as u64);
             let stage = Stage::Clean { lsn, documents: Some((tasks, sessions)) };
-            write_owner(&*self.around.fs, &identity, stage, false)?;
+            write_owner(&*self.around.fs, &identity, stage, Evidence::default())?;
         }
         drop(lock);
         closed

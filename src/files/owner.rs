@@ -50,9 +50,18 @@ pub struct Owner {
     pub pid: u32,
     /// How far it has come.
     pub stage: Stage,
-    /// It found the store damaged, and has not logged yet which files of the mirror were in doubt, so the
-    /// next opening must doubt them too, though it may find nothing damaged any more.
+    /// What it found and has not acted upon yet.
+    pub found: Evidence,
+}
+
+/// What an opening found, until what people did to the files is logged: if it is cut off, the next one goes
+/// by it, though it finds a store that was not shut down, or nothing damaged any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// The store was damaged, so that files of the mirror are in doubt.
     pub in_doubt: bool,
+    /// The store had been shut down at this LSN.
+    pub shut_down: Option<Lsn>,
 }
 
 /// What is found in the place of `.walden`.
@@ -84,6 +93,7 @@ struct Fields<'a> {
     former: Option<(u64, &'a str)>,
     #[serde(default)]
     in_doubt: bool,
+    shut_down: Option<u64>,
     #[serde(rename = "crc32")]
     _crc32: &'a str,
 }
@@ -134,7 +144,7 @@ fn parse(bytes: &[u8]) -> Result<Owner, String> {
         nonce: nonce(fields.nonce)?,
         pid: fields.pid,
         stage,
-        in_doubt: fields.in_doubt,
+        found: Evidence { in_doubt: fields.in_doubt, shut_down: fields.shut_down.map(Lsn) },
     };
     // One spelling only: a byte that differs is either in a field, and the checksum differs, or
     // beside the fields, and this comparison sees it.
@@ -146,7 +156,7 @@ fn parse(bytes: &[u8]) -> Result<Owner, String> {
 }
 
 fn render(owner: &Owner) -> String {
-    let Owner { store, incarnation, nonce, pid, stage, in_doubt } = owner;
+    let Owner { store, incarnation, nonce, pid, stage, found } = owner;
     let state = match stage {
         Stage::Opening { former: None } => "\"opening\"".to_owned(),
         Stage::Opening { former: Some((incarnation, nonce)) } => {
@@ -158,10 +168,11 @@ fn render(owner: &Owner) -> String {
             format!("\"clean\",\"lsn\":{lsn},\"documents\":[{tasks},{sessions}]")
         }
     };
-    let in_doubt = if *in_doubt { "\"in_doubt\":true," } else { "" };
+    let in_doubt = if found.in_doubt { "\"in_doubt\":true," } else { "" };
+    let shut_down = found.shut_down.map(|lsn| format!("\"shut_down\":{lsn},")).unwrap_or_default();
     let before = format!(
         "{{\"format\":{FORMAT},\"store\":\"{store}\",\"incarnation\":{incarnation},\
-         \"nonce\":\"{nonce:016x}\",\"pid\":{pid},\"state\":{state},{in_doubt}\"crc32\":\""
+         \"nonce\":\"{nonce:016x}\",\"pid\":{pid},\"state\":{state},{in_doubt}{shut_down}\"crc32\":\""
     );
     let after = "\"}\n";
     let mut crc32 = crc32fast::Hasher::new();
@@ -182,7 +193,7 @@ mod tests {
         nonce: 0xfeed,
         pid: 4711,
         stage: Stage::Clean { lsn: Lsn(99), documents: None },
-        in_doubt: false,
+        found: Evidence { in_doubt: false, shut_down: None },
     };
 
     #[test]
@@ -200,7 +211,9 @@ mod tests {
         let opening = [Stage::Opening { former }, Stage::Opening { former: None }];
         for stage in [Stage::Open, clean].into_iter().chain(opening) {
             for in_doubt in [false, true] {
-                let other = Owner { stage, nonce: u64::MAX, in_doubt, ..OWNER };
+                let shut_down = in_doubt.then_some(Lsn(u64::MAX));
+                let found = Evidence { in_doubt, shut_down };
+                let other = Owner { stage, nonce: u64::MAX, found, ..OWNER };
                 assert_eq!(parse(render(&other).as_bytes()), Ok(other));
             }
         }

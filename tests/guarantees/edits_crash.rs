@@ -1,5 +1,6 @@
 //! Crashes while edits are taken in: before each call, also of the opening that follows, whatever people
 //! did and whether the store was shut down, killed or open. An edit is in force in the end, once.
+//! `WALDEN_EXHAUSTIVE=1` takes ten times as many of the second crashes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -13,8 +14,11 @@ use crate::edits::{A, bare, conflicts, find, store_with, text};
 use crate::support::builder;
 use crate::watched::Watched;
 
-/// Of so many crashes one is followed by a crash at any call of the next opening.
-const NESTED_ONE_IN: u64 = 6;
+/// Of so many calls one is where a crash is followed by crashes at every call of the next opening.
+fn nested_one_in() -> u64 {
+    if std::env::var_os("WALDEN_EXHAUSTIVE").is_some() { 6 } else { 60 }
+}
+
 const BROKEN: &[u8] = b"{\"id\": \"d\", \"n\": ";
 
 /// How the store that is edited was left.
@@ -33,7 +37,7 @@ fn edit(disk: &SimFs, left: Left) {
     disk.remove_now("tasks/b.json").unwrap();
     disk.write_now("tasks/c.json", br#"{"id": "c", "n": 1}"#).unwrap();
     disk.write_now("tasks/d.json", BROKEN).unwrap();
-    if left != Left::Killed {
+    if left == Left::Shut {
         // After a kill it may be what the engine has left.
         disk.save_now("tasks/e.json", b"{\n  \"id\": \"e\",\n  \"n\": 1\n}\n").unwrap();
     }
@@ -41,7 +45,7 @@ fn edit(disk: &SimFs, left: Left) {
 
 fn check(store: &Store, disk: &SimFs, left: Left, what: &str) {
     let found = ["a", "b", "c", "d", "e"].map(|id| bare(&text(store, id)));
-    let e = if left == Left::Killed { r#"{"id":"e","n":2}"# } else { r#"{"id":"e","n":1}"# };
+    let e = if left == Left::Shut { r#"{"id":"e","n":1}"# } else { r#"{"id":"e","n":2}"# };
     let wanted = [r#"{"id":"a","n":2,"m":5}"#, "", r#"{"id":"c","n":1}"#, r#"{"id":"d","n":1}"#, e];
     assert_eq!(found, wanted, "{what}: {:#?}", store.recovery());
     assert_eq!(disk.read_now("tasks/d.json").as_deref(), Some(BROKEN), "{what}");
@@ -79,7 +83,7 @@ impl Crashes {
         .enumerate()
         {
             let what = format!("{:?}, before call {call}, {at}, nested: {is_nested}", self.left);
-            let goes_on = !is_nested && call % NESTED_ONE_IN == at as u64;
+            let goes_on = !is_nested && call % nested_one_in() == at as u64;
             self.open(&crashed, goes_on, &what);
         }
     }
@@ -151,6 +155,6 @@ fn a_crash_at_any_call_of_taking_edits_in_takes_each_in_once() {
     for left in [Left::Shut, Left::Killed, Left::Open] {
         let (calls, opened) = explore(left);
         println!("{left:?}: crashed before each of {calls} calls; {opened} openings checked");
-        assert!(calls > 60 && opened > 1000, "{calls} {opened}");
+        assert!(calls > 50 && opened > 1000, "{calls} {opened}");
     }
 }

@@ -25,7 +25,7 @@ use crate::files::backups::Fallback;
 use crate::files::mirror::{Known, Mentions, Mirror};
 use crate::files::names::WAL;
 use crate::files::outputs::Logged;
-use crate::files::owner::{Owner, Stage};
+use crate::files::owner::{Evidence, Owner, Stage};
 use crate::files::snapshot::{Index, Snapshot};
 use crate::files::{backups, mirror};
 use crate::fs::{Fs, Stat, join};
@@ -123,8 +123,8 @@ pub(crate) struct Plan {
     synced: Lsn,
     /// Whether nothing of log and snapshot is damaged or missing, nor was when it was last opened.
     is_sound: bool,
-    /// Whether files of the mirror are in doubt because of that.
-    pub(super) in_doubt: bool,
+    /// What `.walden` is to say of this until it is acted upon.
+    pub(crate) found: Evidence,
 }
 
 impl Plan {
@@ -144,6 +144,16 @@ impl Plan {
         }
     }
 
+    /// What a later opening must know of this one, if it does not come to take in what people did.
+    pub(crate) fn found(&self, mirror: &Mirror, has_edits: bool) -> Evidence {
+        let shut_down = match self.owner.map(|owner| owner.stage) {
+            Some(Stage::Clean { lsn, .. }) if self.recovery.clean => Some(lsn),
+            _ => self.owner.and_then(|owner| owner.found.shut_down),
+        };
+        let shut_down = shut_down.filter(|_| has_edits || mirror.holds_any());
+        Evidence { in_doubt: mirror.is_in_doubt(), shut_down }
+    }
+
     /// Holds the mirror against the recovered state; reads only. `reads_all`: also the files that nobody
     /// can have touched, which is the only way to find rot in them.
     pub(crate) fn mirror(&self, fs: &dyn Fs, reads_all: bool) -> Result<(Mirror, Vec<Problem>)> {
@@ -159,6 +169,7 @@ impl Plan {
             versions: &self.versions,
             mentions: &self.mentions,
             is_sound: self.is_sound,
+            shut_down: self.owner.and_then(|owner| owner.found.shut_down),
             earlier: &earlier,
             entries: &entries,
             synced: self.synced,

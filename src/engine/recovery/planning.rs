@@ -14,7 +14,7 @@ use crate::engine::recovery::{
 use crate::files;
 use crate::files::names::{STATE, WAL};
 use crate::files::outputs::Logged;
-use crate::files::owner::Owner;
+use crate::files::owner::{Evidence, Owner};
 use crate::files::snapshot::{self, Index, Loaded};
 use crate::fs::{Fs, Stat};
 use crate::state::Table;
@@ -116,7 +116,7 @@ impl Plan {
         let mut problems = plan.recovery.problems.iter();
         plan.is_sound = !plan.has_hole
             && !is_gone
-            && !plan.owner.is_some_and(|owner| owner.in_doubt)
+            && !plan.owner.is_some_and(|owner| owner.found.in_doubt)
             && problems.all(|problem| problem.kind.is_harmless());
         Ok(plan)
     }
@@ -188,7 +188,7 @@ impl Plan {
             mentions: HashMap::new(),
             synced: Lsn::ZERO,
             is_sound: false,
-            in_doubt: false,
+            found: Evidence::default(),
         }
     }
 }

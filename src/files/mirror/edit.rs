@@ -150,6 +150,11 @@ impl Mirror {
             && names::forms(id).iter().any(|form| form == name)
     }
 
+    /// Whether there are files that were left as they are, since what is in them cannot be understood.
+    pub fn holds_any(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Whether there are files of which nobody can tell what people did to them.
     pub fn is_in_doubt(&self) -> bool {
         !self.doubted.is_empty() || !self.doubted_removals.is_empty()

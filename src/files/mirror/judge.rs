@@ -248,7 +248,18 @@ impl Judge<'_> {
     pub(super) fn stop_of(&self, file: &str) -> Stop {
         let recorded = self.known.entries.get(file);
         let is_unknown = recorded.is_some_and(|entry| entry.hash == Placed::UNKNOWN.hash);
-        if is_unknown { Stop::Unclean } else { self.stop }
+        if is_unknown { Stop::Unclean } else { self.stop_before(file) }
+    }
+
+    /// How the store was stopped before anything was done to this file: an opening that was cut off is no
+    /// stop for files that it did not come to.
+    pub(super) fn stop_before(&self, file: &str) -> Stop {
+        let Known { shut_down, mentions, entries, .. } = *self.known;
+        let is_before = |lsn: Lsn| {
+            mentions.get(file).is_none_or(|mentions| mentions.changed <= lsn)
+                && entries.get(file).is_none_or(|entry| entry.lsn <= lsn)
+        };
+        if shut_down.is_some_and(is_before) { Stop::Clean } else { self.stop }
     }
 
     /// Whether nobody can tell a person's contents from the engine's.

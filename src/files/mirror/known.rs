@@ -48,6 +48,8 @@ pub struct Known<'a> {
     /// Whether nothing of the store is damaged or missing but perhaps some of these files. Else a file that
     /// is gone may be lost, and after an unclean stop one that nobody knows may be the engine's.
     pub is_sound: bool,
+    /// An opening that was cut off had found the store shut down at this LSN.
+    pub shut_down: Option<Lsn>,
     /// The LSN of the log's last record that all names are durable.
     pub synced: Lsn,
     /// Whether to read every file, also those that nobody can have touched: only that finds rot in

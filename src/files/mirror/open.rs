@@ -162,7 +162,7 @@ impl Mirror {
         use ProblemKind::{Corrupt, Missing, Torn, Unreadable};
         let stop = match contents {
             // Whoever could not read it then has left it so since.
-            Contents::Torn(_) | Contents::Blank(_) => judge.stop,
+            Contents::Torn(_) | Contents::Blank(_) => judge.stop_before(&file),
             _ => judge.stop_of(&file),
         };
         let (finding, placed, is_due) = match (contents, stop) {

@@ -71,6 +71,7 @@ impl World {
             versions: &self.versions,
             mentions: &self.mentions,
             is_sound: !self.is_damaged,
+            shut_down: None,
             synced: self.synced,
             earlier: &earlier,
             entries: &self.entries.iter().map(|(file, entry)| (file.as_str(), entry)).collect(),

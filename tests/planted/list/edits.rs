@@ -3,9 +3,9 @@
 use super::{Bug, By, bug};
 
 const SIM: By = By::Guarantees("edits_sim::");
-const EDITS: By = By::Guarantees("edits:: edits_meeting:: edits_sim::");
+const EDITS: By = By::Guarantees("edits:: edits_crash:: edits_meeting:: edits_sim::");
 
-pub(super) const BUGS: [Bug; 16] = [
+pub(super) const BUGS: [Bug; 15] = [
     bug(
         "loser-not-kept",
         "engine/edits/mod.rs",
@@ -107,19 +107,11 @@ pub(super) const BUGS: [Bug; 16] = [
         SIM,
     ),
     bug(
-        "held-file-written-anew",
-        "files/mirror/mod.rs",
-        "self.blocked.contains(file) || «self.held.contains_key(file)» || self.noticed.contains(file)",
-        "false",
-        "a file that cannot be understood is written anew",
-        EDITS,
-    ),
-    bug(
         "doubt-forgotten",
         "engine/open.rs",
-        "write_owner(fs, &identity, Stage::Open, «plan.in_doubt»)?;",
-        "false",
-        "an opening that is cut off forgets that it found the store damaged",
+        "write_owner(fs, &identity, Stage::Open, «plan.found»)?;",
+        "Evidence::default()",
+        "an opening that is cut off forgets that the store was damaged, or shut down",
         EDITS,
     ),
     bug(

@@ -186,7 +186,7 @@ pub(super) const BUGS: [Bug; 29] = [
         "self.write(records, now, false)?;
         Ok(self.last_lsn)",
         "a commit is acknowledged before it is durable",
-        CRASH,
+        By::Lib("where_direct_writes_are_refused"),
     ),
     bug(
         "plain-write-taken-for-durable",
