@@ -160,3 +160,49 @@ fn an_index_that_is_older_than_the_snapshots_does_not_hide_what_a_file_shows() {
     let store = open(&disk.if_killed(), 6).unwrap();
     assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":2,"m":7}"#);
 }
+
+#[test]
+fn of_two_new_files_of_one_id_neither_is_lost() {
+    let disk = SimFs::new();
+    let (store, clock) = store_with(&disk, &[]);
+    disk.write_now("tasks/mine.json", br#"{"id": "x", "from": "mine", "mine": 1}"#).unwrap();
+    disk.write_now("tasks/x.json", br#"{"id": "x", "from": "x", "own": 1}"#).unwrap();
+    find(&store, &clock);
+    find(&store, &clock);
+    let everything = [conflicts(&disk).concat(), text(&store, "x")].concat();
+    let left = disk.read_now("tasks/mine.json").map(|left| String::from_utf8(left).unwrap());
+    let everything = bare(&[everything, left.unwrap_or_default()].concat());
+    for wanted in [r#""from":"mine""#, r#""from":"x""#, r#""mine":1"#, r#""own":1"#] {
+        assert!(everything.contains(wanted), "{wanted}: {everything}");
+    }
+    let text = bare(&text(&store, "x"));
+    assert!(text.contains(r#""own":1"#), "the file with its name is in force: {text}");
+}
+
+#[test]
+fn whoever_saves_a_buffer_twice_takes_nothing_back_with_the_second() {
+    let disk = SimFs::new();
+    let (store, clock) = store_with(&disk, &[r#"{"id": "a", "n": 1, "m": 1, "k": 1}"#]);
+    store.patch_task_json("a", r#"{"n": 2}"#).unwrap();
+    disk.save_now(A, br#"{"id": "a", "n": 1, "m": 5, "k": 1}"#).unwrap();
+    find(&store, &clock);
+    disk.save_now(A, br#"{"id": "a", "n": 1, "m": 5, "k": 7}"#).unwrap();
+    find(&store, &clock);
+    assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":2,"m":5,"k":7}"#);
+    assert_eq!(conflicts(&disk), [""; 0]);
+}
+
+#[test]
+fn a_buffer_read_before_an_opening_that_wrote_the_file_anew_takes_nothing_back() {
+    let disk = SimFs::new();
+    let (store, _) = store_with(&disk, &[r#"{"id": "a", "n": 1, "m": 1}"#]);
+    store.patch_task_json("a", r#"{"n": 2}"#).unwrap();
+    let disk = disk.if_killed();
+    let clock = Arc::new(SteppedClock::default());
+    let store = builder(Arc::new(disk.clone()), clock.clone(), 7).open().unwrap();
+    find(&store, &clock);
+    disk.save_now(A, br#"{"id": "a", "n": 1, "m": 5}"#).unwrap();
+    find(&store, &clock);
+    assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":2,"m":5}"#);
+    assert_eq!(conflicts(&disk), [""; 0]);
+}

@@ -5,7 +5,7 @@ use super::{Bug, By, bug};
 const SIM: By = By::Guarantees("edits_sim::");
 const EDITS: By = By::Guarantees("edits:: edits_crash:: edits_meeting:: edits_sim::");
 
-pub(super) const BUGS: [Bug; 15] = [
+pub(super) const BUGS: [Bug; 11] = [
     bug(
         "loser-not-kept",
         "engine/edits/mod.rs",
@@ -14,33 +14,6 @@ pub(super) const BUGS: [Bug; 15] = [
         "keep.map(|_| Ok(String::new())).transpose()",
         "the program's version is not kept where the edit wins",
         EDITS,
-    ),
-    bug(
-        "edit-over-a-newer-write",
-        "engine/edits/mod.rs",
-        "if «now == merged.against» {",
-        "true",
-        "an edit is logged though its document has changed since it was merged",
-        SIM,
-    ),
-    bug(
-        "edits-of-a-document-at-once",
-        "engine/edits/mod.rs",
-        "«ids.len() < BATCH && ids.insert((edit.collection, edit.id.clone()))»",
-        "{
-            ids.insert((edit.collection, edit.id.clone()));
-            true
-        }",
-        "two edits of one document are merged with the same version of it",
-        EDITS,
-    ),
-    bug(
-        "own-text-forgotten",
-        "engine/edits/mod.rs",
-        "«checkpointer.past.push(self.around.clock.monotonic(), key, Arc::new(doc));»",
-        "let _ = (checkpointer, key, doc);",
-        "a text that somebody saved is no base of their next edit",
-        SIM,
     ),
     bug(
         "own-text-not-logged",
@@ -89,14 +62,6 @@ pub(super) const BUGS: [Bug; 15] = [
         "true",
         "a version that no file has shown yet is taken for what an edit was made of",
         EDITS,
-    ),
-    bug(
-        "former-texts-forgotten",
-        "engine/edits/state.rs",
-        "«past.push(now, (collection, id), Arc::new(doc));»",
-        "let _ = (collection, id, doc);",
-        "what a file shows at an opening is no base once it is written anew",
-        SIM,
     ),
     bug(
         "displaced-edit-tried-once",
