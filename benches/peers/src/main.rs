@@ -37,6 +37,7 @@ mod recovery;
 mod report;
 mod session;
 mod system;
+mod written;
 
 use std::path::PathBuf;
 use std::time::Duration;

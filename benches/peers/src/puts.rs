@@ -61,11 +61,12 @@ pub(crate) fn limit_file(
         Groups::plain(&path, LIMIT_BYTES, Way::Write)
     };
     let groups = groups.map_err(|error| failed(LIMIT, error))?;
-    report.note(match groups.way() {
+    let way = match groups.way() {
         Way::Direct => "limit: aligned O_DIRECT and O_DSYNC",
         Way::Flush => "limit: write and fdatasync, since direct writes are refused here",
         Way::Write => "limit: write",
-    });
+    };
+    report.note(way);
     Ok(groups)
 }
 

@@ -38,10 +38,13 @@ impl Report {
         }
     }
 
+    /// Each once.
     pub(crate) fn note(&mut self, note: impl Into<String>) {
         let note = note.into();
-        println!("note: {note}");
-        self.notes.push(note);
+        if !self.notes.contains(&note) {
+            println!("note: {note}");
+            self.notes.push(note);
+        }
     }
 
     /// Prints it too, since the next one may take minutes.

@@ -106,7 +106,9 @@ impl Session {
 /// Everybody once, beginning with another one each round.
 fn order(count: usize, seed: u64, round: usize) -> impl Iterator<Item = usize> {
     let seed = usize::try_from(seed).unwrap_or_default();
-    let first = seed.wrapping_add(round).checked_rem(count).unwrap_or_default();
+    // Each is brought below the number first, since a sum that wraps would let the same one begin twice.
+    let below = |number: usize| number.checked_rem(count).unwrap_or_default();
+    let first = below(below(seed) + below(round));
     (first..count).chain(0..first)
 }
 
