@@ -18,27 +18,34 @@ use crate::report::{Report, Table, Target};
 use crate::session::Session;
 
 const LIMIT: &str = "read and crc32, one core";
+const STORE: &str = "walden";
+const TO_READ: &str = "walden, to read";
 
 pub(crate) fn run(session: &Session, report: &mut Report) -> Result<()> {
     let plan = &session.plan;
     let mut names = vec![LIMIT];
     let mut live = 0;
     // The limit reads the store's own log, so the store is always there.
-    let wants = |name| name == "walden" || plan.wants(name);
+    let wants = |name| name == STORE || plan.wants(name);
     for entry in ALL.iter().filter(|entry| entry.recovers && wants(entry.name)) {
         session.step(&format!("{} puts {} records", entry.name, plan.records));
         let told = child::run(plan, Act::FillLog, entry.name, &session.path(entry.name))?;
         live = told.bytes * plan.documents().min(plan.records) as u64 / plan.records as u64;
         names.push(entry.name);
+        if entry.name == STORE {
+            names.push(TO_READ);
+        }
     }
     let found = session.rounds("recovery", &names, |at| {
         let name = names.get(at).copied().expect("a place of one of them");
         if name == LIMIT {
-            return child::run(plan, Act::Read, name, &session.path("walden").join(WAL));
+            return child::run(plan, Act::Read, name, &session.path(STORE).join(WAL));
         }
         let copy = session.path("copy");
-        copy_dir(&session.path(name), &copy).map_err(|error| failed("the copy", error))?;
-        let told = child::run(plan, Act::Open, name, &copy)?;
+        let (act, from) =
+            if name == TO_READ { (Act::OpenToRead, STORE) } else { (Act::Open, name) };
+        copy_dir(&session.path(from), &copy).map_err(|error| failed("the copy", error))?;
+        let told = child::run(plan, act, from, &copy)?;
         session.remove("copy")?;
         match told.replayed {
             Some(replayed) if replayed != plan.records as u64 => {
@@ -54,7 +61,7 @@ pub(crate) fn run(session: &Session, report: &mut Report) -> Result<()> {
     let mut memory = Table::new("Most memory while opening", "bytes");
     memory.add("live data", vec![float(live); plan.rounds]);
     for (name, told) in names.iter().zip(&found) {
-        let target = *name == "walden";
+        let target = *name == STORE;
         if let Some(row) = time.add(*name, told.iter().map(|told| told.seconds * 1e3).collect())
             && target
         {
