@@ -24,7 +24,7 @@ pub(crate) trait Peer: Send + Sync {
     }
 }
 
-/// How an engine is opened in a new directory, durable or not.
+/// How an engine is opened, durable or not, in a new directory or in one that it left.
 pub(crate) type Open = fn(&Path, bool) -> Result<Box<dyn Peer>>;
 
 /// The id of a document, which stands at the same place in each.

@@ -19,7 +19,7 @@ struct Heed {
 }
 
 pub(super) fn open(dir: &Path, durable: bool) -> Result<Box<dyn Peer>> {
-    std::fs::create_dir(dir).map_err(|error| failed("heed", error))?;
+    std::fs::create_dir_all(dir).map_err(|error| failed("heed", error))?;
     let mut options = EnvOpenOptions::new();
     options.map_size(MAP_BYTES);
     let mut open = || {

@@ -17,7 +17,7 @@ struct JsonFiles {
 }
 
 pub(super) fn open(dir: &Path, durable: bool) -> Result<Box<dyn Peer>> {
-    fs::create_dir(dir).map_err(|error| failed("json-files", error))?;
+    fs::create_dir_all(dir).map_err(|error| failed("json-files", error))?;
     Ok(Box::new(JsonFiles { dir: dir.to_owned(), durable, next: AtomicU64::new(0) }))
 }
 

@@ -18,7 +18,7 @@ pub(super) fn open(dir: &Path, durable: bool) -> Result<Box<dyn Peer>> {
         let why = "a transaction without durability need not survive a kill".to_owned();
         return Err(Error::Unsupported { what: "redb, buffered".to_owned(), why });
     }
-    std::fs::create_dir(dir).map_err(|error| failed("redb", error))?;
+    std::fs::create_dir_all(dir).map_err(|error| failed("redb", error))?;
     let database = Database::create(dir.join("documents.redb"));
     Ok(Box::new(Redb(database.map_err(|error| failed("redb", error))?)))
 }
