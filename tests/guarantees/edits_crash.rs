@@ -76,8 +76,8 @@ impl Crashes {
     fn at(self: &Arc<Self>, disk: &SimFs, call: u64, is_nested: bool) {
         for (at, crashed) in [
             disk.if_killed(),
-            disk.if_crashed(&CrashMode::Nothing),
-            disk.if_crashed(&CrashMode::Random(call)),
+            disk.if_crashed(CrashMode::Nothing),
+            disk.if_crashed(CrashMode::Random(call)),
         ]
         .into_iter()
         .enumerate()

@@ -63,7 +63,9 @@ fn a_thousand_files_edited_while_the_store_was_closed_are_in_force_when_it_is_op
     Store::open(dir.path()).unwrap().shutdown().unwrap();
     let untouched = untouched.elapsed();
     let edited: Vec<usize> = (1..tasks()).step_by(EDITED_ONE_IN).collect();
-    edited.iter().for_each(|number| edit(dir.path(), *number));
+    for number in &edited {
+        edit(dir.path(), *number);
+    }
     let begun = Instant::now();
     let store = Store::open(dir.path()).unwrap();
     let took = begun.elapsed();
