@@ -30,7 +30,8 @@ impl Core {
             Some(log) if log.poison().is_none() => return Ok(()),
             Some(_) => {}
         }
-        let opened = recover(&self.around, &self.options)?;
+        let mut opened = recover(&self.around, &self.options)?;
+        opened.checkpointer.mirror.inherit(&mut checkpointer.mirror);
         *checkpointer = opened.checkpointer;
         self.outputs.reset(opened.outputs);
         *self.facts.lock() = opened.facts;

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use walden::ChangeKind::{Delete, Put};
-use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
+use walden::Store;
+use walden::fs::sim::{CallKind, CrashMode, Fault, Plan, SimFs};
 use walden::testing::SteppedClock;
 
 use crate::edits::{A, bare, conflicts, file, find, store_with, text};
@@ -39,34 +41,46 @@ fn an_edit_is_on_the_change_stream_and_in_the_history_with_its_file() {
     assert!(source.contains("Edit") && source.contains(A), "{source}");
 }
 
-#[test]
-fn an_edit_at_any_call_of_a_checkpoint_merges_with_what_that_shows() {
-    let mut places = 0;
+/// Edits a file before each call of a checkpoint, at which the disk may become full for a while; says how
+/// many calls there were.
+fn edit_at_each_call(is_full: bool) -> u64 {
     for place in 1.. {
         let disk = SimFs::new();
         store_with(&disk, &[r#"{"id": "a", "n": 1, "m": 1}"#]).0.shutdown().unwrap();
         let (watched, switch) = Watched::while_on(&disk, move |disk, call| {
             if call == place {
                 disk.save_now(A, br#"{"id": "a", "n": 1, "m": 7}"#).unwrap();
+                if is_full {
+                    disk.fail(Plan::new(Fault::Errno(28)).kind(CallKind::Write).for_ever());
+                }
             }
         });
         let clock = Arc::new(SteppedClock::default());
         let store = builder(Arc::new(watched), clock.clone(), 7).open().unwrap();
         store.patch_task_json("a", r#"{"n": 2}"#).unwrap();
         switch.set(true);
-        store.checkpoint().unwrap();
+        assert!(store.checkpoint().is_ok() || is_full, "at {place}");
         switch.set(false);
+        disk.clear_faults();
         if switch.calls() < place {
-            break;
+            return place - 1;
         }
+        store.reopen().unwrap();
         find(&store, &clock);
         assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":2,"m":7}"#, "at {place}");
         store.shutdown().unwrap();
         assert_eq!(bare(&file(&disk, A)), r#"{"id":"a","n":2,"m":7}"#, "at {place}");
-        places += 1;
     }
-    println!("edited before each of {places} calls");
-    assert!(places > 40, "{places}");
+    unreachable!("the calls of a checkpoint end");
+}
+
+#[test]
+fn an_edit_at_any_call_of_a_checkpoint_merges_with_what_that_shows() {
+    for is_full in [false, true] {
+        let places = edit_at_each_call(is_full);
+        println!("edited before each of {places} calls, the disk full: {is_full}");
+        assert!(places > 40, "{places}");
+    }
 }
 
 #[test]
@@ -205,4 +219,29 @@ fn a_buffer_read_before_an_opening_that_wrote_the_file_anew_takes_nothing_back()
     find(&store, &clock);
     assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":2,"m":5}"#);
     assert_eq!(conflicts(&disk), [""; 0]);
+}
+
+#[test]
+fn a_write_between_the_merge_of_an_edit_and_its_record_is_not_taken_back() {
+    let disk = SimFs::new();
+    store_with(&disk, &[r#"{"id": "a", "n": 1, "m": 1}"#]).0.shutdown().unwrap();
+    let shared: Arc<Mutex<Option<Store>>> = Arc::default();
+    let writer = shared.clone();
+    let watched = Watched::new(&disk, move |disk| {
+        // What loses is kept before the edit is logged.
+        if disk.read_now("wal/conflict.part").is_some()
+            && let Some(store) = writer.lock().take()
+        {
+            store.patch_task_json("a", r#"{"m": 2}"#).unwrap();
+        }
+    });
+    let clock = Arc::new(SteppedClock::default());
+    let store = builder(Arc::new(watched), clock.clone(), 7).open().unwrap();
+    store.patch_task_json("a", r#"{"n": 2}"#).unwrap();
+    disk.save_now(A, br#"{"id": "a", "n": 3, "m": 1}"#).unwrap();
+    *shared.lock() = Some(store.clone());
+    store.checkpoint().unwrap();
+    find(&store, &clock);
+    assert!(shared.lock().is_none(), "it was written in between");
+    assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":3,"m":2}"#);
 }

@@ -252,6 +252,11 @@ impl Mirror {
         !self.displaced.is_empty()
     }
 
+    /// Takes over what is still to be taken in, and that no file shows.
+    pub fn inherit(&mut self, former: &mut Mirror) {
+        self.displaced.append(&mut former.displaced);
+    }
+
     /// Edits that were displaced in the instant in which they were made: each is in `conflicts/`, and is
     /// taken in from there.
     pub fn take_displaced(&mut self, fs: &dyn Fs, problems: &mut Vec<Problem>) -> Vec<Edit> {

@@ -5,7 +5,7 @@ use super::{Bug, By, bug};
 const SIM: By = By::Guarantees("edits_sim::");
 const EDITS: By = By::Guarantees("edits:: edits_crash:: edits_meeting:: edits_sim::");
 
-pub(super) const BUGS: [Bug; 11] = [
+pub(super) const BUGS: [Bug; 12] = [
     bug(
         "loser-not-kept",
         "engine/edits/mod.rs",
@@ -13,6 +13,14 @@ pub(super) const BUGS: [Bug; 11] = [
                     .transpose()",
         "keep.map(|_| Ok(String::new())).transpose()",
         "the program's version is not kept where the edit wins",
+        EDITS,
+    ),
+    bug(
+        "edit-over-a-newer-write",
+        "engine/edits/mod.rs",
+        "if «now == merged.against» {",
+        "true",
+        "an edit is logged though its document has changed since it was merged",
         EDITS,
     ),
     bug(
