@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
-use std::{env, fs};
+use std::{env, fs, mem};
 
 use serde::{Deserialize, Serialize};
 use walden::{Durability, Error, Result, Store};
@@ -89,23 +89,23 @@ pub(crate) fn be(plan: &Plan, act: Act, contender: &str, path: &Path) -> Result<
             let begun = Instant::now();
             let store = Store::open(path)?;
             let replayed = Some(store.recovery().records_replayed);
-            tell(begun, replayed, 0, &store)
+            tell(begun, replayed, 0, store)
         }
         Act::OpenToRead => {
             let begun = Instant::now();
             let view = Store::builder(path).open_read_only()?;
             let replayed = Some(view.recovery().records_replayed);
-            tell(begun, replayed, 0, &view)
+            tell(begun, replayed, 0, view)
         }
         Act::Open => {
             let begun = Instant::now();
             let peer = open_peer(contender, path)?;
-            tell(begun, None, 0, &peer)
+            tell(begun, None, 0, peer)
         }
         Act::Read => {
             let begun = Instant::now();
             let bytes = read_and_check(path).map_err(|error| failed("the log", error))?;
-            tell(begun, None, bytes, &())
+            tell(begun, None, bytes, ())
         }
         Act::Hold => {
             let begun = Instant::now();
@@ -124,11 +124,12 @@ pub(crate) fn be(plan: &Plan, act: Act, contender: &str, path: &Path) -> Result<
     std::process::exit(0)
 }
 
-/// Looks at the time and the memory while what was opened is still there.
-fn tell<T>(begun: Instant, replayed: Option<u64>, bytes: u64, held: &T) -> Told {
+/// Looks at the time and the memory while what was opened is still there, and leaves it as a kill does:
+/// dropping a store saves it.
+fn tell<T>(begun: Instant, replayed: Option<u64>, bytes: u64, held: T) -> Told {
     let seconds = begun.elapsed().as_secs_f64();
     let [resident, peak] = system::memory().map_or([None; 2], |memory| memory.map(Some));
-    black_box(held);
+    mem::forget(held);
     Told { seconds, resident, peak, replayed, bytes }
 }
 
@@ -151,9 +152,7 @@ fn fill_log(plan: &Plan, path: &Path) -> Result<Told> {
         commits.into_iter().try_for_each(|commit| commit.wait().map(drop))?;
     }
     store.sync()?;
-    let told = tell(begun, None, bytes, &store);
-    documents::abandon(store);
-    Ok(told)
+    Ok(tell(begun, None, bytes, store))
 }
 
 fn fill_peer(plan: &Plan, contender: &str, path: &Path) -> Result<Told> {
@@ -168,9 +167,7 @@ fn fill_peer(plan: &Plan, contender: &str, path: &Path) -> Result<Told> {
         bytes += group.iter().map(|text: &std::sync::Arc<[u8]>| text.len() as u64).sum::<u64>();
         peer.put(&group)?;
     }
-    let told = tell(begun, None, bytes, &peer);
-    std::mem::forget(peer);
-    Ok(told)
+    Ok(tell(begun, None, bytes, peer))
 }
 
 /// Buffered where that is possible: a kill leaves what the kernel was given.
