@@ -39,6 +39,7 @@ fn layout(kind: u8) -> Option<&'static str> {
         // A boolean is like a collection: 0 or 1.
         10 => "t988c",
         11 => "",
+        12 => "t988t",
         _ => return None,
     })
 }
