@@ -129,20 +129,21 @@ fn typed(keys: &str, program: &str, file: &Path) -> Command {
 
 const TOOLS: [(&str, &[&str], Edit); 12] = [
     ("vim", &["vim"], |file, note| {
+        // It asks whether to write a file that has changed since it read it, and without an answer does not.
         shell(
-            r#"vim -u NONE -es -c "%s/\"note\": \".*\"/\"note\": \"$2\"/" -c 'wq!' "$1""#,
+            r#"printf 'y\ny\n' | vim -u NONE -es -c "%s/\"note\": \".*\"/\"note\": \"$2\"/" -c 'wq!' "$1""#,
             file,
             note,
         )
     }),
     ("vim that keeps a backup and the file", &["vim"], |file, note| {
-        let script = r#"vim -u NONE -es -c 'set backup backupcopy=yes' \
+        let script = r#"printf 'y\ny\n' | vim -u NONE -es -c 'set backup backupcopy=yes' \
             -c "%s/\"note\": \".*\"/\"note\": \"$2\"/" -c 'wq!' "$1""#;
         shell(script, file, note)
     }),
     ("ex", &["ex"], |file, note| {
         shell(
-            r#"printf '%%s/"note": ".*"/"note": "%s"/\nwq!\n' "$2" | ex -u NONE -s "$1""#,
+            r#"printf '%%s/"note": ".*"/"note": "%s"/\nwq!\ny\n' "$2" | ex -u NONE -s "$1""#,
             file,
             note,
         )
