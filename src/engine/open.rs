@@ -48,7 +48,7 @@ pub(crate) struct Unsettled {
     /// What people did to the files, and what those showed earlier.
     pub(super) edits: (Vec<Edit>, Earlier),
     /// What `.walden` says of it until that is taken in.
-    pub(super) found: Evidence,
+    pub(super) evidence: Evidence,
     /// What they did to `state.json`.
     pub(super) state_edit: Option<StateEdit>,
     /// The LSN that the log's last `saved` record names.
@@ -67,7 +67,7 @@ pub(crate) fn recover(around: &Surroundings, options: &Options) -> Result<Opened
         // They are what is migrated.
         mirror.supersede(std::mem::take(&mut edits));
     }
-    plan.found = plan.found(&mirror, !edits.is_empty());
+    plan.evidence = plan.evidence(&mirror, !edits.is_empty());
     let earlier = earlier_versions(&plan, fs, &edits, None)?;
     let state_edit = plan.state_edit_found(fs)?;
     let mut opened = act(around, options, plan, mirror)?;
@@ -116,7 +116,7 @@ fn act(
         has_hole,
         intake,
         saved,
-        found,
+        evidence,
         ..
     } = plan;
     let has_snapshot = matches!(recovery.rung, Rung::Snapshot | Rung::Empty);
@@ -141,7 +141,7 @@ fn act(
             needs_checkpoint: !has_snapshot || has_hole || intake.is_some(),
             intake,
             edits: (Vec::new(), Earlier::new()),
-            found,
+            evidence,
             state_edit: None,
             saved,
         },
@@ -169,11 +169,11 @@ fn begin_log(
         _ => Some((owner.incarnation, owner.nonce)),
     });
     let mut room = Room::new(fs, identity.store, plan);
-    room.with(|| write_owner(fs, &identity, Stage::Opening { former }, plan.found))?;
+    room.with(|| write_owner(fs, &identity, Stage::Opening { former }, plan.evidence))?;
     let now = around.clock.now();
     let begin = || Log::begin(around.fs.clone(), WAL, &plan.scan, identity, options.log, now);
     let log = room.with(begin)?;
-    write_owner(fs, &identity, Stage::Open, plan.found)?;
+    write_owner(fs, &identity, Stage::Open, plan.evidence)?;
     let cleared = wal::clear_leftovers(fs, WAL, &plan.scan, QUARANTINE)
         .and_then(|()| if is_kept { wal::clear_passed_over(fs, WAL, &plan.scan) } else { Ok(()) });
     if let Err(error) = cleared {
@@ -242,11 +242,11 @@ pub(super) fn write_owner(
     fs: &dyn Fs,
     identity: &Identity,
     stage: Stage,
-    found: Evidence,
+    evidence: Evidence,
 ) -> Result<()> {
     let Identity { store, incarnation, nonce } = *identity;
     let pid = std::process::id();
-    owner::write(fs, &Owner { store, incarnation, nonce, pid, stage, found })
+    owner::write(fs, &Owner { store, incarnation, nonce, pid, stage, evidence })
 }
 
 /// Makes the directories that are missing, durably, before anything in them is relied upon.

@@ -58,8 +58,8 @@ impl Core {
     /// Ends an opening: takes in what is to be taken in, tells what was found, saves what no snapshot
     /// holds.
     pub(crate) fn begin_serving(&self, unsettled: Unsettled) -> Result<()> {
-        let Unsettled { needs_checkpoint, intake, edits, found, state_edit, saved } = unsettled;
-        let told = self.take_in_first(edits, found, state_edit.as_ref());
+        let Unsettled { needs_checkpoint, intake, edits, evidence, state_edit, saved } = unsettled;
+        let told = self.take_in_first(edits, evidence, state_edit.as_ref());
         let snapshot_lsn = {
             let checkpointer = self.checkpointer.lock();
             self.backups.lock().spare(checkpointer.in_place.filter(|_| checkpointer.is_held));
@@ -88,7 +88,7 @@ impl Core {
     fn take_in_first(
         &self,
         (edits, earlier): (Vec<Edit>, Earlier),
-        found: Evidence,
+        evidence: Evidence,
         state_edit: Option<&StateEdit>,
     ) -> Told {
         let mut told = Told::default();
@@ -105,7 +105,7 @@ impl Core {
             None => Ok(()),
         });
         let mut errors: Vec<_> = [noted.err(), taken.err()].into_iter().flatten().collect();
-        if errors.is_empty() && found != Evidence::default() {
+        if errors.is_empty() && evidence != Evidence::default() {
             // From here on nobody needs to know what this opening found.
             let identity = self.writer.lock().identity;
             let written =

@@ -84,6 +84,11 @@ pub(crate) fn sync_dir(fs: &dyn Fs, dir: &str) -> Result<()> {
     fs.sync_dir(dir).map_err(|error| Error::io("flush", fs.display(dir), error))
 }
 
+/// Whether there is a regular file with these contents at `path`.
+pub(crate) fn holds(fs: &dyn Fs, path: &str, hash: ContentHash) -> Result<bool> {
+    Ok(matches!(look(fs, path)?, Sight::File(_, found) if found == hash))
+}
+
 /// Gives the regular file at `path` a second, durable name in `conflicts/`, made from the name of
 /// `of`, and says which; where the file system cannot link, a copy gets it.
 pub(crate) fn keep(fs: &dyn Fs, path: &str, of: &str) -> Result<String> {
@@ -271,7 +276,9 @@ fn place(
         let target = (shelf.name)(of, hash, attempt);
         let is_there = match given(&target) {
             Ok(()) => true,
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => holds(fs, &target, hash)?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                holds_durably(fs, &target, hash)?
+            }
             Err(error) => return Err(Error::io("keep", fs.display(&target), error)),
         };
         if is_there {
@@ -283,7 +290,7 @@ fn place(
 }
 
 /// Whether a file that was kept has these contents already; then they are made durable.
-fn holds(fs: &dyn Fs, target: &str, hash: ContentHash) -> Result<bool> {
+fn holds_durably(fs: &dyn Fs, target: &str, hash: ContentHash) -> Result<bool> {
     match look(fs, target)? {
         Sight::File(file, found) if found == hash => {
             file.sync_data().map_err(|error| Error::io("flush", fs.display(target), error))?;

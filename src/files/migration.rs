@@ -7,7 +7,7 @@
 use std::io::ErrorKind;
 
 use crate::base::{Error, Result, Timestamp};
-use crate::files::conflicts::{Sight, keep, look, put_aside, sync_dir};
+use crate::files::conflicts::{Sight, holds, keep, look, put_aside, sync_dir};
 use crate::files::names::{self, MIGRATION_LOG, PRE_MIGRATION_BACKUP, STATE, STATE_PART};
 use crate::files::snapshot;
 use crate::fs::replace::{remove_if_any, replace, write_temporary};
@@ -49,8 +49,8 @@ pub fn keep_original(fs: &dyn Fs) -> Result<Option<String>> {
 /// place, before one that is under way also in `conflicts/`.
 pub(crate) fn is_kept(fs: &dyn Fs, path: &str) -> Result<bool> {
     let Sight::File(_, hash) = look(fs, path)? else { return Ok(false) };
-    let is_at = |copy: &str| Ok(matches!(look(fs, copy)?, Sight::File(_, kept) if kept == hash));
-    Ok(is_at(PRE_MIGRATION_BACKUP)? || is_under_way(fs) && is_at(&names::conflict(STATE, hash, 0))?)
+    Ok(holds(fs, PRE_MIGRATION_BACKUP, hash)?
+        || is_under_way(fs) && holds(fs, &names::conflict(STATE, hash, 0), hash)?)
 }
 
 /// Whether an opening has begun to migrate.
@@ -58,9 +58,13 @@ pub(crate) fn has_begun(fs: &dyn Fs) -> Result<bool> {
     Ok(is_under_way(fs) || is_kept(fs, STATE)?)
 }
 
+/// Whether a migration is under way, or may be: what is replaced as migrated lies in `conflicts/` in any case,
+/// while what is taken for an edit would take newer fields back.
 fn is_under_way(fs: &dyn Fs) -> bool {
-    let log = read_file_if_any(fs, MIGRATION_LOG, LOG_BYTES_MAX).ok().flatten();
-    log.is_some_and(|log| is_begun(&log))
+    match read_file_if_any(fs, MIGRATION_LOG, LOG_BYTES_MAX) {
+        Ok(log) => log.is_some_and(|log| is_begun(&log)),
+        Err(_) => true,
+    }
 }
 
 /// Writes what a migration found and is about to do. Durable when it returns. What lies in its place

@@ -51,7 +51,7 @@ pub struct Owner {
     /// How far it has come.
     pub stage: Stage,
     /// What it found and has not acted upon yet.
-    pub found: Evidence,
+    pub evidence: Evidence,
 }
 
 /// What an opening found, until what people did to the files is logged: if it is cut off, the next one goes
@@ -144,7 +144,7 @@ fn parse(bytes: &[u8]) -> Result<Owner, String> {
         nonce: nonce(fields.nonce)?,
         pid: fields.pid,
         stage,
-        found: Evidence { in_doubt: fields.in_doubt, shut_down: fields.shut_down.map(Lsn) },
+        evidence: Evidence { in_doubt: fields.in_doubt, shut_down: fields.shut_down.map(Lsn) },
     };
     // One spelling only: a byte that differs is either in a field, and the checksum differs, or
     // beside the fields, and this comparison sees it.
@@ -156,7 +156,7 @@ fn parse(bytes: &[u8]) -> Result<Owner, String> {
 }
 
 fn render(owner: &Owner) -> String {
-    let Owner { store, incarnation, nonce, pid, stage, found } = owner;
+    let Owner { store, incarnation, nonce, pid, stage, evidence } = owner;
     let state = match stage {
         Stage::Opening { former: None } => "\"opening\"".to_owned(),
         Stage::Opening { former: Some((incarnation, nonce)) } => {
@@ -168,8 +168,9 @@ fn render(owner: &Owner) -> String {
             format!("\"clean\",\"lsn\":{lsn},\"documents\":[{tasks},{sessions}]")
         }
     };
-    let in_doubt = if found.in_doubt { "\"in_doubt\":true," } else { "" };
-    let shut_down = found.shut_down.map(|lsn| format!("\"shut_down\":{lsn},")).unwrap_or_default();
+    let in_doubt = if evidence.in_doubt { "\"in_doubt\":true," } else { "" };
+    let shut_down =
+        evidence.shut_down.map(|lsn| format!("\"shut_down\":{lsn},")).unwrap_or_default();
     let before = format!(
         "{{\"format\":{FORMAT},\"store\":\"{store}\",\"incarnation\":{incarnation},\
          \"nonce\":\"{nonce:016x}\",\"pid\":{pid},\"state\":{state},{in_doubt}{shut_down}\"crc32\":\""
@@ -193,7 +194,7 @@ mod tests {
         nonce: 0xfeed,
         pid: 4711,
         stage: Stage::Clean { lsn: Lsn(99), documents: None },
-        found: Evidence { in_doubt: false, shut_down: None },
+        evidence: Evidence { in_doubt: false, shut_down: None },
     };
 
     #[test]
@@ -212,8 +213,8 @@ mod tests {
         for stage in [Stage::Open, clean].into_iter().chain(opening) {
             for in_doubt in [false, true] {
                 let shut_down = in_doubt.then_some(Lsn(u64::MAX));
-                let found = Evidence { in_doubt, shut_down };
-                let other = Owner { stage, nonce: u64::MAX, found, ..OWNER };
+                let evidence = Evidence { in_doubt, shut_down };
+                let other = Owner { stage, nonce: u64::MAX, evidence, ..OWNER };
                 assert_eq!(parse(render(&other).as_bytes()), Ok(other));
             }
         }

@@ -13,7 +13,7 @@ use walden::fs::sim::{Rules, SimFs};
 use walden::testing::{Explorer, Life, Met, Report, Step, random_steps, whole_reference};
 
 use crate::oracle::Oracle;
-use crate::support::{Documents, PATIENCE, within};
+use crate::support::{Documents, PATIENCE, is_exhaustive, within};
 use crate::workload::put;
 
 /// Checks that snapshot and mirror show exactly these documents, but for a person's files.
@@ -21,10 +21,6 @@ pub(crate) fn shows(disk: &SimFs, documents: &Documents, edits: &[(String, Vec<u
     let mut oracle = Oracle::after(documents.clone());
     oracle.edits = edits.to_vec();
     walden::testing::shows(disk, &oracle).unwrap();
-}
-
-fn is_exhaustive() -> bool {
-    std::env::var_os("WALDEN_EXHAUSTIVE").is_some()
 }
 
 /// Explores a life of a store, with every crash or a sample of them.

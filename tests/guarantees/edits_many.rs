@@ -9,10 +9,12 @@ use std::time::Instant;
 
 use walden::{ProblemKind, Store};
 
+use crate::support::is_exhaustive;
+
 const EDITED_ONE_IN: usize = 100;
 
 fn tasks() -> usize {
-    if std::env::var_os("WALDEN_EXHAUSTIVE").is_some() { 100_000 } else { 3_000 }
+    if is_exhaustive() { 100_000 } else { 3_000 }
 }
 
 fn id(number: usize) -> String {

@@ -1,6 +1,7 @@
 //! Edits that meet the engine's own work, and those that follow it: passes, removals, the change stream.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -222,6 +223,84 @@ fn a_buffer_read_before_an_opening_that_wrote_the_file_anew_takes_nothing_back()
 }
 
 #[test]
+fn a_large_buffer_saved_twice_takes_nothing_back_either() {
+    // Longer than a text that goes into the log.
+    let large = "x".repeat(1 << 20);
+    let buffer = |n, m, k| format!(r#"{{"id":"a","n":{n},"m":{m},"k":{k},"large":"{large}"}}"#);
+    let disk = SimFs::new();
+    let (store, clock) = store_with(&disk, &[&buffer(1, 1, 1)]);
+    store.patch_task_json("a", r#"{"n": 2}"#).unwrap();
+    disk.save_now(A, buffer(1, 5, 1).as_bytes()).unwrap();
+    find(&store, &clock);
+    disk.save_now(A, buffer(1, 5, 7).as_bytes()).unwrap();
+    find(&store, &clock);
+    assert!(bare(&text(&store, "a")) == buffer(2, 5, 7), "the second took something back");
+    assert_eq!(conflicts(&disk).len(), 0);
+}
+
+#[test]
+fn a_buffer_read_before_an_opening_takes_nothing_back_when_the_log_has_gone_on() {
+    let disk = SimFs::new();
+    let (store, _) = store_with(&disk, &[r#"{"id": "a", "n": 1, "m": 1}"#, r#"{"id": "b"}"#]);
+    store.patch_task_json("a", r#"{"n": 2}"#).unwrap();
+    let disk = disk.if_killed();
+    let clock = Arc::new(SteppedClock::default());
+    let store = builder(Arc::new(disk.clone()), clock.clone(), 7).open().unwrap();
+    for n in 0..4 {
+        // Neither the log nor the snapshot before tells of it in the end.
+        store.patch_task_json("b", &format!(r#"{{"n": {n}}}"#)).unwrap();
+        store.checkpoint().unwrap();
+    }
+    find(&store, &clock);
+    disk.save_now(A, br#"{"id": "a", "n": 1, "m": 5}"#).unwrap();
+    find(&store, &clock);
+    assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":2,"m":5}"#);
+    assert_eq!(conflicts(&disk), [""; 0]);
+}
+
+#[test]
+fn of_two_saves_of_a_file_that_are_found_at_once_the_second_takes_nothing_back() {
+    let mut saved = 0;
+    for place in 1.. {
+        let disk = SimFs::new();
+        store_with(&disk, &[r#"{"id": "a", "n": 1, "m": 1, "k": 1}"#]).0.shutdown().unwrap();
+        let again = AtomicBool::new(false);
+        let hook = again_after(place, again);
+        let (watched, switch) = Watched::while_on(&disk, hook);
+        let clock = Arc::new(SteppedClock::default());
+        let store = builder(Arc::new(watched), clock.clone(), 7).open().unwrap();
+        store.patch_task_json("a", r#"{"n": 2}"#).unwrap();
+        switch.set(true);
+        store.checkpoint().unwrap();
+        switch.set(false);
+        if switch.calls() < place {
+            break;
+        }
+        let shown = bare(&file(&disk, A));
+        let is_second = shown.contains("\"k\":9");
+        saved += usize::from(is_second);
+        find(&store, &clock);
+        let found = bare(&text(&store, "a"));
+        let k = if is_second || found.contains("\"k\":9") { 9 } else { 1 };
+        assert_eq!(found, format!(r#"{{"id":"a","n":2,"m":7,"k":{k}}}"#), "at {place}");
+    }
+    assert!(saved > 0, "none was saved twice");
+}
+
+/// Saves an edit before a call, and another of what the file shows then, once the first was displaced.
+fn again_after(place: u64, is_done: AtomicBool) -> impl Fn(&SimFs, u64) {
+    move |disk, call| {
+        if call == place {
+            disk.save_now(A, br#"{"id": "a", "n": 1, "m": 7, "k": 1}"#).unwrap();
+        }
+        let shown = file(disk, A);
+        if call > place && !shown.contains("\"m\": 7") && !is_done.swap(true, SeqCst) {
+            disk.save_now(A, shown.replace("\"k\": 1", "\"k\": 9").as_bytes()).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_write_between_the_merge_of_an_edit_and_its_record_is_not_taken_back() {
     let disk = SimFs::new();
     store_with(&disk, &[r#"{"id": "a", "n": 1, "m": 1}"#]).0.shutdown().unwrap();
@@ -229,10 +308,12 @@ fn a_write_between_the_merge_of_an_edit_and_its_record_is_not_taken_back() {
     let writer = shared.clone();
     let watched = Watched::new(&disk, move |disk| {
         // What loses is kept before the edit is logged.
-        if disk.read_now("wal/conflict.part").is_some()
-            && let Some(store) = writer.lock().take()
-        {
-            store.patch_task_json("a", r#"{"m": 2}"#).unwrap();
+        if disk.read_now("wal/conflict.part").is_some() {
+            // The write below calls back, too, perhaps from another thread: no lock is held then.
+            let store = writer.lock().take();
+            if let Some(store) = store {
+                store.patch_task_json("a", r#"{"m": 2}"#).unwrap();
+            }
         }
     });
     let clock = Arc::new(SteppedClock::default());

@@ -11,6 +11,8 @@ use walden::{Error, Rung};
 use crate::support::{Documents, at, builder, documents, files, open};
 use crate::watched::Watched;
 
+const PRE_MIGRATION: &str = "state.pre-migration.backup.json";
+
 const STATE: &str = r#"{
   "tasks": [
     {"id": "same", "description": "é", "cost": 1.10, "updated_at": "2024-01-01T10:00:00Z"},
@@ -86,7 +88,7 @@ fn conflicts(disk: &SimFs) -> Vec<Vec<u8>> {
 }
 
 fn check(disk: &SimFs, original: &[u8]) {
-    assert_eq!(disk.read_now("state.pre-migration.backup.json").as_deref(), Some(original));
+    assert_eq!(disk.read_now(PRE_MIGRATION).as_deref(), Some(original));
     let kept = conflicts(disk);
     for loser in LOSERS {
         assert!(kept.iter().any(|bytes| bytes == loser.as_bytes()), "{loser} is kept");
@@ -222,32 +224,40 @@ fn a_crash_at_any_call_of_a_migration_loses_nothing_and_the_next_opening_complet
     assert!(places > 100);
 }
 
+/// A directory to migrate beside another original.
+fn beside_another(is_file: bool) -> SimFs {
+    let disk = left(Some(STATE.as_bytes()));
+    if is_file {
+        disk.write_now(PRE_MIGRATION, b"{\"tasks\": []}").unwrap();
+    } else {
+        disk.plant_now(PRE_MIGRATION, Kind::Directory).unwrap();
+    }
+    disk
+}
+
+/// Checks that the other original is what it was, and what was migrated is kept once.
+fn check_beside(left: &SimFs, former: Option<&[u8]>) {
+    assert_eq!(left.read_now(PRE_MIGRATION).as_deref(), former);
+    let kept = conflicts(left);
+    let originals = kept.iter().filter(|bytes| *bytes == STATE.as_bytes()).count();
+    assert_eq!((originals, kept.len()), (1, 1 + LOSERS.len()), "{:?}", left.names());
+}
+
 #[test]
 fn where_another_original_is_kept_already_a_migration_is_none_the_worse() {
     for is_file in [true, false] {
-        let disk = left(Some(STATE.as_bytes()));
-        let place = "state.pre-migration.backup.json";
-        if is_file {
-            disk.write_now(place, b"{\"tasks\": []}").unwrap();
-        } else {
-            disk.plant_now(place, Kind::Directory).unwrap();
-        }
-        let former = disk.read_now(place);
-        let places = crash_at_each_call(&disk, move |left| {
-            assert_eq!(left.read_now(place), former);
-            let kept = conflicts(left);
-            let originals = kept.iter().filter(|bytes| *bytes == STATE.as_bytes()).count();
-            assert_eq!((originals, kept.len()), (1, 1 + LOSERS.len()), "{:?}", left.names());
-        });
+        let disk = beside_another(is_file);
+        let former = disk.read_now(PRE_MIGRATION);
+        let places = crash_at_each_call(&disk, move |left| check_beside(left, former.as_deref()));
         assert!(places > 100);
     }
 }
 
-#[test]
-fn an_error_at_any_call_of_a_migration_loses_nothing_and_the_next_opening_completes_it() {
+/// Lets one call of a migration fail, each in turn; gives the number of openings that failed as a whole.
+fn fail_at_each_call(made: impl Fn() -> SimFs, check: impl Fn(&SimFs)) -> u64 {
     let mut failed = 0;
     for call in 1.. {
-        let disk = left(Some(STATE.as_bytes()));
+        let disk = made();
         disk.fail_at(call, Fault::Errno(5));
         // Whatever it says: an error may be one that costs nothing.
         let first = open(&disk, 1);
@@ -260,8 +270,23 @@ fn an_error_at_any_call_of_a_migration_loses_nothing_and_the_next_opening_comple
         let store = open(&disk, 2).unwrap();
         assert_eq!(documents(&store.view()), taken_over(), "at {call}: {:#?}", store.recovery());
         store.shutdown().unwrap();
-        check(&disk, STATE.as_bytes());
+        check(&disk);
     }
     println!("migration: {failed} openings failed");
-    assert!(failed > 40);
+    failed
+}
+
+#[test]
+fn an_error_at_any_call_of_a_migration_loses_nothing_and_the_next_opening_completes_it() {
+    let made = || left(Some(STATE.as_bytes()));
+    assert!(fail_at_each_call(made, |disk| check(disk, STATE.as_bytes())) > 40);
+}
+
+#[test]
+fn nor_does_one_beside_another_original() {
+    for is_file in [true, false] {
+        let former = beside_another(is_file).read_now(PRE_MIGRATION);
+        let check = |disk: &SimFs| check_beside(disk, former.as_deref());
+        assert!(fail_at_each_call(|| beside_another(is_file), check) > 40);
+    }
 }

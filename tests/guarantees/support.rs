@@ -29,6 +29,11 @@ pub(crate) fn files(disk: &SimFs) -> BTreeMap<String, Option<Vec<u8>>> {
     disk.names().into_iter().map(|name| (name.clone(), disk.read_now(&name))).collect()
 }
 
+/// Whether everything is to be tried, where a sample is the rule.
+pub(crate) fn is_exhaustive() -> bool {
+    std::env::var_os("WALDEN_EXHAUSTIVE").is_some()
+}
+
 /// How many random outcomes of each crash are tried.
 pub(crate) fn seeds() -> u64 {
     match std::env::var("WALDEN_SIM_SEEDS") {

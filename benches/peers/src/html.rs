@@ -6,9 +6,9 @@
 
 use std::fmt::Write;
 
-use crate::chart::{Chart, Point, Series, escape, linear, places};
+use crate::chart::{Chart, Point, Series, escape, linear, places, short};
 use crate::load::Spread;
-use crate::report::{Report, Row, Table, ratio, short};
+use crate::report::{Report, Row, Table, ratio};
 
 const STYLE: &str = include_str!("../../../src/bin/walden/bench/page.css");
 /// The drawing is as wide as a phone, so that its letters stay readable there.

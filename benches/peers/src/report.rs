@@ -6,6 +6,7 @@
 
 use serde::Serialize;
 
+use crate::chart::short;
 use crate::load::Spread;
 use crate::machine::Machine;
 use crate::session::Plan;
@@ -159,22 +160,6 @@ impl Row {
 pub(crate) fn ratio(found: &Spread) -> String {
     let Spread { median, least, most } = found;
     format!("{median:.2} ({least:.2}-{most:.2}) x")
-}
-
-/// A number in as few letters as it takes.
-pub(crate) fn short(value: f64) -> String {
-    let (scaled, unit) = match value.abs() {
-        1e9.. => (value / 1e9, "G"),
-        1e6.. => (value / 1e6, "M"),
-        1e4.. => (value / 1e3, "k"),
-        _ => (value, ""),
-    };
-    let digits = match scaled.abs() {
-        100.0.. => 0,
-        10.0.. => 1,
-        _ => 2,
-    };
-    format!("{scaled:.digits$}{unit}")
 }
 
 #[cfg(test)]

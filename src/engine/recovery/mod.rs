@@ -124,7 +124,7 @@ pub(crate) struct Plan {
     /// Whether nothing of log and snapshot is damaged or missing, nor was when it was last opened.
     is_sound: bool,
     /// What `.walden` is to say of this until it is acted upon.
-    pub(crate) found: Evidence,
+    pub(crate) evidence: Evidence,
 }
 
 impl Plan {
@@ -145,10 +145,10 @@ impl Plan {
     }
 
     /// What a later opening must know of this one, if it does not come to take in what people did.
-    pub(crate) fn found(&self, mirror: &Mirror, has_edits: bool) -> Evidence {
+    pub(crate) fn evidence(&self, mirror: &Mirror, has_edits: bool) -> Evidence {
         let shut_down = match self.owner.map(|owner| owner.stage) {
             Some(Stage::Clean { lsn, .. }) if self.recovery.clean => Some(lsn),
-            _ => self.owner.and_then(|owner| owner.found.shut_down),
+            _ => self.owner.and_then(|owner| owner.evidence.shut_down),
         };
         let shut_down = shut_down.filter(|_| has_edits || mirror.holds_any());
         Evidence { in_doubt: mirror.is_in_doubt(), shut_down }
@@ -169,7 +169,7 @@ impl Plan {
             versions: &self.versions,
             mentions: &self.mentions,
             is_sound: self.is_sound,
-            shut_down: self.owner.and_then(|owner| owner.found.shut_down),
+            shut_down: self.owner.and_then(|owner| owner.evidence.shut_down),
             earlier: &earlier,
             entries: &entries,
             synced: self.synced,

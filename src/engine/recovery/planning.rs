@@ -116,7 +116,7 @@ impl Plan {
         let mut problems = plan.recovery.problems.iter();
         plan.is_sound = !plan.has_hole
             && !is_gone
-            && !plan.owner.is_some_and(|owner| owner.found.in_doubt)
+            && !plan.owner.is_some_and(|owner| owner.evidence.in_doubt)
             && problems.all(|problem| problem.kind.is_harmless());
         Ok(plan)
     }
@@ -188,7 +188,7 @@ impl Plan {
             mentions: HashMap::new(),
             synced: Lsn::ZERO,
             is_sound: false,
-            found: Evidence::default(),
+            evidence: Evidence::default(),
         }
     }
 }

@@ -20,7 +20,7 @@ use std::io::ErrorKind;
 use super::{Change, Displaced, Mirror, Placed, Target, dir_of};
 use crate::base::{ContentHash, Error, Problem, ProblemKind, Result};
 use crate::files::conflicts::{
-    Sight, ensure_dir, is_open_for_writing, keep, look, put_aside, quarantine_copy,
+    Sight, ensure_dir, holds, is_open_for_writing, keep, look, put_aside, quarantine_copy,
 };
 use crate::files::names::{self, MIRROR_PART, WAL};
 use crate::files::stat;
@@ -265,7 +265,7 @@ fn replace(fs: &dyn Fs, file: &str, bytes: &[u8], found: ContentHash) -> Result<
     match error.kind() {
         ErrorKind::NotFound => Ok(Outcome::Again),
         ErrorKind::Unsupported => {
-            if !matches!(look(fs, file)?, Sight::File(_, hash) if hash == found) {
+            if !holds(fs, file, found)? {
                 return Ok(Outcome::Again);
             }
             fs.rename(&swap, file)

@@ -1,20 +1,46 @@
-//! Files that are gone from the mirror while the store is open: their documents are deleted, or they are
-//! written anew.
+//! Files that are gone from the mirror: their documents are deleted, or they are written anew.
 //!
-//! A document is deleted only if its file was seen in place, has been gone for a second, no other file
+//! While the store is open, a document is deleted only if its file was seen in place, has been gone for a second, no other file
 //! holds its id, no editor is at it, and not too many are gone at once. It reads only; what is to be
 //! written anew is left pending.
 
 use std::collections::{BTreeMap, HashSet};
 
 use super::dir::{deletions_max, editor_files, has_editor_file};
+use super::judge::{Contents, Judge};
 use super::look::{BELIEVED_AFTER, Look, Seen};
-use super::{Edit, Mirror, Now, Target};
+use super::{Edit, Mirror, Now, Placed, Target};
 use crate::base::{DocumentId, ProblemKind};
 use crate::fs::{Entry, Stat, join};
-use crate::state::{Collection, Table};
+use crate::state::{Collection, Doc, Table};
 
 impl Mirror {
+    /// A document's file that an opening does not find, one of few.
+    pub(super) fn judge_missing(
+        &mut self,
+        file: String,
+        (collection, id): (Collection, &DocumentId),
+        doc: &Doc,
+        has_editor: bool,
+        judge: &mut Judge<'_>,
+    ) {
+        let was_removed = judge.was_removed(&file, doc);
+        if was_removed && judge.known.is_sound && !has_editor {
+            let detail = "somebody removed it; its document is deleted";
+            judge.report(ProblemKind::Edited, &file, detail);
+            // If that cannot be taken in yet, a look finds it gone again.
+            let placed = Placed { lsn: doc.lsn(), ..judge.left_in(&file) };
+            self.placed.insert(file.clone(), placed);
+            self.edits.push(Edit { collection, id: id.clone(), file, now: Now::Gone });
+            return;
+        }
+        if was_removed && !judge.known.is_sound {
+            // In a damaged store it may be lost, and the next opening must not think otherwise.
+            self.doubted_removals.push(file.clone());
+        }
+        self.decide(file, (collection, id), Contents::Missing, None, judge);
+    }
+
     /// Tells which files of a directory were removed: their documents are deleted, or they are restored.
     pub(super) fn look_for_gone(
         &mut self,

@@ -15,7 +15,7 @@ use super::contents::{document_in, id_inside, id_of_plain, is_laid_out_otherwise
 use super::edit::{PutBack, Source, Theirs};
 use super::{Entry, Former, Known, Placed};
 use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind};
-use crate::files::conflicts::{Sight, look};
+use crate::files::conflicts::holds;
 use crate::files::{names, stat};
 use crate::fs::{self, Fs, Kind, Stat, read_file};
 use crate::state::json::pretty;
@@ -319,8 +319,7 @@ impl Judge<'_> {
     /// `stat` may have changed since. What was written after the copy is somebody's, though it be the same.
     pub(super) fn is_quarantined(&self, path: &str, file: &str, hash: ContentHash) -> bool {
         let copy = names::quarantine(file, hash, 0);
-        let is_copy = |found| matches!(found, Ok(Sight::File(_, kept)) if kept == hash);
-        if self.stop == Stop::Clean || !is_copy(look(self.fs, &copy)) {
+        if self.stop == Stop::Clean || !holds(self.fs, &copy, hash).unwrap_or(false) {
             return false;
         }
         let modified = |path| stat(self.fs, path).ok().flatten().map(|stat| stat.modified_ns);

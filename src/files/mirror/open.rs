@@ -132,26 +132,16 @@ impl Mirror {
             let file = join(dir, &name);
             if taken.contains(id) || too_many {
                 self.pending.insert(file, Target::Document(collection, id.clone()));
-            } else if !judge.known.is_sound && judge.was_removed(&file, doc) {
-                // In a damaged store it may be lost, and the next opening must not think otherwise.
-                self.doubted_removals.push(file.clone());
-                self.decide(file, (collection, id), Contents::Missing, None, judge);
-            } else if judge.was_removed(&file, doc) && !has_editor_file(&editors, &name) {
-                judge.report(
-                    ProblemKind::Edited,
-                    &file,
-                    "somebody removed it; its document is deleted",
-                );
-                self.edits.push(Edit { collection, id: id.clone(), file, now: Now::Gone });
             } else {
-                self.decide(file, (collection, id), Contents::Missing, None, judge);
+                let has_editor = has_editor_file(&editors, &name);
+                self.judge_missing(file, (collection, id), doc, has_editor, judge);
             }
         }
         Ok(())
     }
 
     /// The table of a document's file.
-    fn decide(
+    pub(super) fn decide(
         &mut self,
         file: String,
         (collection, id): (Collection, &DocumentId),
@@ -273,7 +263,8 @@ impl Mirror {
                     let known = judge.all_known(collection, id, file);
                     self.attempts.insert(file.to_owned(), known);
                 }
-                let left_in = if is_unclean { Placed::UNKNOWN } else { left_in };
+                let hash = if is_unclean { Placed::UNKNOWN.hash } else { left_in.hash };
+                let left_in = Placed { hash, ..left_in };
                 (Some((Unreadable, detail)), Some(left_in), is_unclean)
             }
             // All others are the engine's own.

@@ -160,7 +160,7 @@ fn the_reference_store_has_every_kind_of_file() {
 #[test]
 fn every_damage_to_every_file_is_told_or_does_no_harm() {
     let references = references();
-    let is_exhaustive = std::env::var_os("WALDEN_EXHAUSTIVE").is_some();
+    let is_exhaustive = crate::support::is_exhaustive();
     let sample = SAMPLE * usize::try_from(seeds()).unwrap();
     let tally = judge_all(&families(&references), (!is_exhaustive).then_some(sample));
     is_right(&tally);

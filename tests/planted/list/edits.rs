@@ -5,7 +5,7 @@ use super::{Bug, By, bug};
 const SIM: By = By::Guarantees("edits_sim::");
 const EDITS: By = By::Guarantees("edits:: edits_crash:: edits_meeting:: edits_sim::");
 
-pub(super) const BUGS: [Bug; 12] = [
+pub(super) const BUGS: [Bug; 15] = [
     bug(
         "loser-not-kept",
         "engine/edits/mod.rs",
@@ -30,6 +30,30 @@ pub(super) const BUGS: [Bug; 12] = [
         "let _ = &left;",
         "a text that somebody saved is no base of their next edit after a restart",
         SIM,
+    ),
+    bug(
+        "own-text-forgotten",
+        "engine/edits/mod.rs",
+        "«checkpointer.past.push(self.around.clock.monotonic(), key, Arc::new(doc));»",
+        "let _ = (key, doc);",
+        "a text that somebody saved, and that is too long for the log, is no base of their next edit",
+        EDITS,
+    ),
+    bug(
+        "former-texts-forgotten",
+        "engine/edits/state.rs",
+        "«past.push(now, (collection, id), Arc::new(doc));»",
+        "let _ = (now, collection, id, doc);",
+        "what a file showed before an opening wrote it anew is no base of an edit",
+        EDITS,
+    ),
+    bug(
+        "edits-of-a-document-at-once",
+        "engine/edits/mod.rs",
+        "«ids.insert((edit.collection, edit.id.clone()))»",
+        "{ ids.insert((edit.collection, edit.id.clone())); true }",
+        "two edits of a document are merged with the same version of it",
+        EDITS,
     ),
     bug(
         "recorded-means-shown",
@@ -77,12 +101,12 @@ pub(super) const BUGS: [Bug; 12] = [
         "Source::Displaced(displaced) => «self.displaced.push(displaced)»,",
         "drop(displaced)",
         "an edit that was displaced and could not be taken in is not tried again",
-        SIM,
+        EDITS,
     ),
     bug(
         "doubt-forgotten",
         "engine/open.rs",
-        "write_owner(fs, &identity, Stage::Open, «plan.found»)?;",
+        "write_owner(fs, &identity, Stage::Open, «plan.evidence»)?;",
         "Evidence::default()",
         "an opening that is cut off forgets that the store was damaged, or shut down",
         EDITS,
@@ -90,7 +114,7 @@ pub(super) const BUGS: [Bug; 12] = [
     bug(
         "original-taken-for-an-edit",
         "files/migration.rs",
-        "is_at(PRE_MIGRATION_BACKUP)? || «is_under_way(fs)» && is_at(",
+        "|| «is_under_way(fs)» && holds(",
         "false",
         "the state.json that is migrated is an edit where another original is kept already",
         By::Guarantees("migrate::"),

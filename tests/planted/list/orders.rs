@@ -144,7 +144,7 @@ pub(super) const BUGS: [Bug; 36] = [
     bug(
         "opening-not-announced",
         "engine/open.rs",
-        "room.with(|| write_owner(fs, &identity, Stage::Opening { former }, plan.found))?;",
+        "room.with(|| write_owner(fs, &identity, Stage::Opening { former }, plan.evidence))?;",
         "",
         "a segment is made before .walden knows of its incarnation",
         CRASH,
@@ -153,7 +153,7 @@ pub(super) const BUGS: [Bug; 36] = [
         "open-before-the-log-begins",
         "engine/open.rs",
         "let log = «room.with(begin)?»;",
-        "{ write_owner(fs, &identity, Stage::Open, plan.found)?; room.with(begin)? }",
+        "{ write_owner(fs, &identity, Stage::Open, plan.evidence)?; room.with(begin)? }",
         ".walden says that an incarnation is open before it has begun",
         CRASH,
     ),

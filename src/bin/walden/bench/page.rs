@@ -3,9 +3,9 @@
 //! It forbids itself to load anything. It follows the reader's choice of light or dark, and is readable
 //! from the width of a phone on. What was measured stands in tables too, for those who cannot see plots.
 
-use super::chart::escape;
+use super::chart::{escape, short};
 use super::load::Spread;
-use super::plots::{charts, short};
+use super::plots::charts;
 use super::report::Report;
 use super::summary::about;
 

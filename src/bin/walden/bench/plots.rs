@@ -1,6 +1,6 @@
 //! The charts of a report: what is drawn over what.
 
-use super::chart::{Axis, Chart, Point, Series, linear, logarithmic, places};
+use super::chart::{Axis, Chart, Point, Series, linear, logarithmic, places, short};
 use super::load::{Spread, float};
 use super::report::{Latency, Report, Row, Variant};
 
@@ -243,25 +243,6 @@ fn spread_point(x: f64, found: Spread, what: &str) -> Point {
 /// Each with its place on an axis of places.
 fn indexed<T>(of: &[T]) -> impl Iterator<Item = (f64, &T)> {
     (0_u32..).map(f64::from).zip(of)
-}
-
-/// A number in as few letters as it takes.
-pub(crate) fn short(value: f64) -> String {
-    let (scaled, unit) = match value.abs() {
-        1e9.. => (value / 1e9, "G"),
-        1e6.. => (value / 1e6, "M"),
-        1e3.. => (value / 1e3, "k"),
-        _ => (value, ""),
-    };
-    let digits = match scaled.abs() {
-        100.0.. => 0,
-        10.0.. => 1,
-        _ => 2,
-    };
-    let text = format!("{scaled:.digits$}");
-    let text =
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-    format!("{text}{unit}")
 }
 
 /// Microseconds, in the unit that suits.
