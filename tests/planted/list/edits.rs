@@ -5,7 +5,7 @@ use super::{Bug, By, bug};
 const SIM: By = By::Guarantees("edits_sim::");
 const EDITS: By = By::Guarantees("edits:: edits_crash:: edits_meeting:: edits_sim::");
 
-pub(super) const BUGS: [Bug; 15] = [
+pub(super) const BUGS: [Bug; 18] = [
     bug(
         "loser-not-kept",
         "engine/edits/mod.rs",
@@ -125,6 +125,30 @@ pub(super) const BUGS: [Bug; 15] = [
         "«text.trim_end().as_bytes() == bytes.trim_ascii_end()»",
         "text.as_bytes() == bytes",
         "an earlier version without its last newline is taken for half a file",
-        SIM,
+        EDITS,
+    ),
+    bug(
+        "unread-migration-log-is-none",
+        "files/migration.rs",
+        "Err(_) => «true»,\n    }\n}\n\n/// Writes what a migration",
+        "false",
+        "what is migrated is an edit where the log of the migration cannot be read",
+        By::Guarantees("migrate::"),
+    ),
+    bug(
+        "removal-tried-once",
+        "files/mirror/gone.rs",
+        "«self.placed.insert(file.clone(), placed);»",
+        "let _ = placed;",
+        "a removal that could not be taken in by the opening is not tried again",
+        EDITS,
+    ),
+    bug(
+        "unread-file-showed-anything",
+        "files/mirror/open.rs",
+        "let left_in = «Placed { hash, ..left_in }»;",
+        "Placed { hash, lsn: Lsn::ZERO, ..left_in }",
+        "an edit of a file that could not be read at first takes back what the program changed",
+        EDITS,
     ),
 ];
