@@ -12,7 +12,10 @@
 
 mod amplification;
 mod changes;
-#[expect(dead_code, reason = "the command of the crate draws more kinds of axes")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the command of the crate draws more kinds of axes")
+)]
 #[path = "../../../src/bin/walden/bench/chart.rs"]
 mod chart;
 mod checkpoints;
