@@ -23,10 +23,20 @@ use crate::state::{Collection, Doc, Op};
 
 /// Most bytes of mirror files that are laid out at once.
 const BATCH_BYTES: u64 = 64 << 20;
+/// A pass between checkpoints writes so much at most, some 25 ms of work: who looks for edits waits for it.
+const SLICE_BYTES: u64 = 1 << 20;
 /// A pass that took so long is followed by a pause of nine times that.
 const PAUSE_FACTOR: u32 = 9;
 /// A pass that fails is tried again after a pause that doubles up to 2 to this power.
 const DOUBLINGS_MAX: u32 = 7;
+
+/// How much a pass shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    All,
+    /// What is left stays for the next pass.
+    Slice,
+}
 
 /// The documents that changed since a pass took them, with what they were then.
 #[derive(Debug, Default)]
@@ -103,8 +113,10 @@ impl DirtySet {
 pub(crate) struct Freshness {
     /// Since when there are changes that no pass has taken.
     changed_since: Option<Duration>,
-    /// Since when there are changes that a pass took and that are not shown.
+    /// Since when there are changes that a pass took and that are not shown: those that were taken before
+    /// the last round of all pending files ended, and those of this round.
     taken_since: Option<Duration>,
+    taken_now_since: Option<Duration>,
     /// How many documents or files those are.
     taken: usize,
     /// Whether another pass could show them.
@@ -128,10 +140,14 @@ impl Freshness {
         }
     }
 
-    /// The age of the oldest change that is not shown.
+    /// Since when there are changes that are not shown.
+    fn since(&self) -> Option<Duration> {
+        [self.taken_since, self.taken_now_since, self.changed_since].into_iter().flatten().min()
+    }
+
+    /// The age of the oldest change that is not shown; up to a round of passes more.
     pub(crate) fn lag(&self, now: Duration) -> Duration {
-        let since = self.taken_since.into_iter().chain(self.changed_since).min();
-        since.map_or(Duration::ZERO, |since| now.saturating_sub(since))
+        self.since().map_or(Duration::ZERO, |since| now.saturating_sub(since))
     }
 
     /// Changes that a pass took and that are not shown.
@@ -141,7 +157,20 @@ impl Freshness {
 
     fn take(&mut self, count: usize) {
         self.taken += count;
-        self.taken_since = self.taken_since.into_iter().chain(self.changed_since.take()).min();
+        self.taken_now_since =
+            self.taken_now_since.into_iter().chain(self.changed_since.take()).min();
+    }
+
+    /// Takes note of how far a pass came. `has_round_ended`: all that was pending at the last such time is shown.
+    fn passed(&mut self, mirror: &Mirror, has_round_ended: bool) {
+        self.taken = mirror.behind();
+        self.can_go_on = mirror.can_go_on();
+        if has_round_ended {
+            self.taken_since = self.taken_now_since.take();
+        }
+        if self.taken == 0 {
+            (self.taken_since, self.taken_now_since) = (None, None);
+        }
     }
 }
 
@@ -167,9 +196,9 @@ impl Core {
         let mut facts = self.facts.lock();
         let mirror = &mut facts.mirror;
         mirror.taken = mirror.taken.saturating_sub(dirty.len());
-        mirror.changed_since = mirror.taken_since.into_iter().chain(mirror.changed_since).min();
+        mirror.changed_since = mirror.since();
         if mirror.taken == 0 {
-            mirror.taken_since = None;
+            (mirror.taken_since, mirror.taken_now_since) = (None, None);
         }
         writer.dirty.extend(dirty);
     }
@@ -208,7 +237,7 @@ impl Core {
     fn refresh(&self, problems: &mut Vec<Problem>) -> Result<()> {
         let mut checkpointer = self.checkpointer.lock();
         match self.take_cut(None) {
-            Ok(cut) => self.show(&mut checkpointer, cut, problems).map(drop),
+            Ok(cut) => self.show(&mut checkpointer, cut, Extent::Slice, problems).map(drop),
             Err(error) => {
                 self.pause(Duration::ZERO, true);
                 Err(error)
@@ -216,26 +245,26 @@ impl Core {
         }
     }
 
-    /// Brings the mirror up to a copy of the state; gives the number of files changed.
-    pub(crate) fn show(
+    /// Brings the mirror, or a slice of what is to be changed, up to a copy of the state; gives the number
+    /// of files changed.
+    fn show(
         &self,
         checkpointer: &mut Checkpointer,
         cut: Cut,
+        extent: Extent,
         problems: &mut Vec<Problem>,
     ) -> Result<usize> {
         let Checkpointer { mirror, past, .. } = checkpointer;
         let begun = self.around.clock.monotonic();
         // Should it panic, it is not tried again at once.
         self.facts.lock().mirror.not_before = begun.saturating_add(self.options.mirror_interval);
-        let lsn = cut.lsn;
-        let passed = self.pass(mirror, past, cut, problems);
+        let (lsn, rounds) = (cut.lsn, mirror.rounds());
+        let passed = self.pass(mirror, past, cut, extent, problems);
         self.look_again(mirror, Duration::ZERO);
         self.pause(self.around.clock.monotonic().saturating_sub(begun), passed.is_err());
         let mut facts = self.facts.lock();
-        facts.mirror.taken = mirror.behind();
-        facts.mirror.can_go_on = mirror.can_go_on();
+        facts.mirror.passed(mirror, passed.is_ok() && mirror.rounds() > rounds);
         if mirror.behind() == 0 {
-            facts.mirror.taken_since = None;
             facts.mirror_lsn = lsn;
         }
         passed
@@ -250,7 +279,7 @@ impl Core {
         reason: Reason,
         problems: &mut Vec<Problem>,
     ) -> Result<usize> {
-        let shown = self.show(checkpointer, cut, problems)?;
+        let shown = self.show(checkpointer, cut, Extent::All, problems)?;
         let mirror = &mut checkpointer.mirror;
         let has_changed = mirror.has_unsynced_names();
         match reason {
@@ -285,6 +314,7 @@ impl Core {
         mirror: &mut Mirror,
         past: &mut Past,
         cut: Cut,
+        extent: Extent,
         problems: &mut Vec<Problem>,
     ) -> Result<usize> {
         let fs = &*self.around.fs;
@@ -299,10 +329,11 @@ impl Core {
             }
             touched.push((collection, id));
         }
+        let bytes_max = if extent == Extent::All { BATCH_BYTES } else { SLICE_BYTES };
         let mut done = 0;
         loop {
             let due = std::mem::take(&mut touched);
-            let mut changes = mirror.plan(fs, due, &table, lsn, BATCH_BYTES)?;
+            let mut changes = mirror.plan(fs, due, &table, lsn, bytes_max)?;
             if changes.is_empty() {
                 return Ok(done);
             }
@@ -317,6 +348,9 @@ impl Core {
             done += changes.len();
             if let Some(error) = failure {
                 return Err(error);
+            }
+            if extent == Extent::Slice {
+                return Ok(done);
             }
         }
     }

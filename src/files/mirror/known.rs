@@ -2,7 +2,7 @@
 //!
 //! Facts only: what follows from them for a file is `judge`'s.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{Mirror, Placed};
@@ -64,6 +64,39 @@ impl std::fmt::Debug for Known<'_> {
 }
 
 impl Mirror {
+    /// What the engine is known to have put into the files of the documents `changed`, and into those
+    /// that the last plan could not change. A cut of the log would forget it, so the engine records it
+    /// again before one.
+    pub fn lagging<'a>(
+        &self,
+        changed: impl IntoIterator<Item = (Collection, &'a DocumentId)>,
+    ) -> Vec<Entry> {
+        let of = changed.into_iter().map(|(of, id)| join(of.dir(), &self.names(of).file_name(id)));
+        let files: BTreeSet<String> = of.chain(self.pending.keys().cloned()).collect();
+        let mut lagging = Vec::new();
+        for file in files {
+            let attempts = self.attempts.get(&file).into_iter().flatten();
+            let known = self.placed.get(&file).into_iter().chain(attempts);
+            // Damage must not become a version of the engine's.
+            let known = known.filter(|placed| self.damaged.get(&file) != Some(&placed.hash));
+            lagging.extend(known.map(|placed| entry(&file, placed)));
+        }
+        lagging
+    }
+
+    /// What the engine knows of each file that it wrote, sorted by file: to be kept for the next
+    /// opening, which need not read a file that is still as its entry says.
+    pub fn entries(&self) -> Vec<Entry> {
+        // Damage must not become a version of the engine's.
+        let known = self.placed.iter().map(|(file, placed)| {
+            let is_damage = self.damaged.get(file) == Some(&placed.hash);
+            entry(file, if is_damage { &Placed::UNKNOWN } else { placed })
+        });
+        let mut entries: Vec<Entry> = known.collect();
+        entries.sort_unstable_by(|a, b| a.file.cmp(&b.file));
+        entries
+    }
+
     /// Notes that a pass has shown everything as of `lsn`, but for files that had to be left as they are. So
     /// [`Mirror::entries`] tells the one from the other.
     pub fn passed(&mut self, lsn: Lsn) {
@@ -96,4 +129,9 @@ impl Mirror {
     pub fn shows(&self, file: &str, lsn: Lsn) -> bool {
         self.placed.get(file).is_some_and(|Placed { lsn: shown, .. }| *shown >= lsn)
     }
+}
+
+fn entry(file: &str, placed: &Placed) -> Entry {
+    let Placed { hash, length, lsn, stat } = *placed;
+    Entry { file: file.to_owned(), hash, length, lsn, stat }
 }

@@ -58,6 +58,9 @@ pub struct Mirror {
     placed: HashMap<String, Placed>,
     /// What must still be done to which file.
     pending: BTreeMap<String, Target>,
+    /// The file at which the last plan ended, since it was full, and how often plans came by the last file.
+    planned_to: String,
+    rounds: u64,
     /// Contents that are the engine's too: of changes that failed half-way, and of files that could not be read.
     attempts: HashMap<String, Vec<Placed>>,
     /// Pending files whose place is taken by something that is no regular file.
@@ -140,6 +143,9 @@ enum Target {
     Nothing,
 }
 
+/// Writing a file costs as much as writing so many bytes.
+const FILE_COSTS: u64 = 8 << 10;
+
 /// One file that must be written or removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -160,7 +166,8 @@ impl Mirror {
     /// documents that changed since the last plan; changes that were planned and not made are
     /// planned again. A file that holds what it should is none of them.
     ///
-    /// Plans up to `bytes_max` bytes of contents (at least one file). There may be more as long as
+    /// Plans up to `bytes_max` bytes of contents, each file counted as 8 KiB or what it is longer (at least
+    /// one file). There may be more as long as
     /// the plan is not empty; a file whose place is blocked stays pending, but is not planned.
     pub fn plan(
         &mut self,
@@ -181,22 +188,28 @@ impl Mirror {
         self.unblock(fs)?;
         let (mut removals, mut writes, mut planned_bytes) = (Vec::new(), Vec::new(), 0_u64);
         let mut done = Vec::new();
-        for (file, target) in &self.pending {
+        // Where the last plan ended, so that what changes all the time does not keep the rest from being shown.
+        let from = std::mem::take(&mut self.planned_to);
+        let turn = self.pending.range(from.clone()..).chain(self.pending.range(..from.clone()));
+        for (file, target) in turn {
             if self.must_wait(file) {
                 continue;
             }
             if planned_bytes >= bytes_max {
+                self.planned_to.clone_from(file);
                 break;
             }
             match self.change(file, target, table, lsn) {
                 None => done.push(file.clone()),
-                Some(change) if change.write.is_none() => removals.push(change),
                 Some(change) => {
-                    planned_bytes = planned_bytes.saturating_add(change.length);
-                    writes.push(change);
+                    let is_removal = change.write.is_none();
+                    let bytes = if is_removal { 0 } else { change.length };
+                    planned_bytes = planned_bytes.saturating_add(bytes.max(FILE_COSTS));
+                    if is_removal { &mut removals } else { &mut writes }.push(change);
                 }
             }
         }
+        self.rounds += u64::from(self.planned_to < from || self.planned_to.is_empty());
         for file in done {
             if let (Some(Target::Document(..)), Some(placed)) =
                 (self.pending.remove(&file), self.placed.get_mut(&file))
@@ -208,37 +221,9 @@ impl Mirror {
         Ok(removals)
     }
 
-    /// What the engine is known to have put into the files of the documents `changed`, and into those
-    /// that the last plan could not change. A cut of the log would forget it, so the engine records it
-    /// again before one.
-    pub fn lagging<'a>(
-        &self,
-        changed: impl IntoIterator<Item = (Collection, &'a DocumentId)>,
-    ) -> Vec<Entry> {
-        let of = changed.into_iter().map(|(of, id)| join(of.dir(), &self.names(of).file_name(id)));
-        let files: BTreeSet<String> = of.chain(self.pending.keys().cloned()).collect();
-        let mut lagging = Vec::new();
-        for file in files {
-            let attempts = self.attempts.get(&file).into_iter().flatten();
-            let known = self.placed.get(&file).into_iter().chain(attempts);
-            // Damage must not become a version of the engine's.
-            let known = known.filter(|placed| self.damaged.get(&file) != Some(&placed.hash));
-            lagging.extend(known.map(|placed| entry(&file, placed)));
-        }
-        lagging
-    }
-
-    /// What the engine knows of each file that it wrote, sorted by file: to be kept for the next
-    /// opening, which need not read a file that is still as its entry says.
-    pub fn entries(&self) -> Vec<Entry> {
-        // Damage must not become a version of the engine's.
-        let known = self.placed.iter().map(|(file, placed)| {
-            let is_damage = self.damaged.get(file) == Some(&placed.hash);
-            entry(file, if is_damage { &Placed::UNKNOWN } else { placed })
-        });
-        let mut entries: Vec<Entry> = known.collect();
-        entries.sort_unstable_by(|a, b| a.file.cmp(&b.file));
-        entries
+    /// Rises whenever plans have come by all files that were pending when it last rose.
+    pub fn rounds(&self) -> u64 {
+        self.rounds
     }
 
     /// How many files are not yet as the last plan wanted them, as far as is known without looking.
@@ -386,11 +371,6 @@ impl Mirror {
             Collection::Session => &mut self.sessions,
         }
     }
-}
-
-fn entry(file: &str, placed: &Placed) -> Entry {
-    let Placed { hash, length, lsn, stat } = *placed;
-    Entry { file: file.to_owned(), hash, length, lsn, stat }
 }
 
 /// The directory of a mirror file.
