@@ -20,6 +20,7 @@
 //! that may have been touched. A failure leaves what is still to be done for the next checkpoint.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{DocumentId, Event, Lsn, Problem, Result, Timestamp};
@@ -31,7 +32,7 @@ use crate::files::mirror::Mirror;
 use crate::files::names::STATE;
 use crate::files::snapshot::{self, Contents, Index, Rendered, Saved, index};
 use crate::fs::{Kind, Stat};
-use crate::state::{Collection, Doc, Op, Table};
+use crate::state::{Collection, Doc, Metrics, Op, Table};
 
 /// Why a checkpoint is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,34 +264,37 @@ impl Core {
             return Ok(None);
         }
         let now = self.around.clock.now();
-        let (rendered, index) = self.render(table, lsn, now);
-        let saved = if self.must_leave_state(checkpointer)? {
-            self.save_beside(checkpointer, &rendered.bytes, now)?;
-            Published { index, backup: None, displaced: Vec::new() }
+        let sorted = Sorted::of(table);
+        let rendered = self.render(&sorted, lsn, now);
+        let (backup, displaced) = if self.must_leave_state(checkpointer)? {
+            self.save_beside(checkpointer, &rendered, now)?;
+            (None, Vec::new())
         } else {
-            let saved = self.save_in_place(checkpointer, &rendered.bytes, lsn, now)?;
+            let saved = self.save_in_place(checkpointer, &rendered, now)?;
             problems.extend(saved.problems);
-            Published { index, backup: saved.backup, displaced: saved.displaced }
+            (saved.backup, saved.displaced)
         };
+        let [tasks, sessions] = &sorted.docs;
+        let index = Index::new(&rendered, tasks, sessions);
         checkpointer.snapshot_lsn = Some(lsn);
         let mut facts = self.facts.lock();
         facts.snapshot_lsn = lsn;
         facts.snapshot_bytes = rendered.head.length;
         facts.last_saved = Some(now.to_string());
-        Ok(Some(saved))
+        Ok(Some(Published { index, backup, displaced }))
     }
 
     /// Saves a snapshot as `state.json`.
     fn save_in_place(
         &self,
         checkpointer: &mut Checkpointer,
-        bytes: &[u8],
-        lsn: Lsn,
+        rendered: &Rendered<'_>,
         now: Timestamp,
     ) -> Result<Saved> {
         let fs = &*self.around.fs;
         let (last, taken_in) = (checkpointer.state_stat, checkpointer.taken_in);
-        let save = || snapshot::save(fs, self.store, bytes, last.as_ref(), taken_in.as_ref(), now);
+        let save =
+            || snapshot::save(fs, self.store, rendered, last.as_ref(), taken_in.as_ref(), now);
         let saved = self.with_room(save)?;
         let mut backups = self.backups.lock();
         backups.admit(fs, &saved);
@@ -301,18 +305,19 @@ impl Core {
             backups.spare(None);
             drop(backups);
             checkpointer.taken_in = None;
+            let lsn = rendered.head.lsn;
             checkpointer.in_place = Some(lsn);
             self.log_own(&[Op::Saved { lsn }])?;
         }
         Ok(saved)
     }
 
-    pub(crate) fn render(&self, table: &Table, lsn: Lsn, now: Timestamp) -> (Rendered, Index) {
-        let docs = Collection::ALL.map(|collection| table.sorted(collection));
-        let [tasks, sessions] = &docs;
+    /// Lays out a snapshot.
+    pub(crate) fn render<'a>(&self, sorted: &'a Sorted, lsn: Lsn, now: Timestamp) -> Rendered<'a> {
+        let Sorted { docs: [tasks, sessions], metrics } = sorted;
         let others = self.facts.lock().others.clone();
-        let metrics = serde_json::to_string(&table.metrics()).unwrap_or_else(|_| "{}".to_owned());
-        let rendered = snapshot::render(Contents {
+        let metrics = serde_json::to_string(metrics).unwrap_or_else(|_| "{}".to_owned());
+        snapshot::render(Contents {
             store: self.store,
             lsn,
             tasks: texts(tasks),
@@ -320,9 +325,7 @@ impl Core {
             metrics: &metrics,
             last_saved: now,
             others: &others,
-        });
-        let index = Index::new(&rendered, tasks, sessions);
-        (rendered, index)
+        })
     }
 
     /// Step 5. The store does without the index if it must, so a failure fails nothing.
@@ -367,7 +370,20 @@ impl Core {
     }
 }
 
-fn texts(docs: &[(DocumentId, std::sync::Arc<Doc>)]) -> Vec<(&DocumentId, &str)> {
+/// The documents of a table by the bytes of their ids, tasks and sessions.
+pub(crate) struct Sorted {
+    docs: [Vec<(DocumentId, Arc<Doc>)>; 2],
+    metrics: Metrics,
+}
+
+impl Sorted {
+    pub(crate) fn of(table: &Table) -> Sorted {
+        let docs = Collection::ALL.map(|collection| table.sorted(collection));
+        Sorted { docs, metrics: table.metrics() }
+    }
+}
+
+fn texts(docs: &[(DocumentId, Arc<Doc>)]) -> Vec<(&DocumentId, &str)> {
     docs.iter().map(|(id, doc)| (id, &**doc.text())).collect()
 }
 

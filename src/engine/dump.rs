@@ -9,6 +9,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::{Error, Event, Result};
+use crate::engine::checkpoint::Sorted;
 use crate::engine::core::Core;
 use crate::engine::store::Store;
 use crate::files::names::{self, OWNER};
@@ -68,8 +69,9 @@ impl Core {
         let table = self.table.read().clone();
         let now = self.around.clock.now();
         // What the log gave out beyond it is not in the table.
-        let (rendered, _) = self.render(&table, table.last_changed(), now);
-        save_elsewhere(fs, &rendered.bytes, now, &names::dump_part(token))
+        let sorted = Sorted::of(&table);
+        let rendered = self.render(&sorted, table.last_changed(), now);
+        save_elsewhere(fs, &rendered, now, &names::dump_part(token))
     }
 
     /// What the last save does when it fails, if it is to: it saves to the emergency directory.

@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use crate::base::{Error, Event, Lsn, Result};
-use crate::engine::checkpoint::{Checkpointer, Reason};
+use crate::engine::checkpoint::{Checkpointer, Reason, Sorted};
 use crate::engine::core::{Core, Writer};
 use crate::engine::edits::Told;
 use crate::engine::recovery::{Intake, diff, table_of};
@@ -78,8 +78,9 @@ impl Core {
         let mut saved_as = None;
         if documents_changed > 0 {
             let now = self.around.clock.now();
-            let (rendered, _) = self.render(&present, before, now);
-            let saved = self.with_room(|| snapshot::save_as_backup(fs, &rendered.bytes, now))?;
+            let sorted = Sorted::of(&present);
+            let rendered = self.render(&sorted, before, now);
+            let saved = self.with_room(|| snapshot::save_as_backup(fs, &rendered, now))?;
             saved_as = Some(saved);
         }
         ops.extend(in_place.map(|lsn| Op::Saved { lsn }));

@@ -82,20 +82,36 @@ impl Mark {
     }
 }
 
+/// Bytes that come in pieces, and come again if asked again.
+pub trait Pieces {
+    /// Gives each piece in turn to `take`, until that fails.
+    fn each(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()>;
+}
+
+impl<T: AsRef<[u8]> + ?Sized> Pieces for T {
+    fn each(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        take(self.as_ref())
+    }
+}
+
+/// So much of a long file is handed to the device at once, so that the flush of another file does not wait
+/// for all of it.
+const WRITE_BACK_BYTES: u64 = 8 << 20;
+
 /// The first half, for callers who rename in their own way: creates `temporary` (a leftover of that
 /// name is removed first) writes `bytes` into it and marks it. With `durable` its contents are on the medium
 /// when this returns; without, they are only ordered before a later rename. Its name is not durable
 /// either way. On failure there is no such file, as far as that can be helped.
-pub fn write_temporary(
+pub fn write_temporary<B: Pieces + ?Sized>(
     fs: &dyn Fs,
     temporary: &str,
-    bytes: &[u8],
+    bytes: &B,
     durable: bool,
 ) -> Result<Written> {
     remove_if_any(fs, temporary)?;
     let wrap = |action, error| Error::io(action, fs.display(temporary), error);
     let file = fs.open(temporary, Mode::CreateNew).map_err(|error| wrap("create", error))?;
-    let written = write_all_at(&*file, bytes, 0).map_err(|error| wrap("write", error));
+    let written = write_pieces(&*file, bytes).map_err(|error| wrap("write", error));
     // Before the flush, which then takes the mark with it.
     let marked = written.and_then(|()| Mark::set(&*file).map_err(|error| wrap("mark", error)));
     let flushed = marked.and_then(|mark| {
@@ -109,6 +125,19 @@ pub fn write_temporary(
             Err(error)
         }
     }
+}
+
+fn write_pieces<B: Pieces + ?Sized>(file: &dyn File, bytes: &B) -> io::Result<()> {
+    let (mut offset, mut handed) = (0_u64, 0_u64);
+    bytes.each(&mut |piece| {
+        if offset.saturating_sub(handed) >= WRITE_BACK_BYTES {
+            file.write_back()?;
+            handed = offset;
+        }
+        write_all_at(file, piece, offset)?;
+        offset = offset.saturating_add(piece.len() as u64);
+        Ok(())
+    })
 }
 
 /// Removes a file; `false` if there was none. Not yet durable.
@@ -282,5 +311,22 @@ mod tests {
             assert_eq!(written.mark.untouched(fs.stat("b.json").unwrap()), None, "{step_ns}");
             assert_eq!(Mark::of(&seen.unwrap()).untouched(fs.stat("b.json").unwrap()), None);
         }
+    }
+
+    #[test]
+    fn a_long_file_is_handed_to_the_device_bit_by_bit() {
+        struct Long;
+        impl Pieces for Long {
+            fn each(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+                (0..20_u8).try_for_each(|n| take(&vec![n; 1 << 20]))
+            }
+        }
+        let fs = SimFs::new();
+        write_temporary(&fs, "a.tmp", &Long, true).unwrap();
+        let trace = fs.trace();
+        let is_handed = |call: &&String| call.starts_with("write_back a.tmp");
+        assert_eq!(trace.iter().filter(is_handed).count(), 2, "{trace:?}");
+        let bytes = fs.crash_with(CrashMode::Nothing).read_now("a.tmp");
+        assert!(bytes.is_none_or(|bytes| bytes.len() == 20 << 20 && bytes[(3 << 20) + 1] == 3));
     }
 }

@@ -12,7 +12,7 @@ use super::{
     ATTEMPTS_MAX, BELIEVED_AFTER, LOOK_AGAIN, Past, SETTLES_AFTER, Told, state_merge::merge_state,
 };
 use crate::base::{Error, Event, Lsn, ProblemKind, Result, Timestamp};
-use crate::engine::checkpoint::{Checkpointer, Reason};
+use crate::engine::checkpoint::{Checkpointer, Reason, Sorted};
 use crate::engine::core::Core;
 use crate::engine::edits::merge::{Merged, Outcome};
 use crate::engine::intake::Restored;
@@ -21,7 +21,7 @@ use crate::files::conflicts::{is_open_for_writing, set_aside, sync_dir};
 use crate::files::mirror::{Edit, Mirror, Now};
 use crate::files::names::STATE;
 use crate::files::snapshot::edited::{Held, understand};
-use crate::files::snapshot::{self, BYTES_MAX, Defect, Parsed};
+use crate::files::snapshot::{self, BYTES_MAX, Defect, Parsed, Rendered};
 use crate::files::{backups, stat};
 use crate::fs::{Fs, Kind, Mode, Stat, read_file};
 use crate::state::{Doc, Document, Op};
@@ -270,7 +270,7 @@ impl Core {
     pub(crate) fn save_beside(
         &self,
         checkpointer: &Checkpointer,
-        bytes: &[u8],
+        rendered: &Rendered<'_>,
         now: Timestamp,
     ) -> Result<()> {
         let fs = &*self.around.fs;
@@ -280,7 +280,7 @@ impl Core {
                 tracing::warn!(%error, "an edit of state.json may have to be merged without its base");
             }
         }
-        let name = self.with_room(|| snapshot::save_as_backup(fs, bytes, now))?;
+        let name = self.with_room(|| snapshot::save_as_backup(fs, rendered, now))?;
         tracing::info!(name, "state.json is held; the snapshot is a backup");
         if let Some(lsn) = checkpointer.in_place {
             self.log_own(&[Op::Saved { lsn }])?;
@@ -297,8 +297,9 @@ impl Core {
             }
         }
         if let Some(table) = plan(fs)?.snapshot_as_of(fs, lsn)? {
-            let (rendered, _) = self.render(&table, lsn, now);
-            self.with_room(|| snapshot::save_as_backup(fs, &rendered.bytes, now))?;
+            let sorted = Sorted::of(&table);
+            let rendered = self.render(&sorted, lsn, now);
+            self.with_room(|| snapshot::save_as_backup(fs, &rendered, now))?;
         }
         Ok(())
     }

@@ -58,8 +58,8 @@ fn members_of_other_names_come_back_as_they_were_saved() {
             last_saved: crate::base::Timestamp(0),
             others,
         });
-        let Parsed::Intact(snapshot) = parse(&rendered.bytes) else { panic!("not intact") };
+        let Parsed::Intact(snapshot) = parse(&rendered.bytes()) else { panic!("not intact") };
         assert_eq!(snapshot.others, others);
-        assert_eq!(understand(&rendered.bytes, STORE).unwrap().others, others);
+        assert_eq!(understand(&rendered.bytes(), STORE).unwrap().others, others);
     }
 }

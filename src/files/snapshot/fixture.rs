@@ -10,5 +10,5 @@ pub(crate) fn snapshot_bytes(store: StoreId, lsn: u64, task_bytes: usize) -> Vec
     let tasks = if task_bytes > 0 { vec![(&id, &*text)] } else { Vec::new() };
     let (lsn, metrics, last_saved) = (Lsn(lsn), "{}", Timestamp(0));
     render(Contents { store, lsn, tasks, sessions: Vec::new(), metrics, last_saved, others: "" })
-        .bytes
+        .bytes()
 }

@@ -28,10 +28,12 @@ mod save;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::ops::Range;
 
-use crate::base::{ContentHash, DocumentId, Lsn, StoreId, Timestamp};
+use crate::base::{ContentHash, ContentHasher, DocumentId, Lsn, StoreId, Timestamp};
 use crate::fs::Stat;
+use crate::fs::replace::Pieces;
 use crate::state::Doc;
 use crate::state::json::{Member, Object};
 
@@ -70,7 +72,7 @@ pub struct Snapshot {
 
 /// What goes into a snapshot.
 #[derive(Debug)]
-pub struct Contents<'a> {
+pub struct Contents<'a, 'b> {
     /// The store's id.
     pub store: StoreId,
     /// The last mutation in it.
@@ -80,11 +82,11 @@ pub struct Contents<'a> {
     /// The sessions, likewise.
     pub sessions: Vec<(&'a DocumentId, &'a str)>,
     /// The metrics of these tasks: the text of a JSON object.
-    pub metrics: &'a str,
+    pub metrics: &'b str,
     /// The time of saving.
     pub last_saved: Timestamp,
     /// Members of other names, as they are to stand in the file: `"key": value`, with commas between.
-    pub others: &'a str,
+    pub others: &'b str,
 }
 
 /// What tells one `state.json` from every other.
@@ -104,74 +106,113 @@ pub struct Head {
     pub digest_at: u64,
 }
 
-/// A snapshot, ready to be saved.
+/// A snapshot, ready to be saved: its texts are still where they were.
 #[derive(Debug)]
-pub struct Rendered {
-    /// The bytes of `state.json`.
-    pub bytes: Vec<u8>,
+pub struct Rendered<'a> {
     /// What tells it from every other.
     pub head: Head,
     /// Where in it the tasks' texts are, in bytes, by the bytes of their ids; then the sessions'.
     pub spans: Vec<Range<u64>>,
+    before: String,
+    tasks: Vec<(&'a DocumentId, &'a str)>,
+    sessions: Vec<(&'a DocumentId, &'a str)>,
+    after: String,
 }
+
+/// Bytes come in pieces of about this size.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Lays out `state.json`.
-pub fn render(contents: Contents<'_>) -> Rendered {
+pub fn render<'a>(contents: Contents<'a, '_>) -> Rendered<'a> {
     let Contents { store, lsn, mut tasks, mut sessions, metrics, last_saved, others } = contents;
+    tasks.sort_unstable_by_key(|(id, _)| *id);
+    sessions.sort_unstable_by_key(|(id, _)| *id);
     let documents = tasks.len().saturating_add(sessions.len());
-    let text_bytes: usize =
-        tasks.iter().chain(&sessions).map(|(_, text)| text.len().saturating_add(6)).sum();
-    let mut out = String::with_capacity(text_bytes.saturating_add(1024));
-    out.push_str("{\n  \"version\": \"");
-    out.push_str(VERSION);
-    out.push_str("\",\n  \"engine\": ");
-    let engine = format!(
-        "{{\"store\": \"{store}\", \"lsn\": {lsn}, \"documents\": {documents}, \"digest\": \""
+    let mut before = format!(
+        "{{\n  \"version\": \"{VERSION}\",\n  \"engine\": {{\"store\": \"{store}\", \"lsn\": {lsn}, \
+         \"documents\": {documents}, \"digest\": \""
     );
-    out.push_str(&engine);
-    let digest_at = out.len();
-    let mut spans = Vec::with_capacity(documents);
-    out.push_str(NO_DIGEST);
-    out.push_str("\"},\n");
-    push_documents(&mut out, "tasks", &mut tasks, &mut spans);
-    push_documents(&mut out, "sessions", &mut sessions, &mut spans);
-    out.push_str("  \"metrics\": ");
-    out.push_str(metrics);
-    out.push_str(",\n  \"last_saved\": \"");
-    out.push_str(&last_saved.to_string());
-    out.push('"');
-    if !others.is_empty() {
-        out.push_str(",\n  ");
-        out.push_str(others);
-    }
-    out.push_str("\n}\n");
-    let mut bytes = out.into_bytes();
-    let digest = ContentHash::of(&bytes);
-    if let Some(place) = bytes.get_mut(digest_at..digest_at.saturating_add(NO_DIGEST.len())) {
-        place.copy_from_slice(digest.to_string().as_bytes());
-    }
-    let (length, digest_at) = (bytes.len() as u64, digest_at as u64);
-    let head = Head { store, lsn, last_saved, length, digest, digest_at };
-    Rendered { bytes, head, spans }
+    let digest_at = before.len();
+    before.push_str(NO_DIGEST);
+    before.push_str("\"},\n");
+    let comma = if others.is_empty() { "" } else { ",\n  " };
+    let after = format!(
+        "  \"metrics\": {metrics},\n  \"last_saved\": \"{last_saved}\"{comma}{others}\n}}\n"
+    );
+    let head = Head {
+        store,
+        lsn,
+        last_saved,
+        length: 0,
+        digest: ContentHash(0),
+        digest_at: digest_at as u64,
+    };
+    let spans = Vec::with_capacity(documents);
+    let mut rendered = Rendered { head, spans, before, tasks, sessions, after };
+    rendered.measure();
+    let digest = rendered.head.digest.to_string();
+    let end = digest_at.saturating_add(NO_DIGEST.len());
+    rendered.before.replace_range(digest_at..end, &digest);
+    rendered
 }
 
-fn push_documents(
-    out: &mut String,
-    key: &str,
-    documents: &mut [(&DocumentId, &str)],
-    spans: &mut Vec<Range<u64>>,
-) {
-    documents.sort_unstable_by_key(|(id, _)| *id);
-    out.push_str("  \"");
-    out.push_str(key);
-    out.push_str("\": [");
-    for (index, (_, text)) in documents.iter().enumerate() {
-        out.push_str(if index == 0 { "\n    " } else { ",\n    " });
-        let start = out.len() as u64;
-        out.push_str(text);
-        spans.push(start..out.len() as u64);
+impl Rendered<'_> {
+    /// Finds out length, digest and spans, while the digest's place holds zeros.
+    fn measure(&mut self) {
+        let (mut at, mut hasher) = (0_u64, ContentHasher::default());
+        let mut spans = std::mem::take(&mut self.spans);
+        self.each_part(&mut |part, is_document| {
+            hasher.write(part.as_bytes());
+            let end = at.saturating_add(part.len() as u64);
+            if is_document {
+                spans.push(at..end);
+            }
+            at = end;
+        });
+        (self.spans, self.head.length, self.head.digest) = (spans, at, hasher.finish());
     }
-    out.push_str(if documents.is_empty() { "],\n" } else { "\n  ],\n" });
+
+    /// Gives each part, and whether it is the text of a document.
+    fn each_part(&self, take: &mut dyn FnMut(&str, bool)) {
+        take(&self.before, false);
+        for (key, documents) in [("tasks", &self.tasks), ("sessions", &self.sessions)] {
+            take("  \"", false);
+            take(key, false);
+            take("\": [", false);
+            for (index, (_, text)) in documents.iter().enumerate() {
+                take(if index == 0 { "\n    " } else { ",\n    " }, false);
+                take(text, true);
+            }
+            take(if documents.is_empty() { "],\n" } else { "\n  ],\n" }, false);
+        }
+        take(&self.after, false);
+    }
+
+    /// All of it.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.each_part(&mut |part, _| bytes.extend_from_slice(part.as_bytes()));
+        bytes
+    }
+}
+
+impl Pieces for Rendered<'_> {
+    fn each(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let mut piece = Vec::new();
+        let mut given = Ok(());
+        self.each_part(&mut |part, _| {
+            if given.is_err() {
+                return;
+            }
+            piece.extend_from_slice(part.as_bytes());
+            if piece.len() >= PIECE_BYTES {
+                given = take(&piece);
+                piece.clear();
+            }
+        });
+        given.and_then(|()| take(&piece))
+    }
 }
 
 /// The members of other names behind the last document of a snapshot that the engine laid out, given what

@@ -26,7 +26,7 @@ use crate::files::conflicts::{is_open_for_writing, keep, put_aside, sync_dir};
 use crate::files::migration;
 use crate::files::names::{CONFLICT_PART, STATE, STATE_PART, STATE_SWAP, WAL};
 use crate::files::stat;
-use crate::fs::replace::{Mark, remove_if_any, write_temporary};
+use crate::fs::replace::{Mark, Pieces, remove_if_any, write_temporary};
 use crate::fs::{Fs, Kind, Stat};
 
 const ATTEMPTS_MAX: u32 = 8;
@@ -67,10 +67,10 @@ enum Former {
 /// Publishes `bytes` (from [`super::render`]) as `state.json`. `last` is the stat that the last save
 /// of this opening returned, `taken_in` that of what a person left there and is in the log. `wal/` must
 /// exist.
-pub fn save(
+pub fn save<B: Pieces + ?Sized>(
     fs: &dyn Fs,
     store: StoreId,
-    bytes: &[u8],
+    bytes: &B,
     last: Option<&Stat>,
     taken_in: Option<&Stat>,
     now: Timestamp,
@@ -229,7 +229,11 @@ fn settle_former(fs: &dyn Fs, store: StoreId, former: &Former) -> Result<Option<
 
 /// Saves `bytes` (from [`super::render`]) as a backup, durably, whatever `state.json` is; says under
 /// which name.
-pub fn save_as_backup(fs: &dyn Fs, bytes: &[u8], now: Timestamp) -> Result<String> {
+pub fn save_as_backup<B: Pieces + ?Sized>(
+    fs: &dyn Fs,
+    bytes: &B,
+    now: Timestamp,
+) -> Result<String> {
     write_temporary(fs, STATE_PART, bytes, true)?;
     let name = backups::next_name(&backups::list(fs)?, now);
     rename_new(fs, STATE_PART, &name)?;
@@ -240,7 +244,12 @@ pub fn save_as_backup(fs: &dyn Fs, bytes: &[u8], now: Timestamp) -> Result<Strin
 /// Saves `bytes` (from [`super::render`]), durably, to a directory that is no store's, under the name of
 /// a backup made `now` that nothing there has; says which. `part` is nobody else's name, for the time
 /// of writing.
-pub fn save_elsewhere(fs: &dyn Fs, bytes: &[u8], now: Timestamp, part: &str) -> Result<String> {
+pub fn save_elsewhere<B: Pieces + ?Sized>(
+    fs: &dyn Fs,
+    bytes: &B,
+    now: Timestamp,
+    part: &str,
+) -> Result<String> {
     write_temporary(fs, part, bytes, true)?;
     let placed = name_elsewhere(fs, part, now);
     if placed.is_err()

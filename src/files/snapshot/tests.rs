@@ -28,7 +28,7 @@ fn rendered() -> Vec<u8> {
         last_saved: Timestamp(1),
         others: "",
     })
-    .bytes
+    .bytes()
 }
 
 fn intact(bytes: &[u8]) -> Snapshot {
@@ -81,7 +81,7 @@ fn white_space_around_a_document_comes_back_too() {
                     last_saved: Timestamp(0),
                     others: "",
                 })
-                .bytes;
+                .bytes();
                 let tasks = intact(&bytes).tasks;
                 let found: Vec<&str> = tasks.iter().map(|(_, doc)| &**doc.text()).collect();
                 let saved: Vec<&str> =
@@ -105,7 +105,7 @@ fn a_document_may_be_nested_as_deep_as_any() {
         last_saved: Timestamp(0),
         others: "",
     })
-    .bytes;
+    .bytes();
     assert_eq!(&**intact(&bytes).tasks[0].1.text(), deep);
 }
 
@@ -121,7 +121,7 @@ fn the_format_stays_as_it_is() {
         last_saved: Timestamp(0),
         others: "",
     })
-    .bytes;
+    .bytes();
     let golden = "{\n  \"version\": \"2.0.0\",\n  \"engine\": {\"store\": \
                   \"00000000000000000000000000000007\", \"lsn\": 7, \"documents\": 1, \"digest\": \
                   \"DIGEST\"},\n  \"tasks\": [\n    {\"id\": \"a\"}\n  ],\n  \"sessions\": [],\n  \
@@ -140,7 +140,7 @@ fn an_empty_store_has_a_snapshot_too() {
         last_saved: Timestamp(0),
         others: "",
     })
-    .bytes;
+    .bytes();
     assert!(intact(&bytes).tasks.is_empty());
 }
 
@@ -220,4 +220,38 @@ fn a_file_that_vouches_for_nonsense_is_refused() {
             "{tasks}: {found:?}"
         );
     }
+}
+
+#[test]
+fn what_is_written_in_pieces_is_the_whole_and_they_end_with_an_error() {
+    let ids: Vec<_> = (0..40).map(|n| DocumentId::new(&format!("t{n:02}")).unwrap()).collect();
+    let pad = "x".repeat(100_000);
+    let texts: Vec<_> =
+        ids.iter().map(|id| format!("{{\"id\": \"{id}\", \"pad\": \"{pad}\"}}")).collect();
+    let tasks: Vec<_> = ids.iter().zip(&texts).map(|(id, text)| (id, &**text)).collect();
+    let (lsn, metrics, last_saved, others) = (Lsn(9), "{}", Timestamp(0), "");
+    let sessions = tasks[..3].to_vec();
+    let rendered =
+        render(Contents { store: STORE, lsn, tasks, sessions, metrics, last_saved, others });
+    let mut pieces = Vec::new();
+    let all = rendered.each(&mut |piece| {
+        pieces.push(piece.to_vec());
+        Ok(())
+    });
+    all.unwrap();
+    assert!(pieces.len() > 3 && pieces.iter().all(|piece| piece.len() < PIECE_BYTES + 200_000));
+    let bytes = pieces.concat();
+    assert!(bytes == rendered.bytes());
+    assert_eq!(bytes.len() as u64, rendered.head.length);
+    for (span, text) in rendered.spans.iter().zip(texts.iter().chain(&texts[..3])) {
+        let span = usize::try_from(span.start).unwrap()..usize::try_from(span.end).unwrap();
+        assert!(bytes[span] == *text.as_bytes());
+    }
+    assert!(matches!(parse(&bytes), Parsed::Intact(snapshot) if snapshot.tasks.len() == 40));
+    let mut taken = 0;
+    let ended = rendered.each(&mut |_| {
+        taken += 1;
+        if taken == 2 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    });
+    assert!(ended.is_err() && taken == 2);
 }

@@ -13,6 +13,8 @@ use crate::support::{PATIENCE, documents, open, small, within};
 
 const THREADS: usize = 8;
 const WRITES: usize = 12;
+/// So often at most everything is done again.
+const ROUNDS_MAX: usize = 4;
 
 const CLASSES: [Class; 7] = [
     Class { target: "log segment", verb: "write" },
@@ -39,6 +41,22 @@ fn writes(store: &Store, thread: usize) -> Vec<(String, Result<()>)> {
         (id, saved.map(drop))
     };
     (0..WRITES).map(write).collect()
+}
+
+impl Met {
+    fn is_enough(&self) -> bool {
+        self.fired > 60 && self.refused > 200 && self.poisoned > 15
+    }
+}
+
+fn all_storms(met: &mut Met) {
+    for class in CLASSES {
+        for ill in Ill::ALL.into_iter().filter(|ill| ill.suits(class)) {
+            for nth in [1, 4] {
+                storm(class, nth, ill, met);
+            }
+        }
+    }
 }
 
 /// Many threads write while a fault strikes; then the power goes.
@@ -97,15 +115,15 @@ fn is_poisoned(answer: &Result<()>) -> bool {
 fn everybody_who_waits_while_the_log_fails_is_answered_and_none_with_a_write_that_is_lost() {
     let met = within(PATIENCE, || {
         let mut met = Met::default();
-        for class in CLASSES {
-            for ill in Ill::ALL.into_iter().filter(|ill| ill.suits(class)) {
-                for nth in [1, 4] {
-                    storm(class, nth, ill, &mut met);
-                }
+        // Where threads hardly run beside one another, fewer writes meet a failure.
+        for _ in 0..ROUNDS_MAX {
+            all_storms(&mut met);
+            if met.is_enough() {
+                break;
             }
         }
         met
     });
     println!("{met:?}");
-    assert!(met.fired > 60 && met.refused > 200 && met.poisoned > 15, "{met:?}");
+    assert!(met.is_enough(), "{met:?}");
 }

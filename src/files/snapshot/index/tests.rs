@@ -37,7 +37,7 @@ fn documents() -> [Documents; 2] {
     [tasks, vec![doc("s", "{\"id\":\"s\"}\n", 6)]]
 }
 
-fn rendered(lsn: u64, [tasks, sessions]: &[Documents; 2]) -> (Rendered, Index) {
+fn rendered(lsn: u64, [tasks, sessions]: &[Documents; 2]) -> (Vec<u8>, Index) {
     let texts = |docs: &'_ Documents| -> Vec<(DocumentId, String)> {
         docs.iter().map(|(id, doc)| (id.clone(), doc.text().to_string())).collect()
     };
@@ -52,7 +52,7 @@ fn rendered(lsn: u64, [tasks, sessions]: &[Documents; 2]) -> (Rendered, Index) {
         others: "",
     });
     let index = Index::new(&rendered, tasks, sessions);
-    (rendered, index)
+    (rendered.bytes(), index)
 }
 
 fn entry(file: &str, stat: Option<Stat>) -> Entry {
@@ -78,7 +78,7 @@ fn disk(lsn: u64) -> (SimFs, Index) {
     let disk = SimFs::new();
     let (rendered, index) = rendered(lsn, &documents());
     let index = index.with_mirror(entries());
-    disk.write_now(STATE, &rendered.bytes).unwrap();
+    disk.write_now(STATE, &rendered).unwrap();
     disk.create_dir(crate::files::names::WAL).unwrap();
     index.save(&disk).unwrap();
     (disk, index)
@@ -167,8 +167,8 @@ fn an_index_of_another_snapshot_of_the_store_is_not_applied() {
     other[0][0] = doc("a", "{\n  \"id\": \"a\", \"status\": \"dune\", \"logs\": [1, 2 ]\n}", 3);
     for (lsn, documents) in [(9, &documents()), (8, &other)] {
         let (rendered, _) = rendered(lsn, documents);
-        assert_eq!(rendered.bytes.len() as u64, index.head.length, "only the digest differs");
-        disk.write_now(STATE, &rendered.bytes).unwrap();
+        assert_eq!(rendered.len() as u64, index.head.length, "only the digest differs");
+        disk.write_now(STATE, &rendered).unwrap();
         let loaded = load(&disk).unwrap();
         assert!(!loaded.is_indexed);
         assert_eq!((loaded.index.as_ref(), loaded.state), (Some(&index), parsed(&disk)));
@@ -341,7 +341,7 @@ proptest! {
             let file = signed(&body);
             if let Ok(Some(index)) = decode(&file) {
                 prop_assert_eq!(encode(&index), file);
-                let state = rendered(9, &documents()).0.bytes;
+                let state = rendered(9, &documents()).0;
                 index.snapshot(&state);
             }
             let _ = decode(&body);
