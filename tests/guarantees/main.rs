@@ -22,6 +22,7 @@ mod checkpoint;
 mod complete;
 mod concurrency;
 mod corruption;
+mod costs;
 mod crash;
 mod damage;
 mod edits;
