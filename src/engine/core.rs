@@ -19,7 +19,7 @@ use crate::engine::options::Options;
 use crate::engine::outputs::Outputs;
 use crate::engine::queue::Queue;
 use crate::engine::recovery::Recovery;
-use crate::engine::sync::{AtomicBool, Condvar, Mutex, RwLock};
+use crate::engine::sync::{AtomicBool, Condvar, Mutex, Striped};
 use crate::engine::watch::Watch;
 use crate::files::backups::Backups;
 use crate::files::names::WAL;
@@ -98,7 +98,7 @@ pub(crate) struct Core {
     pub(crate) store: StoreId,
     pub(crate) queue: Queue,
     pub(crate) writer: Mutex<Writer>,
-    pub(crate) table: RwLock<Table>,
+    pub(crate) table: Striped<Table>,
     pub(crate) durable: Arc<Durable>,
     pub(crate) checkpointer: Mutex<Checkpointer>,
     pub(crate) outputs: Outputs,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::base::{Error, Lsn, Result};
+use crate::base::{DocumentId, Error, Lsn, Result};
 use crate::engine::handle::Commit;
 use crate::engine::options::Durability;
 use crate::engine::store::Store;
@@ -79,7 +79,7 @@ impl Store {
 
     /// A task's text by its id.
     pub fn task_json(&self, id: &str) -> Option<Arc<str>> {
-        self.doc(Collection::Task, id).map(|doc| doc.text().clone())
+        self.text(Collection::Task, id)
     }
 
     /// All tasks, sorted by id.
@@ -119,7 +119,7 @@ impl Store {
 
     /// A session's text by its id.
     pub fn session_json(&self, id: &str) -> Option<Arc<str>> {
-        self.doc(Collection::Session, id).map(|doc| doc.text().clone())
+        self.text(Collection::Session, id)
     }
 
     /// All sessions, sorted by id.
@@ -163,12 +163,38 @@ impl Store {
         core.submit(tx.into_ops(), durability)
     }
 
-    fn doc(&self, collection: Collection, id: &str) -> Option<Arc<Doc>> {
-        self.core().table.read().get(collection, id).cloned()
+    /// The documents of a collection whose member `status` is just this string, sorted by id, with their texts
+    /// and indexed fields. The time it takes follows from how many they are, not from how many others there
+    /// are. They are of one moment, like those of [`Store::view`]; writers are not held up while they are
+    /// collected.
+    ///
+    /// ```
+    /// # use walden::{Collection, Store};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = Store::open(dir.path())?;
+    /// store.save_task_json(r#"{"id": "a", "status": "pending"}"#)?;
+    /// store.save_task_json(r#"{"id": "b", "status": "failed"}"#)?;
+    /// let failed = store.docs_with_status(Collection::Task, "failed");
+    /// let ids: Vec<&str> = failed.iter().map(|(id, _)| id.as_str()).collect();
+    /// assert_eq!(ids, ["b"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn docs_with_status(
+        &self,
+        collection: Collection,
+        status: &str,
+    ) -> Vec<(DocumentId, Arc<Doc>)> {
+        let found = self.core().table.read().of_status(collection, status);
+        found.sorted()
+    }
+
+    fn text(&self, collection: Collection, id: &str) -> Option<Arc<str>> {
+        // One counter, the text's: to count the document too would be a second wait for memory.
+        self.core().table.read().get(collection, id).map(|doc| Arc::clone(doc.text()))
     }
 
     fn delete(&self, collection: Collection, id: &str) -> Result<bool> {
-        let existed = self.doc(collection, id).is_some();
+        let existed = self.core().table.read().get(collection, id).is_some();
         self.run(Op::delete(collection, id)?)?;
         Ok(existed)
     }

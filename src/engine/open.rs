@@ -17,7 +17,7 @@ use crate::engine::outputs::{Known, Outputs};
 use crate::engine::queue::Queue;
 use crate::engine::recovery::{Intake, Plan, Recovery, Rung, StateEdit, plan};
 use crate::engine::room::make_room;
-use crate::engine::sync::{AtomicBool, Condvar, Mutex, RwLock};
+use crate::engine::sync::{AtomicBool, Condvar, Mutex, Striped};
 use crate::engine::watch::Watch;
 use crate::files::backups::Backups;
 use crate::files::mirror::{Edit, Mirror};
@@ -304,7 +304,7 @@ impl Opened {
             store: self.store,
             queue: Queue::new(options.limits()),
             writer: Mutex::new(Writer::new(self.log, self.identity, now, durable.clone())),
-            table: RwLock::new(self.table),
+            table: Striped::new(self.table),
             durable,
             checkpointer: Mutex::new(self.checkpointer),
             outputs: Outputs::new(self.outputs),

@@ -15,12 +15,31 @@ mod real {
     pub(crate) use std::sync::atomic::AtomicBool;
     pub(crate) use std::thread;
 
-    pub(crate) use parking_lot::{Condvar, Mutex, RwLock, RwLockWriteGuard};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    pub(crate) use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+    /// More would make writing slow.
+    const PLACES_MAX: usize = 16;
+
+    /// How many places a [`Striped`](super::Striped) has.
+    pub(super) fn places() -> usize {
+        thread::available_parallelism().map_or(1, usize::from).min(PLACES_MAX)
+    }
+
+    /// Numbers the threads that read, in the order of their first reading.
+    pub(super) fn place_of_thread() -> usize {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local!(static PLACE: usize = NEXT.fetch_add(1, Ordering::Relaxed));
+        PLACE.with(|place| *place)
+    }
 }
 #[cfg(walden_shuttle)]
 mod scheduled;
+mod striped;
 
 #[cfg(not(walden_shuttle))]
 pub(crate) use real::*;
 #[cfg(walden_shuttle)]
 pub(crate) use scheduled::*;
+pub(crate) use striped::Striped;

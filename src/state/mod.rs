@@ -19,6 +19,6 @@ pub use merge::{FieldChange, Merged, difference, field_changes, is_same, merge3}
 pub use metrics::Metrics;
 pub use op::{Collection, OWN_TEXT_MAX, Op};
 pub use session::Session;
-pub use table::{AfterHole, Applied, Doc, Refused, Table};
+pub use table::{AfterHole, Applied, Doc, OfStatus, Refused, Table};
 pub use task::{LogEntry, Status, Task};
 pub use whole::State;

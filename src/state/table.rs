@@ -2,23 +2,20 @@
 //!
 //! Cloning shares everything and costs one counter a shard, so that a checkpoint or a reader takes
 //! a consistent copy between two transactions; whoever writes afterwards copies one shard of
-//! pointers at its first touch, never a text.
+//! pointers at its first touch, never a text. The shards also know who has which status.
 //!
 //! Invariants: a transaction is applied whole or not at all; what a mutation does depends on the
 //! table and the mutation alone; the sums of the metrics always count exactly the tasks in it.
 
-use std::collections::HashMap;
+mod shard;
+
 use std::sync::Arc;
 
 use crate::base::{DocumentId, Error, Lsn, Timestamp};
 use crate::state::metrics::Sums;
 use crate::state::{Collection, Document, Metrics, Op};
-
-/// So many that copying one is short work with a million documents, and so few that cloning the
-/// table stays cheap with ten.
-const SHARDS: usize = 256;
-
-type Shard = HashMap<DocumentId, Arc<Doc>>;
+use shard::Shards;
+pub use shard::OfStatus;
 
 /// A document in the table, with its place in the order of changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,19 +103,12 @@ pub struct AfterHole {
 }
 
 /// All tasks and sessions, as of [`last_changed`](Table::last_changed).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Table {
-    tasks: Box<[Arc<Shard>]>,
-    sessions: Box<[Arc<Shard>]>,
+    tasks: Shards,
+    sessions: Shards,
     sums: Sums,
     last_changed: Lsn,
-}
-
-impl Default for Table {
-    fn default() -> Self {
-        let empty = || vec![Arc::default(); SHARDS].into_boxed_slice();
-        Table { tasks: empty(), sessions: empty(), sums: Sums::default(), last_changed: Lsn::ZERO }
-    }
 }
 
 impl Table {
@@ -129,12 +119,12 @@ impl Table {
 
     /// The document with this id.
     pub fn get(&self, collection: Collection, id: &str) -> Option<&Arc<Doc>> {
-        self.shards(collection).get(shard_of(id))?.get(id)
+        self.shards(collection).get(id)
     }
 
     /// How many documents there are.
     pub fn len(&self, collection: Collection) -> usize {
-        self.shards(collection).iter().map(|shard| shard.len()).sum()
+        self.shards(collection).len()
     }
 
     /// Whether there is no document at all.
@@ -144,7 +134,7 @@ impl Table {
 
     /// All documents, in no particular order.
     pub fn iter(&self, collection: Collection) -> impl Iterator<Item = (&DocumentId, &Arc<Doc>)> {
-        self.shards(collection).iter().flat_map(|shard| shard.iter())
+        self.shards(collection).iter()
     }
 
     /// All documents, by the bytes of their ids.
@@ -153,6 +143,12 @@ impl Table {
             self.iter(collection).map(|(id, doc)| (id.clone(), Arc::clone(doc))).collect();
         all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         all
+    }
+
+    /// The documents whose member `status` is this string. To find them takes time by how many they are,
+    /// not by how many others there are.
+    pub fn of_status<'s>(&self, collection: Collection, status: &'s str) -> OfStatus<'s> {
+        self.shards(collection).of_status(status)
     }
 
     /// The LSN of the last change of any document.
@@ -292,43 +288,28 @@ impl Table {
         id: &DocumentId,
         next: Option<Arc<Doc>>,
     ) -> Option<Arc<Doc>> {
-        if next.is_none() && self.get(collection, id.as_str()).is_none() {
-            // Nothing to remove: do not copy a shared shard for it.
-            return None;
-        }
-        let added = next.clone();
         let shards = match collection {
             Collection::Task => &mut self.tasks,
             Collection::Session => &mut self.sessions,
         };
-        let shard = shards.get_mut(shard_of(id.as_str())).expect("a shard for every remainder");
-        let shard = Arc::make_mut(shard);
-        let removed = match next {
-            Some(doc) => shard.insert(id.clone(), doc),
-            None => shard.remove(id),
-        };
+        let previous = shards.set(id, next.as_ref());
         if collection == Collection::Task {
-            if let Some(doc) = &removed {
+            if let Some(doc) = &previous {
                 self.sums.remove(&doc.document);
             }
-            if let Some(doc) = &added {
+            if let Some(doc) = &next {
                 self.sums.add(&doc.document);
             }
         }
-        removed
+        previous
     }
 
-    fn shards(&self, collection: Collection) -> &[Arc<Shard>] {
+    fn shards(&self, collection: Collection) -> &Shards {
         match collection {
             Collection::Task => &self.tasks,
             Collection::Session => &self.sessions,
         }
     }
-}
-
-fn shard_of(id: &str) -> usize {
-    let hash = usize::try_from(crc32fast::hash(id.as_bytes())).unwrap_or(0);
-    hash.checked_rem(SHARDS).unwrap_or(0)
 }
 
 #[cfg(test)]

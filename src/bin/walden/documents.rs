@@ -31,7 +31,10 @@ impl Filter {
 /// Lists documents, sorted by id.
 pub(crate) fn list(shell: &Shell, collection: Collection, filter: &Filter) -> Outcome {
     let view = shell.read()?;
-    let all = view.docs(collection);
+    let all = match &filter.status {
+        Some(status) => view.docs_with_status(collection, status),
+        None => view.docs(collection),
+    };
     let chosen = all
         .iter()
         .filter(|(_, doc)| filter.lets_through(doc))

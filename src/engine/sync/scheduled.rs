@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use shuttle::rand::{Rng, thread_rng};
 pub(crate) use shuttle::sync as like_std;
-pub(crate) use shuttle::sync::RwLockWriteGuard;
+pub(crate) use shuttle::sync::{RwLockReadGuard, RwLockWriteGuard};
 pub(crate) use shuttle::sync::atomic::AtomicBool;
 pub(crate) use shuttle::thread;
 
@@ -67,13 +67,23 @@ impl<T> RwLock<T> {
         RwLock(shuttle::sync::RwLock::new(value))
     }
 
-    pub(crate) fn read(&self) -> shuttle::sync::RwLockReadGuard<'_, T> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many places a [`Striped`](super::Striped) has.
+pub(super) fn places() -> usize {
+    2
+}
+
+/// Any, so that readers meet writers at each.
+pub(super) fn place_of_thread() -> usize {
+    usize::from(thread_rng().gen_bool(0.5))
 }
 
 #[derive(Debug, Default)]

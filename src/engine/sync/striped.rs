@@ -1,0 +1,76 @@
+//! A lock for what is read far more often than it is written: readers on different processors change no
+//! memory that they share.
+//!
+//! There is a place for each processor, with a lock of its own and a pointer to the one value. A reader locks
+//! the place of its thread. A writer locks all, in order, and takes the pointers away but for one, so that
+//! nobody else has the value; its end hands them out again, also if it panics.
+//!
+//! Invariants: every place has the pointer unless a writer holds its lock; what a writer changed is seen by
+//! nobody before it holds all locks, and by everybody who locks any place after the first is unlocked.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use super::{RwLock, RwLockReadGuard, RwLockWriteGuard, place_of_thread, places};
+
+pub(crate) struct Striped<T>(Box<[Place<T>]>);
+
+/// Alone in its lines of the processors' caches, which fetch two at a time.
+#[repr(align(128))]
+struct Place<T>(RwLock<Option<Arc<T>>>);
+
+pub(crate) struct Reading<'a, T>(RwLockReadGuard<'a, Option<Arc<T>>>);
+
+pub(crate) struct Writing<'a, T> {
+    value: Arc<T>,
+    places: Vec<RwLockWriteGuard<'a, Option<Arc<T>>>>,
+}
+
+impl<T> Striped<T> {
+    pub(crate) fn new(value: T) -> Self {
+        let value = Arc::new(value);
+        let place = |_| Place(RwLock::new(Some(Arc::clone(&value))));
+        Striped((0..places().max(1)).map(place).collect())
+    }
+
+    pub(crate) fn read(&self) -> Reading<'_, T> {
+        let at = place_of_thread().checked_rem(self.0.len()).unwrap_or(0);
+        Reading(self.0.get(at).expect("a place for every remainder").0.read())
+    }
+
+    pub(crate) fn write(&self) -> Writing<'_, T> {
+        let mut places: Vec<_> = self.0.iter().map(|place| place.0.write()).collect();
+        let value = places.iter_mut().fold(None, |_, place| place.take());
+        Writing { value: value.expect("there is a place, and it has the value"), places }
+    }
+}
+
+impl<T> Deref for Reading<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_deref().expect("it is taken by writers only")
+    }
+}
+
+impl<T> Deref for Writing<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> DerefMut for Writing<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        Arc::get_mut(&mut self.value).expect("it was taken out of every place")
+    }
+}
+
+impl<T> Drop for Writing<'_, T> {
+    fn drop(&mut self) {
+        for place in &mut self.places {
+            **place = Some(Arc::clone(&self.value));
+        }
+    }
+}
