@@ -14,8 +14,8 @@ use std::sync::Arc;
 use crate::base::{DocumentId, Error, Lsn, Timestamp};
 use crate::state::metrics::Sums;
 use crate::state::{Collection, Document, Metrics, Op};
-use shard::Shards;
 pub use shard::OfStatus;
+use shard::Shards;
 
 /// A document in the table, with its place in the order of changes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,9 +2,10 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use walden::state::json::{Object, compact, pretty};
-use walden::{Collection, Doc, DocumentId, Error, Timestamp};
+use walden::{Collection, Doc, DocumentId, Error, Timestamp, View};
 
 use crate::args::Format;
 use crate::failure::Outcome;
@@ -20,35 +21,34 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    fn lets_through(&self, doc: &Doc) -> bool {
-        let same = |wanted: &Option<String>, there: Option<&str>| {
-            wanted.as_deref().is_none_or(|wanted| there == Some(wanted))
+    /// The documents that it lets through, sorted by id.
+    fn find(&self, view: &View, collection: Collection) -> Vec<(DocumentId, Arc<Doc>)> {
+        let mut found = match &self.status {
+            Some(status) => view.docs_with_status(collection, status),
+            None => view.docs(collection),
         };
-        same(&self.status, doc.status()) && same(&self.assignee, doc.assigned_to())
+        if let Some(assignee) = &self.assignee {
+            found.retain(|(_, doc)| doc.assigned_to() == Some(assignee));
+        }
+        found.truncate(self.limit.unwrap_or(usize::MAX));
+        found
     }
 }
 
 /// Lists documents, sorted by id.
 pub(crate) fn list(shell: &Shell, collection: Collection, filter: &Filter) -> Outcome {
     let view = shell.read()?;
-    let all = match &filter.status {
-        Some(status) => view.docs_with_status(collection, status),
-        None => view.docs(collection),
-    };
-    let chosen = all
-        .iter()
-        .filter(|(_, doc)| filter.lets_through(doc))
-        .take(filter.limit.unwrap_or(usize::MAX));
+    let chosen = filter.find(&view, collection);
     let mut out = output::stdout();
     match shell.format {
         Format::Json => {
-            for (_, doc) in chosen {
+            for (_, doc) in &chosen {
                 writeln!(out, "{}", compact(doc.text()))?;
             }
         }
         Format::Human => {
             let heading = ["ID", "STATUS", "ASSIGNEE", "UPDATED", "DESCRIPTION"].map(str::to_owned);
-            let rows: Vec<_> = chosen.map(|(id, doc)| row(id, doc)).collect();
+            let rows: Vec<_> = chosen.iter().map(|(id, doc)| row(id, doc)).collect();
             if !rows.is_empty() {
                 let rows: Vec<_> = std::iter::once(heading).chain(rows).collect();
                 output::table(&mut out, &rows, output::terminal_width())?;

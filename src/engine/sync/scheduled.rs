@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use shuttle::rand::{Rng, thread_rng};
 pub(crate) use shuttle::sync as like_std;
-pub(crate) use shuttle::sync::{RwLockReadGuard, RwLockWriteGuard};
 pub(crate) use shuttle::sync::atomic::AtomicBool;
+pub(crate) use shuttle::sync::{RwLockReadGuard, RwLockWriteGuard};
 pub(crate) use shuttle::thread;
 
 /// One wait with a limit out of so many ends by it.

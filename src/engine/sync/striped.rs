@@ -28,9 +28,13 @@ pub(crate) struct Writing<'a, T> {
 
 impl<T> Striped<T> {
     pub(crate) fn new(value: T) -> Self {
+        Striped::with_places(value, places())
+    }
+
+    fn with_places(value: T, count: usize) -> Self {
         let value = Arc::new(value);
         let place = |_| Place(RwLock::new(Some(Arc::clone(&value))));
-        Striped((0..places().max(1)).map(place).collect())
+        Striped((0..count.max(1)).map(place).collect())
     }
 
     pub(crate) fn read(&self) -> Reading<'_, T> {
@@ -72,5 +76,50 @@ impl<T> Drop for Writing<'_, T> {
         for place in &mut self.places {
             **place = Some(Arc::clone(&self.value));
         }
+    }
+}
+
+#[cfg(all(test, not(walden_shuttle)))]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_writer_that_panics_leaves_the_value_at_every_place() {
+        let lock = Striped::with_places(1, 3);
+        *lock.write() = 2;
+        let panics = || {
+            let mut value = lock.write();
+            *value = 3;
+            panic!("with the lock held");
+        };
+        assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+        assert!(lock.0.iter().all(|place| place.0.read().as_deref() == Some(&3)));
+    }
+
+    #[test]
+    fn readers_see_what_a_writer_did_whole_and_never_go_back() {
+        const LAST: u64 = 20_000;
+        let lock = Striped::with_places((0, 0), 3);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut last = 0;
+                    while last < LAST {
+                        let (a, b) = *lock.read();
+                        assert_eq!(a, b);
+                        assert!(a >= last, "{a} after {last}");
+                        last = a;
+                    }
+                });
+            }
+            for number in 1..=LAST {
+                let mut value = lock.write();
+                value.0 = number;
+                value.1 = number;
+            }
+        });
     }
 }

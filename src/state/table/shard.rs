@@ -133,3 +133,6 @@ impl Shard {
         previous
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -318,16 +318,3 @@ fn after_a_hole_a_delta_applies_only_to_a_document_newer_than_it() {
     assert!(!table.get(Collection::Task, "old").unwrap().is_suspect());
     assert_eq!(table.sums, recount(&table));
 }
-
-#[test]
-fn a_clone_shares_all_shards_and_a_write_copies_one() {
-    let mut table = table_of((0..1000).map(|n| put(&format!(r#"{{"id":"t{n}"}}"#))));
-    let copy = table.clone();
-    table.apply(&[(Lsn(2000), patch("t7"))]).unwrap();
-    table.apply(&[(Lsn(2001), Op::delete(Collection::Task, "x").unwrap())]).unwrap();
-    let shared = table.tasks.iter().zip(&copy.tasks).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
-    assert_eq!(shared, SHARDS - 1);
-    assert_eq!(text(&copy, "t7"), r#"{"id":"t7"}"#);
-    let used = table.tasks.iter().filter(|shard| !shard.is_empty()).count();
-    assert!(used > SHARDS / 2, "1000 ids fall into only {used} shards");
-}

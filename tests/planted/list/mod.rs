@@ -7,6 +7,7 @@ mod flushes_of_files;
 mod flushes_of_log;
 mod orders;
 mod schedules;
+mod table;
 
 use crate::{Bug, By};
 
@@ -19,6 +20,7 @@ pub(crate) fn all() -> Vec<Bug> {
         &checks_of_log::BUGS[..],
         &checks_of_files::BUGS[..],
         &edits::BUGS[..],
+        &table::BUGS[..],
         &schedules::BUGS[..],
     ]
     .concat()
