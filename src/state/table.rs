@@ -170,7 +170,7 @@ impl Table {
     /// Puts a document from a snapshot or a mirror file in its place, whatever was there.
     pub fn load(&mut self, collection: Collection, id: &DocumentId, doc: Doc) {
         self.last_changed = self.last_changed.max(doc.lsn);
-        self.set(collection, id, Some(Arc::new(doc)));
+        self.set(collection, id, Some(&Arc::new(doc)));
     }
 
     /// Takes a document away that recovery found to be deleted.
@@ -192,7 +192,7 @@ impl Table {
             match self.next(*lsn, op, collection, id) {
                 Ok(next) => {
                     let is_delete = next.is_none();
-                    let previous = self.set(collection, id, next);
+                    let previous = self.set(collection, id, next.as_ref());
                     if is_delete && previous.is_none() {
                         applied.missing = applied.missing.saturating_add(1);
                     } else {
@@ -202,7 +202,7 @@ impl Table {
                 }
                 Err(error) => {
                     for (collection, id, previous) in undo.into_iter().rev() {
-                        self.set(collection, id, previous);
+                        self.set(collection, id, previous.as_ref());
                     }
                     self.last_changed = before;
                     return Err(Refused { index, error });
@@ -235,7 +235,7 @@ impl Table {
                 Some(doc) if doc.suspect => {}
                 Some(doc) => {
                     let marked = Doc { suspect: true, ..Doc::clone(&doc) };
-                    self.set(collection, id, Some(Arc::new(marked)));
+                    self.set(collection, id, Some(&Arc::new(marked)));
                     left.suspect.push((collection, id.clone()));
                 }
             }
@@ -286,18 +286,18 @@ impl Table {
         &mut self,
         collection: Collection,
         id: &DocumentId,
-        next: Option<Arc<Doc>>,
+        next: Option<&Arc<Doc>>,
     ) -> Option<Arc<Doc>> {
         let shards = match collection {
             Collection::Task => &mut self.tasks,
             Collection::Session => &mut self.sessions,
         };
-        let previous = shards.set(id, next.as_ref());
+        let previous = shards.set(id, next);
         if collection == Collection::Task {
             if let Some(doc) = &previous {
                 self.sums.remove(&doc.document);
             }
-            if let Some(doc) = &next {
+            if let Some(doc) = next {
                 self.sums.add(&doc.document);
             }
         }
