@@ -314,7 +314,7 @@ pub(super) const BUGS: [Bug; 36] = [
     bug(
         "suspect-mark-not-kept",
         "state/table.rs",
-        "self.set(collection, id, Some(Arc::new(marked)));",
+        "self.set(collection, id, Some(&Arc::new(marked)));",
         "drop(marked);",
         "a document that lacks a change is not marked",
         By::Lib("state::table"),
