@@ -23,8 +23,7 @@ use crate::engine::sync::{AtomicBool, Condvar, Mutex, Striped};
 use crate::engine::watch::Watch;
 use crate::files::backups::Backups;
 use crate::files::names::WAL;
-use crate::fs::replace::remove_if_any;
-use crate::fs::{Fs, Lock, join};
+use crate::fs::{Fs, Lock};
 use crate::state::{Doc, Op, Table};
 use crate::wal::{Identity, Log, Origin, PreparedSegment, Record, SegmentNumber, prepare_segment};
 
@@ -98,6 +97,8 @@ pub(crate) struct Core {
     pub(crate) store: StoreId,
     pub(crate) queue: Queue,
     pub(crate) writer: Mutex<Writer>,
+    /// Held while a segment is prepared; taken before the writer's lock.
+    pub(crate) preparing: Mutex<()>,
     pub(crate) table: Striped<Table>,
     pub(crate) durable: Arc<Durable>,
     pub(crate) checkpointer: Mutex<Checkpointer>,
@@ -287,37 +288,25 @@ impl Core {
     /// Prepares the segment that the log asked for, if it did. Long work in the background calls this now
     /// and then, so that the writer finds its next segment.
     pub(crate) fn prepare_wanted(&self) {
-        let wanted = self.wishes.lock().segment.take();
-        if let Some((number, size_bytes)) = wanted {
-            self.prepare(number, size_bytes);
+        // A store that was shut down meanwhile has no use for it; the next opening removes it.
+        if let Err(error) = self.prepare()
+            && !matches!(error, Error::Closed)
+        {
+            self.failed(&error);
         }
     }
 
-    /// Prepares the segment that the log asked for. If the log was reopened meanwhile, the new one
-    /// numbers its own segments, and this one goes.
-    fn prepare(&self, number: SegmentNumber, size_bytes: u64) {
+    fn prepare(&self) -> Result<()> {
+        // A log that is reopened numbers its own segments: not before this one is settled.
+        let _alone = self.preparing.lock();
+        let Some((number, size_bytes)) = self.wishes.lock().segment.take() else { return Ok(()) };
         let fs = &*self.around.fs;
-        let incarnation = self.writer.lock().identity.incarnation;
         let made: Result<PreparedSegment> =
             self.with_room(|| prepare_segment(fs, WAL, number, size_bytes));
         if let Err(error) = &made {
             tracing::warn!(%error, "no segment could be prepared; the writer will try itself");
         }
-        let mut writer = self.writer.lock();
-        let installed = if writer.identity.incarnation == incarnation {
-            writer.log().and_then(|log| log.install(made.ok()))
-        } else if made.is_ok() {
-            remove_if_any(fs, &join(WAL, &number.file_name())).map(drop)
-        } else {
-            Ok(())
-        };
-        drop(writer);
-        // A store that was shut down meanwhile has no use for it; the next opening removes it.
-        if let Err(error) = installed
-            && !matches!(error, Error::Closed)
-        {
-            self.failed(&error);
-        }
+        self.writer.lock().log().and_then(|log| log.install(made.ok()))
     }
 
     pub(crate) fn report(&self, problems: &[Problem]) {

@@ -304,6 +304,7 @@ impl Opened {
             store: self.store,
             queue: Queue::new(options.limits()),
             writer: Mutex::new(Writer::new(self.log, self.identity, now, durable.clone())),
+            preparing: Mutex::new(()),
             table: Striped::new(self.table),
             durable,
             checkpointer: Mutex::new(self.checkpointer),

@@ -24,6 +24,7 @@ impl Core {
     pub(crate) fn reopen(&self) -> Result<()> {
         let gate = self.outputs.close();
         let mut checkpointer = self.checkpointer.lock();
+        let alone = self.preparing.lock();
         let mut writer = self.writer.lock();
         match &writer.log {
             None => return Err(Error::Closed),
@@ -44,6 +45,7 @@ impl Core {
         self.wishes.lock().segment = None;
         self.queue.reopen();
         drop(writer);
+        drop(alone);
         drop(checkpointer);
         drop(gate);
         self.begin_serving(opened.unsettled)
