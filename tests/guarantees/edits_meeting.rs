@@ -181,6 +181,28 @@ fn an_index_that_is_older_than_the_snapshots_does_not_hide_what_a_file_shows() {
 }
 
 #[test]
+fn a_file_that_was_broken_over_several_openings_is_mended_without_a_conflict() {
+    for openings in 0..4 {
+        let disk = SimFs::new();
+        let documents = [r#"{"id": "a", "n": 1, "m": 1}"#, r#"{"id": "b"}"#];
+        store_with(&disk, &documents).0.shutdown().unwrap();
+        let store = open(&disk, 2).unwrap();
+        store.patch_task_json("a", r#"{"n": 2}"#).unwrap();
+        store.shutdown().unwrap();
+        disk.save_now(A, b"{\"id\": ").unwrap();
+        for n in 0..openings {
+            let store = open(&disk, 3 + n).unwrap();
+            store.patch_task_json("b", &format!(r#"{{"n": {n}}}"#)).unwrap();
+            store.shutdown().unwrap();
+        }
+        disk.save_now(A, br#"{"id": "a", "n": 2, "m": 5}"#).unwrap();
+        let store = open(&disk, 9).unwrap();
+        assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":2,"m":5}"#);
+        assert_eq!(conflicts(&disk), [""; 0], "after {openings} openings");
+    }
+}
+
+#[test]
 fn of_two_new_files_of_one_id_neither_is_lost() {
     let disk = SimFs::new();
     let (store, clock) = store_with(&disk, &[]);
