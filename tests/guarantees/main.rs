@@ -43,6 +43,7 @@ mod lost_history;
 mod lost_rows;
 mod migrate;
 mod mirror;
+mod mirror_slices;
 mod operations;
 mod oracle;
 mod outputs;
