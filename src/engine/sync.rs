@@ -19,12 +19,9 @@ mod real {
 
     pub(crate) use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-    /// More would make writing slow.
-    const PLACES_MAX: usize = 16;
-
-    /// How many places a [`Striped`](super::Striped) has.
+    /// How many places a [`Striped`](super::Striped) has, but for its own bound.
     pub(super) fn places() -> usize {
-        thread::available_parallelism().map_or(1, usize::from).min(PLACES_MAX)
+        thread::available_parallelism().map_or(1, usize::from)
     }
 
     /// Numbers the threads that read, in the order of their first reading.

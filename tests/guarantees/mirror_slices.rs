@@ -42,8 +42,9 @@ fn disk() -> SimFs {
 }
 
 fn change_all(store: &Store) {
-    (0..DOCUMENTS)
-        .for_each(|id| drop(store.patch_task_json(&format!("t{id}"), r#"{"n":2}"#).unwrap()));
+    for id in 0..DOCUMENTS {
+        store.patch_task_json(&format!("t{id}"), r#"{"n":2}"#).unwrap();
+    }
 }
 
 /// Makes one pass; it is due.

@@ -13,6 +13,9 @@ use std::sync::Arc;
 
 use super::{RwLock, RwLockReadGuard, RwLockWriteGuard, place_of_thread, places};
 
+/// More would make writing slow.
+pub(super) const PLACES_MAX: usize = 16;
+
 pub(crate) struct Striped<T>(Box<[Place<T>]>);
 
 /// Alone in its lines of the processors' caches, which fetch two at a time.
@@ -23,7 +26,7 @@ pub(crate) struct Reading<'a, T>(RwLockReadGuard<'a, Option<Arc<T>>>);
 
 pub(crate) struct Writing<'a, T> {
     value: Arc<T>,
-    places: Vec<RwLockWriteGuard<'a, Option<Arc<T>>>>,
+    places: [Option<RwLockWriteGuard<'a, Option<Arc<T>>>>; PLACES_MAX],
 }
 
 impl<T> Striped<T> {
@@ -34,7 +37,7 @@ impl<T> Striped<T> {
     fn with_places(value: T, count: usize) -> Self {
         let value = Arc::new(value);
         let place = |_| Place(RwLock::new(Some(Arc::clone(&value))));
-        Striped((0..count.max(1)).map(place).collect())
+        Striped((0..count.clamp(1, PLACES_MAX)).map(place).collect())
     }
 
     pub(crate) fn read(&self) -> Reading<'_, T> {
@@ -43,8 +46,9 @@ impl<T> Striped<T> {
     }
 
     pub(crate) fn write(&self) -> Writing<'_, T> {
-        let mut places: Vec<_> = self.0.iter().map(|place| place.0.write()).collect();
-        let value = places.iter_mut().fold(None, |_, place| place.take());
+        // Without taking memory: every change of a document comes by here.
+        let mut places = std::array::from_fn(|at| self.0.get(at).map(|place| place.0.write()));
+        let value = places.iter_mut().flatten().fold(None, |_, place| place.take());
         Writing { value: value.expect("there is a place, and it has the value"), places }
     }
 }
@@ -73,7 +77,7 @@ impl<T> DerefMut for Writing<'_, T> {
 
 impl<T> Drop for Writing<'_, T> {
     fn drop(&mut self) {
-        for place in &mut self.places {
+        for place in self.places.iter_mut().flatten() {
             **place = Some(Arc::clone(&self.value));
         }
     }

@@ -1,8 +1,8 @@
 //! Files that are gone from the mirror: their documents are deleted, or they are written anew.
 //!
-//! While the store is open, a document is deleted only if its file was seen in place, has been gone for a second, no other file
-//! holds its id, no editor is at it, and not too many are gone at once. It reads only; what is to be
-//! written anew is left pending.
+//! A document is deleted only if its file was seen in place and showed it as it is, no editor is at it, and not
+//! too many are gone at once; while the store is open also only if the file has been gone for a second and no other
+//! holds its id. It reads only; what is to be written anew is left pending.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -166,9 +166,9 @@ impl Mirror {
     /// documents that changed since the last plan; changes that were planned and not made are
     /// planned again. A file that holds what it should is none of them.
     ///
-    /// Plans up to `bytes_max` bytes of contents, each file counted as 8 KiB or what it is longer (at least
-    /// one file). There may be more as long as
-    /// the plan is not empty; a file whose place is blocked stays pending, but is not planned.
+    /// Plans up to `bytes_max` bytes of contents (at least one file), each file counted as 8 KiB or what it is
+    /// longer. There may be more as long as the plan is not empty; a file whose place is blocked stays pending,
+    /// but is not planned.
     pub fn plan(
         &mut self,
         fs: &dyn Fs,

@@ -125,6 +125,11 @@ impl Faulty {
         plan.seen.clear();
     }
 
+    /// Whether it has struck since it was armed.
+    pub(crate) fn has_struck(&self) -> bool {
+        self.plan.lock().fired > 0
+    }
+
     /// Ends it; says how often it struck, and what calls there were.
     pub(crate) fn disarm(&self) -> (u64, BTreeMap<Class, u64>) {
         let mut plan = self.plan.lock();

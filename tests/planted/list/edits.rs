@@ -5,7 +5,7 @@ use super::{Bug, By, bug};
 const SIM: By = By::Guarantees("edits_sim::");
 const EDITS: By = By::Guarantees("edits:: edits_crash:: edits_meeting:: edits_sim::");
 
-pub(super) const BUGS: [Bug; 18] = [
+pub(super) const BUGS: [Bug; 20] = [
     bug(
         "loser-not-kept",
         "engine/edits/mod.rs",
@@ -150,5 +150,21 @@ pub(super) const BUGS: [Bug; 18] = [
         "Placed { hash, lsn: Lsn::ZERO, ..left_in }",
         "an edit of a file that could not be read at first takes back what the program changed",
         EDITS,
+    ),
+    bug(
+        "unchanged-for-long-is-shown-by-none",
+        "engine/recovery/history.rs",
+        "doc.is_some_and(|doc| «doc.lsn() <= entry»)",
+        "true",
+        "what a file never showed is the base of an edit",
+        EDITS,
+    ),
+    bug(
+        "pass-begins-anew",
+        "files/mirror/mod.rs",
+        "«self.planned_to.clone_from(file);»",
+        "",
+        "each part of a pass begins at the first file, so the last ones are never written",
+        By::Guarantees("mirror::under_heavy"),
     ),
 ];
