@@ -1,7 +1,7 @@
 //! What must be there after a crash, told by the list of transactions alone. It shares no code with
 //! the engine: documents are `serde_json` values, and the merge patch is written down once more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -127,10 +127,17 @@ impl Oracle {
         match self.states.iter().rposition(|state| **state == *found) {
             Some(place) if place >= at_least => Ok(place),
             Some(place) => Err(format!("lost: {place} transactions of {at_least} acknowledged")),
-            None => Err(format!(
-                "{found:#?}\nis the state after no number of transactions; after all: {:#?}",
-                self.present()
-            )),
+            None => {
+                let all = self.states.iter().enumerate().rev();
+                let differing = all.map(|(place, state)| (differences(found, state), place));
+                let (lines, place) =
+                    differing.min_by_key(|(lines, _)| lines.len()).unwrap_or_default();
+                Err(format!(
+                    "this is the state after no number of transactions; after {place} of {} it would differ in\n{}",
+                    self.submitted(),
+                    lines.join("\n")
+                ))
+            }
         }
     }
 
@@ -167,6 +174,24 @@ impl Oracle {
         self.ack(true);
     }
 }
+
+/// What is not the same in both, a line each: a document as it was found, and as it would be.
+fn differences(found: &Documents, would_be: &Documents) -> Vec<String> {
+    let keys: BTreeSet<_> = found.keys().chain(would_be.keys()).collect();
+    let differ = keys.into_iter().filter(|key| found.get(*key) != would_be.get(*key));
+    let told = |document: Option<&Value>| {
+        let text = document.map_or_else(|| "not there".to_owned(), Value::to_string);
+        let begin: String = text.chars().take(TOLD_MAX).collect();
+        if begin == text { text } else { format!("{begin}… ({} bytes)", text.len()) }
+    };
+    let line = |key @ (dir, id): &(&str, String)| {
+        format!("  {dir} {id}: {}, would be {}", told(found.get(key)), told(would_be.get(key)))
+    };
+    differ.map(line).collect()
+}
+
+/// So much of a document is told.
+const TOLD_MAX: usize = 200;
 
 fn apply(documents: &mut Documents, change: &Change) {
     match change {

@@ -157,6 +157,24 @@ fn a_buffered_write_is_durable_a_second_later() {
 }
 
 #[test]
+fn what_was_buffered_before_a_sync_is_durable_and_what_comes_behind_is_not() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    let left = || documents(&open(&disk.if_crashed(CrashMode::Nothing), 2).unwrap().view()).len();
+    for round in 0..3 {
+        for (number, are_left) in [(0, 2 * round), (1, 2 * round + 2)] {
+            let text = format!(r#"{{"id": "{round}-{number}"}}"#);
+            let commit = store.submit(Durability::Buffered, |tx| tx.save_task_json(&text));
+            commit.unwrap().wait().unwrap();
+            if number == 1 {
+                store.sync().unwrap();
+            }
+            assert_eq!(left(), are_left);
+        }
+    }
+}
+
+#[test]
 fn what_a_caller_wrote_by_itself_is_durable_when_it_is_old_though_the_writer_thread_slept() {
     let disk = SimFs::new();
     let options = Options {

@@ -213,6 +213,25 @@ fn a_crash_at_any_call_of_a_repair_leaves_a_store_that_opens_to_the_same_state()
 }
 
 #[test]
+fn a_power_cut_in_the_repair_of_one_mirror_file_is_no_persons_removal() {
+    let whole = reference(1);
+    let state = state_of(&whole);
+    whole.corrupt("tasks/c.json", 8, 1).unwrap();
+    let trial = whole.if_killed();
+    let repaired = repair(&trial, "trial");
+    assert_eq!(repaired.actions.len(), 1, "{repaired:#?}");
+    assert_eq!(repaired.actions[0].action, Action::Quarantine);
+    for (call, name) in (1..).zip(trial.trace()) {
+        let disk = whole.if_killed();
+        disk.fail_at(call, Fault::Crash);
+        drop(at(&disk, 80).repair(RepairOptions::default()));
+        let left = disk.crash_with(&CrashMode::Nothing);
+        let opened = documents(&open(&left, 90).unwrap().view());
+        assert_eq!(opened, state, "call {call}: {name}");
+    }
+}
+
+#[test]
 fn an_error_at_any_call_of_a_repair_loses_nothing_and_the_next_repair_succeeds() {
     let wreck = wreck();
     let state = state_of(&wreck);

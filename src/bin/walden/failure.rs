@@ -64,9 +64,10 @@ impl Failure {
             return ExitCode::SUCCESS;
         }
         let (kind, code) = self.kind_and_code();
-        match format {
-            Format::Human => output::tell("error", &self.to_string()),
-            Format::Json => {
+        match (format, self) {
+            (Format::Human, Failure::Violation(why)) => output::tell_lines("error", why),
+            (Format::Human, _) => output::tell("error", &self.to_string()),
+            (Format::Json, _) => {
                 output::tell_raw(&json!({"error": {"kind": kind, "message": self.to_string()}}));
             }
         }

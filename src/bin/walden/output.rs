@@ -20,6 +20,15 @@ pub(crate) fn tell(kind: &str, text: &str) {
     let _ = writeln!(io::stderr(), "{kind}: {}", escape(text));
 }
 
+/// The same in several lines, of a text that has only our own.
+pub(crate) fn tell_lines(kind: &str, text: &str) {
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    tell(kind, first);
+    for line in rest.lines() {
+        let _ = writeln!(io::stderr(), "{}", escape(line));
+    }
+}
+
 /// One line of JSON on stderr.
 pub(crate) fn tell_raw(value: &serde_json::Value) {
     let _ = writeln!(io::stderr(), "{value}");

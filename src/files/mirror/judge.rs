@@ -326,6 +326,13 @@ impl Judge<'_> {
         modified(path) <= modified(&copy)
     }
 
+    /// Up to which LSN a file is known to have held contents of this hash, if it is.
+    fn recorded_as(&self, file: &str, hash: ContentHash) -> Option<Lsn> {
+        let Known { entries, versions, .. } = self.known;
+        let entry = entries.get(file).filter(|entry| entry.hash == hash).map(|entry| entry.lsn);
+        entry.or_else(|| versions.get(file)?.get(&hash).copied())
+    }
+
     /// Whether the contents of a file are an earlier version of the engine's, or half of one.
     pub(super) fn engines_own(
         &self,
@@ -334,14 +341,12 @@ impl Judge<'_> {
         renditions: &[String],
     ) -> Option<Contents> {
         let found = placed(bytes);
-        if let Some(entry) = self.known.entries.get(file).filter(|entry| entry.hash == found.hash) {
-            return Some(Contents::Earlier(Placed { lsn: entry.lsn, ..found }));
+        // An editor may leave out the newline at the end, and a crash too: it is that version all the same.
+        let whole = (!bytes.ends_with(b"\n")).then(|| ContentHash::of(&[bytes, b"\n"].concat()));
+        let mut hashes = [Some(found.hash), whole].into_iter().flatten();
+        if let Some(lsn) = hashes.find_map(|hash| self.recorded_as(file, hash)) {
+            return Some(Contents::Earlier(Placed { lsn, ..found }));
         }
-        let recorded = self.known.versions.get(file).and_then(|all| all.get(&found.hash));
-        if let Some(lsn) = recorded {
-            return Some(Contents::Earlier(Placed { lsn: *lsn, ..found }));
-        }
-        // An editor may leave out the newline at the end: that is no torn file.
         let is_text = |text: &String| text.trim_end().as_bytes() == bytes.trim_ascii_end();
         if renditions.iter().any(is_text) {
             return Some(Contents::Earlier(found));

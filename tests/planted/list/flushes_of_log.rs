@@ -244,7 +244,7 @@ pub(super) const BUGS: [Bug; 29] = [
         "let synced = «self.core().writer.lock().sync()»;",
         "self.core().writer.lock().log().map(|log| log.last_lsn())",
         "Store::sync says that buffered writes are durable, and they are not",
-        CRASH,
+        By::Guarantees("limits::what_was_buffered"),
     ),
     bug(
         "mirror-contents-not-flushed-at-shutdown",

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A version that is known by its hash only.
-const VERSION_0: &[u8] = b"{\"id\": \"a\", \"version\": 0}";
+const VERSION_0: &[u8] = b"{\"id\": \"a\", \"version\": 0}\n";
 
 /// A disk whose mirror of `a`, at version 2, holds `contents`; version 1 is known by its text, 0 by
 /// its hash only.
@@ -20,6 +20,10 @@ fn holding(contents: Option<&[u8]>) -> (SimFs, World) {
         disk.write_now(A, contents).unwrap();
     }
     (disk, world)
+}
+
+fn newline_left_out() -> Option<Vec<u8>> {
+    VERSION_0.strip_suffix(b"\n").map(<[u8]>::to_vec)
 }
 
 /// What becomes of a file.
@@ -110,6 +114,7 @@ fn a_documents_file_is_judged_as_the_table_says() {
         ("other white space", Some(other_layout), in_place(), in_place()),
         ("earlier by text", Some(shown("a", 1)), edit(PutBack::Yes), due()),
         ("earlier by hash", Some(VERSION_0.to_vec()), edit(PutBack::Yes), due()),
+        ("the same without its last newline", newline_left_out(), edit(PutBack::Yes), due()),
         ("missing", None, (vec![Missing], Fate::Due), due()),
         ("two versions mixed", Some(mixed), edits.0.clone(), edits.1.clone()),
         ("longer than ours", Some([shown("a", 2), vec![0]].concat()), held(), held()),
@@ -214,9 +219,10 @@ fn a_file_of_no_document_is_removed_only_if_it_is_known_to_be_the_engines() {
     use ProblemKind::{Edited, Torn, Unreadable};
     let (gone, new) = ("tasks/gone.json", b"{\"id\": \"new\"}");
     // Of each: file, contents; findings, whether it is taken in and whether it stays, after an unclean stop.
-    let rows: [OrphanRow; 12] = [
+    let rows: [OrphanRow; 13] = [
         (gone, shown("gone", 1), vec![], false, false),
         (gone, VERSION_0.to_vec(), vec![], false, false),
+        (gone, newline_left_out().unwrap(), vec![], false, false),
         (gone, with_zeroes(shown("gone", 1), 1), vec![Torn], false, false),
         (gone, vec![], vec![Torn], false, false),
         (gone, b"{}".to_vec(), vec![Unreadable], false, true),
