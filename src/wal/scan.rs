@@ -140,6 +140,10 @@ pub struct Scan {
     pub(crate) segments: Vec<Older>,
 }
 
+/// A stretch of what stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run<'a>(&'a [Standing]);
+
 /// A group read back: a whole number of transactions.
 #[derive(Debug)]
 pub enum Replayed<'a> {
@@ -169,30 +173,17 @@ pub fn scan(fs: &dyn Fs, dir: &str, hints: &Hints) -> Result<Scan> {
     Ok(crate::wal::walk::walk(&directory, hints))
 }
 
-impl Scan {
-    /// The verdict on the whole: the worst of the findings.
-    pub fn verdict(&self) -> Verdict {
-        let any = |verdict| self.findings.iter().any(|finding| finding.verdict == verdict);
-        if any(Verdict::Corrupt) {
-            Verdict::Corrupt
-        } else if any(Verdict::Torn) {
-            Verdict::Torn
-        } else {
-            Verdict::Clean
-        }
-    }
-
-    /// Calls `visit` with every group that stands and has a record above `from`, in order, and with
-    /// holes that reach above it.
-    pub fn replay(
-        &self,
+impl Run<'_> {
+    /// [`Scan::replay`] of this stretch alone.
+    pub(crate) fn replay(
+        self,
         fs: &dyn Fs,
         dir: &str,
         from: Lsn,
         visit: &mut dyn FnMut(Replayed<'_>) -> Result<()>,
     ) -> Result<()> {
         let mut open: Option<(SegmentNumber, SegmentReader)> = None;
-        for standing in &self.standing {
+        for standing in self.0 {
             let (segment, group) = match standing {
                 Standing::Hole { last } => {
                     if *last > from {
@@ -218,6 +209,52 @@ impl Scan {
             open = Some((segment, reader));
         }
         Ok(())
+    }
+}
+
+impl Scan {
+    /// The verdict on the whole: the worst of the findings.
+    pub fn verdict(&self) -> Verdict {
+        let any = |verdict| self.findings.iter().any(|finding| finding.verdict == verdict);
+        if any(Verdict::Corrupt) {
+            Verdict::Corrupt
+        } else if any(Verdict::Torn) {
+            Verdict::Torn
+        } else {
+            Verdict::Clean
+        }
+    }
+
+    /// Calls `visit` with every group that stands and has a record above `from`, in order, and with
+    /// holes that reach above it.
+    pub fn replay(
+        &self,
+        fs: &dyn Fs,
+        dir: &str,
+        from: Lsn,
+        visit: &mut dyn FnMut(Replayed<'_>) -> Result<()>,
+    ) -> Result<()> {
+        Run(&self.standing).replay(fs, dir, from, visit)
+    }
+
+    /// What stands, in order, in runs of about so many bytes, each of which can be read by itself.
+    pub(crate) fn runs(&self, bytes: u64) -> Vec<Run<'_>> {
+        let mut runs = Vec::new();
+        let mut rest = self.standing.as_slice();
+        while !rest.is_empty() {
+            let mut taken = 0_u64;
+            let fits = |standing: &&Standing| {
+                let has_room = taken < bytes;
+                if let Standing::Group { group, .. } = standing {
+                    taken = taken.saturating_add(group.header.length);
+                }
+                has_room
+            };
+            let (run, behind) = rest.split_at(rest.iter().take_while(fits).count());
+            runs.push(Run(run));
+            rest = behind;
+        }
+        runs
     }
 
     /// The records above the vouched LSN, which a new incarnation restates, with the first one's LSN.
