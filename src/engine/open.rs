@@ -60,7 +60,7 @@ pub(crate) struct Unsettled {
 pub(crate) fn recover(around: &Surroundings, options: &Options) -> Result<Opened> {
     let fs = &*around.fs;
     let begun = around.clock.monotonic();
-    let (mut plan, mut mirror, found) = plan_with_mirror(fs, around.threads)?;
+    let (mut plan, mut mirror, found) = plan_with_mirror(fs, around.overlaps())?;
     plan.recovery.problems.extend(found);
     let mut edits = mirror.take_edits();
     if matches!(plan.intake, Some(Intake::Migration(_))) {
@@ -119,13 +119,6 @@ fn act(
         evidence,
         ..
     } = plan;
-    let has_snapshot = matches!(recovery.rung, Rung::Snapshot | Rung::Empty);
-    let checkpoint = if has_hole || intake.is_some() {
-        Some(Reason::Interval)
-    } else {
-        // The log has everything, and passes of the mirror come by themselves.
-        (!has_snapshot).then_some(Reason::Growth)
-    };
     let saved_lsn = snapshot_lsn.unwrap_or_default();
     let facts = Facts {
         snapshot_lsn: saved_lsn,
@@ -144,7 +137,7 @@ fn act(
         outputs,
         facts,
         unsettled: Unsettled {
-            checkpoint,
+            checkpoint: checkpoint_due(&recovery, has_hole || intake.is_some()),
             intake,
             edits: (Vec::new(), Earlier::new()),
             evidence,
@@ -153,6 +146,17 @@ fn act(
         },
         recovery,
     })
+}
+
+/// The checkpoint that ends an opening. What only the log holds is as safe there: its snapshot can wait for
+/// the keeper, and the files of the mirror for their passes.
+fn checkpoint_due(recovery: &Recovery, is_urgent: bool) -> Option<Reason> {
+    let has_snapshot = matches!(recovery.rung, Rung::Snapshot | Rung::Empty);
+    match (is_urgent, has_snapshot) {
+        (true, _) => Some(Reason::Interval),
+        (false, false) => Some(Reason::Growth),
+        (false, true) => None,
+    }
 }
 
 /// Begins the incarnation: the log goes on in a segment of its own, and what it leaves behind is cleared.

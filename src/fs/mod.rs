@@ -165,11 +165,6 @@ pub trait Fs: fmt::Debug + Send + Sync {
     fn lock(&self, mode: LockMode) -> io::Result<Option<Box<dyn Lock>>>;
     /// Room on the file system.
     fn space(&self) -> io::Result<Space>;
-    /// Whether calls of several threads at once are as good as one after the other: `false` where their
-    /// order counts, as for a simulated disk.
-    fn overlaps(&self) -> bool {
-        false
-    }
     /// Whether the file system lets this process write here (`access`), without writing.
     fn is_writable(&self) -> bool;
     /// The path as people know it, for messages.

@@ -296,10 +296,6 @@ impl Fs for RealFs {
         })
     }
 
-    fn overlaps(&self) -> bool {
-        true
-    }
-
     fn is_writable(&self) -> bool {
         let access = os::Access::WRITE_OK | os::Access::EXEC_OK;
         os::accessat(&self.root, ".", access, AtFlags::empty()).is_ok()

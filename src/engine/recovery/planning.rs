@@ -38,9 +38,8 @@ pub(crate) fn plan(fs: &dyn Fs) -> Result<Plan> {
     plan_by(fs, false)
 }
 
-/// The plan of an opening and its mirror. `threads`: on several threads, where that makes no difference.
+/// The plan of an opening and its mirror; with `threads` on several, which gives the same.
 pub(crate) fn plan_with_mirror(fs: &dyn Fs, threads: bool) -> Result<(Plan, Mirror, Vec<Problem>)> {
-    let threads = threads && fs.overlaps();
     let (plan, listing) = if threads {
         ahead::beside(|| Listing::take(fs), || plan_by(fs, true))
     } else {

@@ -13,7 +13,7 @@ use crate::state::{Collection, Op, Table};
 use crate::wal::{RecordView, Replayed, Run, Scan};
 
 /// About so much of the log is read and decoded at once.
-const RUN_BYTES: u64 = 4 << 20;
+const RUN_BYTES: u64 = if cfg!(test) { 16 << 10 } else { 4 << 20 };
 
 /// What replaying gives.
 #[derive(Default)]
@@ -238,40 +238,5 @@ pub(crate) fn decode(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::base::{StoreId, Timestamp};
-    use crate::fs::sim::SimFs;
-    use crate::wal::{self, Hints, Identity, Log, LogOptions, Origin, Record};
-
-    #[test]
-    fn a_hole_that_ends_at_the_base_or_below_it_casts_no_doubt() {
-        let fs = SimFs::new();
-        fs.create_dir(WAL).unwrap();
-        let disk = Arc::new(fs.clone());
-        let scan = wal::scan(&fs, WAL, &Hints::default()).unwrap();
-        let identity = Identity { store: StoreId(7), incarnation: 1, nonce: 1 };
-        let mut log =
-            Log::begin(disk, WAL, &scan, identity, LogOptions::default(), Timestamp(0)).unwrap();
-        let saved = Op::Saved { lsn: Lsn::ZERO };
-        for _ in 0..5 {
-            let (kind, payload) = saved.encode();
-            let record = Record::new(kind, Origin::Engine, payload);
-            log.append(&[record], Timestamp(0)).unwrap();
-            log.sync().unwrap();
-        }
-        // Behind the header and the start, a block for each record: those of LSN 2 and 4 are lost.
-        for block in [4, 6] {
-            fs.corrupt("wal/00000000000000000001.wal", block * 4096 + 8, 1).unwrap();
-        }
-        let scan = wal::scan(&fs, WAL, &Hints::default()).unwrap();
-        for (base, is_doubtful) in [(1, true), (2, true), (3, true), (4, false), (5, false)] {
-            let doubt = || Ok(Doubt::new(Vec::new(), AsOf::default(), None, None));
-            let outcome =
-                replay(&fs, &scan, (Table::new(), Lsn(base)), None, doubt, false).unwrap();
-            assert_eq!(outcome.doubt.is_some(), is_doubtful, "{base}");
-        }
-    }
-}
+#[path = "replay_tests.rs"]
+mod tests;
