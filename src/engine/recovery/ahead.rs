@@ -47,15 +47,12 @@ pub(super) fn in_order<T: Sync, R: Send>(
 
 /// Every so manieth item is a worker's; its results come out of its lane. `None` if there are no threads to
 /// be had; those that were made end by themselves.
-fn lanes<'scope, 'env, T: Sync, R: Send>(
+fn lanes<'scope, 'env, T: Sync, R: Send + 'scope>(
     scope: &'scope Scope<'scope, 'env>,
     items: &'env [T],
     workers: usize,
     work: &'env (impl Fn(&T) -> Result<R> + Sync),
-) -> Option<Vec<Receiver<Result<R>>>>
-where
-    R: 'scope,
-{
+) -> Option<Vec<Receiver<Result<R>>>> {
     let mut lanes = Vec::with_capacity(workers);
     for worker in 0..workers {
         let (give, lane) = sync_channel(1);
