@@ -106,6 +106,7 @@ fn act(
     set_damage_aside(fs, plan.strange.as_ref());
     let checkpointer = Checkpointer::opened(&plan, mirror, around.clock.monotonic());
     let mirror = &checkpointer.mirror;
+    let checkpoint = checkpoint_due(&plan);
     let Plan {
         table,
         snapshot_lsn,
@@ -113,7 +114,6 @@ fn act(
         last_saved,
         others,
         recovery,
-        has_hole,
         intake,
         saved,
         evidence,
@@ -137,7 +137,7 @@ fn act(
         outputs,
         facts,
         unsettled: Unsettled {
-            checkpoint: checkpoint_due(&recovery, has_hole || intake.is_some()),
+            checkpoint,
             intake,
             edits: (Vec::new(), Earlier::new()),
             evidence,
@@ -148,14 +148,17 @@ fn act(
     })
 }
 
-/// The checkpoint that ends an opening. What only the log holds is as safe there: its snapshot can wait for
-/// the keeper, and the files of the mirror for their passes.
-fn checkpoint_due(recovery: &Recovery, is_urgent: bool) -> Option<Reason> {
-    let has_snapshot = matches!(recovery.rung, Rung::Snapshot | Rung::Empty);
-    match (is_urgent, has_snapshot) {
-        (true, _) => Some(Reason::Interval),
-        (false, false) => Some(Reason::Growth),
-        (false, true) => None,
+/// The checkpoint that ends an opening. A store that never had a snapshot, and whose log is whole, has lost
+/// nothing: its first can wait for the keeper, and the files of the mirror for their passes. Any other that is not
+/// built on its `state.json` has one again before anybody is served.
+fn checkpoint_due(plan: &Plan) -> Option<Reason> {
+    let Plan { recovery, saved, strange, .. } = plan;
+    let had_snapshot = saved.is_some() || strange.is_some() || plan.index.is_some();
+    match recovery.rung {
+        _ if plan.has_hole || plan.intake.is_some() => Some(Reason::Interval),
+        Rung::Snapshot | Rung::Empty => None,
+        Rung::Log if !had_snapshot && plan.is_sound => Some(Reason::Growth),
+        _ => Some(Reason::Interval),
     }
 }
 

@@ -142,7 +142,10 @@ pub struct Scan {
 
 /// A stretch of what stands.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Run<'a>(&'a [Standing]);
+pub(crate) struct Run<'a> {
+    standing: &'a [Standing],
+    size_bytes: u64,
+}
 
 /// A group read back: a whole number of transactions.
 #[derive(Debug)]
@@ -176,14 +179,14 @@ pub fn scan(fs: &dyn Fs, dir: &str, hints: &Hints) -> Result<Scan> {
 impl Run<'_> {
     /// [`Scan::replay`] of this stretch alone.
     pub(crate) fn replay(
-        self,
+        &self,
         fs: &dyn Fs,
         dir: &str,
         from: Lsn,
         visit: &mut dyn FnMut(Replayed<'_>) -> Result<()>,
     ) -> Result<()> {
         let mut open: Option<(SegmentNumber, SegmentReader)> = None;
-        for standing in self.0 {
+        for standing in self.standing {
             let (segment, group) = match standing {
                 Standing::Hole { last } => {
                     if *last > from {
@@ -210,6 +213,11 @@ impl Run<'_> {
         }
         Ok(())
     }
+
+    /// The length of its groups together.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
 }
 
 impl Scan {
@@ -234,24 +242,28 @@ impl Scan {
         from: Lsn,
         visit: &mut dyn FnMut(Replayed<'_>) -> Result<()>,
     ) -> Result<()> {
-        Run(&self.standing).replay(fs, dir, from, visit)
+        Run { standing: &self.standing, size_bytes: 0 }.replay(fs, dir, from, visit)
     }
 
-    /// What stands, in order, in runs of about so many bytes, each of which can be read by itself.
-    pub(crate) fn runs(&self, bytes: u64) -> Vec<Run<'_>> {
+    /// What stands, in order, in runs of at most so many bytes, each of which can be read by itself; a longer
+    /// group is a run of its own.
+    pub(crate) fn runs(&self, bytes_max: u64) -> Vec<Run<'_>> {
         let mut runs = Vec::new();
         let mut rest = self.standing.as_slice();
         while !rest.is_empty() {
-            let mut taken = 0_u64;
+            let mut size_bytes = 0_u64;
             let fits = |standing: &&Standing| {
-                let has_room = taken < bytes;
-                if let Standing::Group { group, .. } = standing {
-                    taken = taken.saturating_add(group.header.length);
-                }
-                has_room
+                let length = match standing {
+                    Standing::Group { group, .. } => group.header.length,
+                    Standing::Hole { .. } => 0,
+                };
+                let all = size_bytes.saturating_add(length);
+                let fits = size_bytes == 0 || all <= bytes_max;
+                size_bytes = if fits { all } else { size_bytes };
+                fits
             };
-            let (run, behind) = rest.split_at(rest.iter().take_while(fits).count());
-            runs.push(Run(run));
+            let (standing, behind) = rest.split_at(rest.iter().take_while(fits).count());
+            runs.push(Run { standing, size_bytes });
             rest = behind;
         }
         runs

@@ -123,7 +123,7 @@ pub(crate) struct Plan {
     /// The LSN of its last record that all their names are durable.
     synced: Lsn,
     /// Whether nothing of log and snapshot is damaged or missing, nor was when it was last opened.
-    is_sound: bool,
+    pub(crate) is_sound: bool,
     /// What `.walden` is to say of this until it is acted upon.
     pub(crate) evidence: Evidence,
 }

@@ -68,8 +68,9 @@ pub(super) fn replay(
         outcome.cross(gap, &doubt)?;
         hole = Some(gap.last);
     }
-    let read = |run: &Run<'_>| pieces(fs, *run, base_lsn);
-    ahead::in_order(&scan.runs(RUN_BYTES), threads, read, |pieces| {
+    let is_light = |run: &Run<'_>| run.size_bytes() <= RUN_BYTES;
+    let read = |run: &Run<'_>| pieces(fs, run, base_lsn);
+    ahead::in_order(&scan.runs(RUN_BYTES), threads, is_light, read, |(pieces, read)| {
         for piece in pieces {
             match piece {
                 // They rise, and the first is above the gap, which ends where the log begins.
@@ -87,15 +88,15 @@ pub(super) fn replay(
                 }
             }
         }
-        Ok(())
+        read
     })?;
     Ok(outcome)
 }
 
-/// What a stretch of the log says, by itself.
-fn pieces(fs: &dyn Fs, run: Run<'_>, base_lsn: Lsn) -> Result<Vec<Piece>> {
+/// What a stretch of the log says, by itself, up to where it cannot be read.
+fn pieces(fs: &dyn Fs, run: &Run<'_>, base_lsn: Lsn) -> (Vec<Piece>, Result<()>) {
     let mut pieces = Vec::new();
-    run.replay(fs, WAL, Lsn::ZERO, &mut |replayed| {
+    let read = run.replay(fs, WAL, Lsn::ZERO, &mut |replayed| {
         let records = match replayed {
             Replayed::Group(records) => records,
             Replayed::Hole(last) => {
@@ -110,8 +111,8 @@ fn pieces(fs: &dyn Fs, run: Run<'_>, base_lsn: Lsn) -> Result<Vec<Piece>> {
             pieces.push(Piece::Transaction { last: last.unwrap_or_default(), is_new, changes });
         }
         Ok(())
-    })?;
-    Ok(pieces)
+    });
+    (pieces, read)
 }
 
 impl Outcome {

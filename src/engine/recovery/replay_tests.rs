@@ -135,3 +135,65 @@ fn what_several_threads_replay_is_what_one_does_with_holes_and_without() {
     }
     assert!(runs > 24 * 2 && holes > 5, "{runs} runs, {holes} logs with holes");
 }
+
+#[test]
+fn of_two_errors_the_first_in_the_log_counts_on_one_thread_and_on_several() {
+    let fs = SimFs::new();
+    fs.create_dir(WAL).unwrap();
+    let disk = Arc::new(fs.clone());
+    let scan = wal::scan(&fs, WAL, &Hints::default()).unwrap();
+    let identity = Identity { store: StoreId(7), incarnation: 1, nonce: 1 };
+    let mut log =
+        Log::begin(disk, WAL, &scan, identity, LogOptions::default(), Timestamp(0)).unwrap();
+    for is_known in [true, true, true, false, true, true] {
+        let put = Op::put(Collection::Task, "{\"id\": \"a\"}", 4096).unwrap().encode();
+        let kind = if is_known { put.0 } else { 200 };
+        log.append(&[Record::new(kind, Origin::Api, put.1)], Timestamp(0)).unwrap();
+        log.sync().unwrap();
+    }
+    let scan = wal::scan(&fs, WAL, &Hints::default()).unwrap();
+    let error = |scan: &Scan, threads| {
+        let doubt = || Err(Error::Closed);
+        replay(&fs, scan, (Table::new(), Lsn::ZERO), None, doubt, threads).err()
+    };
+    for threads in [false, true] {
+        assert!(matches!(error(&scan, threads), Some(Error::Unsupported { .. })));
+    }
+    // The record of LSN 2 is lost, and what there is in doubt cannot be told.
+    fs.corrupt("wal/00000000000000000001.wal", 4 * 4096 + 8, 1).unwrap();
+    let scan = wal::scan(&fs, WAL, &Hints::default()).unwrap();
+    for threads in [false, true] {
+        assert!(matches!(error(&scan, threads), Some(Error::Closed)));
+    }
+}
+
+#[test]
+fn no_run_but_a_single_group_is_longer_than_runs_may_be() {
+    let fs = SimFs::new();
+    fs.create_dir(WAL).unwrap();
+    let disk = Arc::new(fs.clone());
+    let scan = wal::scan(&fs, WAL, &Hints::default()).unwrap();
+    let identity = Identity { store: StoreId(7), incarnation: 1, nonce: 1 };
+    let mut log =
+        Log::begin(disk, WAL, &scan, identity, LogOptions::default(), Timestamp(0)).unwrap();
+    for length in [10, 6000, 6000, 40_000, 10, 15_000, 3000, 90_000, 10] {
+        let text = format!("{{\"id\": \"a\", \"x\": \"{}\"}}", "x".repeat(length));
+        let (kind, payload) = Op::put(Collection::Task, &text, 1 << 20).unwrap().encode();
+        log.append(&[Record::new(kind, Origin::Api, payload)], Timestamp(0)).unwrap();
+        log.sync().unwrap();
+    }
+    let scan = wal::scan(&fs, WAL, &Hints::default()).unwrap();
+    let (mut single, mut records) = (0, 0);
+    for run in scan.runs(RUN_BYTES) {
+        let mut groups = 0;
+        let mut count = |replayed: Replayed<'_>| {
+            groups += usize::from(!replayed.records().is_empty());
+            records += replayed.records().len();
+            Ok(())
+        };
+        run.replay(&fs, WAL, Lsn::ZERO, &mut count).unwrap();
+        assert!(run.size_bytes() <= RUN_BYTES || groups == 1, "{} bytes", run.size_bytes());
+        single += usize::from(run.size_bytes() > RUN_BYTES);
+    }
+    assert_eq!((single, records), (2, 9));
+}

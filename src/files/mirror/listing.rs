@@ -2,6 +2,9 @@
 //!
 //! A name is looked up among the documents, not the documents' names among the files: so an opening that
 //! finds all files in place makes no name, and one that finds none makes each once. Reads only.
+//!
+//! Invariant: a listing that was taken ahead is used only where nothing got or lost a name in its directory since.
+//! A `stat` in it may be older than what is read of its file, never newer.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -14,13 +17,17 @@ use crate::files::stat;
 use crate::fs::{Entry, Fs, Kind, Stat};
 use crate::state::{Collection, Doc, Table};
 
+/// What a directory holds, with the `stat` of each regular file in it.
+pub(super) type Listed = (Vec<Entry>, Vec<Option<Stat>>);
+
 /// The directories of the mirror and the `stat` of all regular files in them, for an opening that has a
 /// thread to spare for that while it reads the state.
 #[derive(Debug)]
 pub struct Listing {
     /// See `Judge::past_ns`: taken before anything else.
     pub(super) past_ns: i64,
-    dirs: HashMap<Collection, (Vec<Entry>, Vec<Option<Stat>>)>,
+    /// Each with its own `stat`, taken before it was listed.
+    dirs: HashMap<Collection, (Option<Stat>, Listed)>,
 }
 
 impl Listing {
@@ -32,23 +39,37 @@ impl Listing {
         let past_ns = past_ns(fs)?;
         let mut dirs = HashMap::new();
         for collection in Collection::ALL {
+            let before = stat(fs, collection.dir())?;
             let entries = list(fs, collection.dir())?;
             let regular = entries.iter().filter(|entry| entry.kind == Kind::File);
             let names: Vec<&str> = regular.map(|entry| entry.name.as_str()).collect();
             let stats = fs.stats(collection.dir(), &names).into_iter();
             let stats = stats.map(|stat| stat.ok().flatten()).collect();
-            dirs.insert(collection, (entries, stats));
+            dirs.insert(collection, (before, (entries, stats)));
         }
         Ok(Listing { past_ns, dirs })
     }
 
-    /// What a directory holds, once, with the `stat` of each regular file in it.
-    pub(super) fn dir(
-        &mut self,
-        collection: Collection,
-    ) -> Option<(Vec<Entry>, Vec<Option<Stat>>)> {
-        self.dirs.remove(&collection)
+    /// What a directory holds, once; `None` if a file may have come to it or gone from it since. One whose own
+    /// time is not surely past may change without showing it.
+    pub(super) fn dir(&mut self, fs: &dyn Fs, collection: Collection) -> Result<Option<Listed>> {
+        let Some((before, listed)) = self.dirs.remove(&collection) else { return Ok(None) };
+        let is_past = before.is_some_and(|dir| dir.modified_ns < self.past_ns);
+        let is_same = is_past && stat(fs, collection.dir())? == before;
+        Ok(is_same.then_some(listed))
     }
+}
+
+/// The `stat` of each regular file in a directory that is `of` a document, if it can be had: reading
+/// will tell why not. Taken before any contents are read, so that none is of newer ones.
+pub(super) fn stats_of<'e, T: 'e>(
+    fs: &dyn Fs,
+    dir: &str,
+    files: impl Iterator<Item = (&'e Entry, &'e Option<T>)>,
+) -> Vec<Option<Stat>> {
+    let files = files.filter(|(entry, of)| entry.kind == Kind::File && of.is_some());
+    let names: Vec<&str> = files.map(|(entry, _)| entry.name.as_str()).collect();
+    fs.stats(dir, &names).into_iter().map(|stat| stat.ok().flatten()).collect()
 }
 
 /// The last time that the file system's clock is known to have given; to be asked before any file is looked at.
@@ -61,7 +82,7 @@ pub(super) struct Matched<'t> {
     /// Of each of them, in their order, the document that it is of.
     pub(super) of: Vec<Option<(DocumentId, &'t Arc<Doc>)>>,
     /// The documents that have none, with its name.
-    pub(super) missing: Vec<(String, &'t DocumentId, &'t Arc<Doc>)>,
+    pub(super) missing: Vec<(String, DocumentId, &'t Arc<Doc>)>,
 }
 
 impl<'t> Matched<'t> {
@@ -90,7 +111,7 @@ impl<'t> Matched<'t> {
             missing.reserve_exact(lacking);
             for (id, doc) in table.iter(collection).filter(|(id, _)| !found.contains(id)) {
                 let name = by_id.get(id).copied();
-                missing.push((file_of(collection, id, name), id, doc));
+                missing.push((file_of(collection, id, name), id.clone(), doc));
             }
         }
         Matched { of, missing }

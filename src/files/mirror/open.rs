@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use super::dir::{deletions_max, editor_files, has_editor_file, list};
 use super::judge::{Contents, Judge, Stop};
-use super::listing::{Matched, past_ns, to_be_written};
+use super::listing::{Listed, Matched, past_ns, stats_of, to_be_written};
 use super::{Edit, Known, Listing, Mirror, Now, Placed, PutBack, Target, Theirs};
 use crate::base::{DocumentId, Lsn, Problem, ProblemKind, Result};
 use crate::fs::{Entry, Fs, Kind, Stat, join};
@@ -67,7 +67,10 @@ impl Mirror {
             Judge { fs, table, known, stop, past_ns, problems, strangers, former, former_bytes };
         let mut mirror = Mirror { past_ns, ..Mirror::default() };
         for collection in Collection::ALL {
-            let listed = listing.as_mut().and_then(|listing| listing.dir(collection));
+            let listed = match &mut listing {
+                Some(listing) => listing.dir(fs, collection)?,
+                None => None,
+            };
             mirror.judge_collection(collection, listed, &mut judge)?;
         }
         mirror.judge_leftovers(&mut judge)?;
@@ -78,7 +81,7 @@ impl Mirror {
     fn judge_collection(
         &mut self,
         collection: Collection,
-        listed: Option<(Vec<Entry>, Vec<Option<Stat>>)>,
+        listed: Option<Listed>,
         judge: &mut Judge<'_>,
     ) -> Result<()> {
         let (table, dir) = (judge.table, collection.dir());
@@ -89,7 +92,7 @@ impl Mirror {
         let Matched { of, missing } =
             Matched::new(self.names_mut(collection), table, collection, &entries);
         let has_all_stats = stats.is_some();
-        let stats = stats.unwrap_or_else(|| judge.stats(dir, entries.iter().zip(&of)));
+        let stats = stats.unwrap_or_else(|| stats_of(judge.fs, dir, entries.iter().zip(&of)));
         let mut stats = stats.into_iter();
         let mut orphans = Vec::new();
         for (entry, of) in entries.iter().zip(of) {
@@ -102,6 +105,12 @@ impl Mirror {
             let file = join(dir, &entry.name);
             let seen = (entry.kind, stat);
             let contents = judge.of_document((collection, &id), doc, &file, seen);
+            if matches!(contents, Contents::Missing) {
+                // It went since it was listed, perhaps to another name: a look finds out.
+                let left_in = judge.left_in(&file);
+                self.placed.insert(file, left_in);
+                continue;
+            }
             self.decide(file, (collection, &id), contents, stat, judge);
         }
         let taken = self.judge_orphans(collection, orphans, &missing, judge);
@@ -114,7 +123,7 @@ impl Mirror {
         &mut self,
         collection: Collection,
         entries: &[Entry],
-        missing: Vec<(String, &DocumentId, &Arc<Doc>)>,
+        missing: Vec<(String, DocumentId, &Arc<Doc>)>,
         taken: &HashSet<DocumentId>,
         judge: &mut Judge<'_>,
     ) {
@@ -133,18 +142,18 @@ impl Mirror {
             judge.report(ProblemKind::Missing, dir, detail);
         }
         if too_many {
-            let files = missing.into_iter().map(|(file, id, _)| (file, id.clone()));
+            let files = missing.into_iter().map(|(file, id, _)| (file, id));
             self.pending.append(&mut to_be_written(collection, files));
             return;
         }
         let editors = editor_files(entries);
         for (file, id, doc) in missing {
-            if taken.contains(id) {
-                self.pending.insert(file, Target::Document(collection, id.clone()));
+            if taken.contains(&id) {
+                self.pending.insert(file, Target::Document(collection, id));
             } else {
                 let name = file.strip_prefix(dir).and_then(|name| name.strip_prefix('/'));
                 let has_editor = has_editor_file(&editors, name.unwrap_or(&file));
-                self.judge_missing(file, (collection, id), doc, has_editor, judge);
+                self.judge_missing(file, (collection, &id), doc, has_editor, judge);
             }
         }
     }

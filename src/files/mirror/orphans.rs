@@ -40,13 +40,13 @@ impl Mirror {
         &mut self,
         collection: Collection,
         mut orphans: Vec<&Entry>,
-        missing: &[(String, &DocumentId, &Arc<Doc>)],
+        missing: &[(String, DocumentId, &Arc<Doc>)],
         judge: &mut Judge<'_>,
     ) -> HashSet<DocumentId> {
         if orphans.is_empty() {
             return HashSet::new();
         }
-        let missing = missing.iter().map(|(_, id, _)| (*id).clone()).collect();
+        let missing = missing.iter().map(|(_, id, _)| id.clone()).collect();
         let names = orphans.iter().map(|entry| entry.name.as_str()).collect();
         let mut claims = Claims { missing, taken: HashSet::new(), names };
         orphans.retain(|entry| !self.judge_orphan(collection, entry, &mut claims, judge));

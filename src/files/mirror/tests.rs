@@ -15,8 +15,10 @@ mod gone;
 mod held;
 mod judging;
 mod looking;
+mod matching;
 mod stamps;
 mod theirs;
+mod window;
 
 const TASK: Collection = Collection::Task;
 const A: &str = "tasks/a.json";

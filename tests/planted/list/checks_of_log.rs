@@ -6,7 +6,7 @@ const BYTES: By = By::Lib("bytes_tests forgery_tests");
 const SCAN: By = By::Lib("corruption_tests guarantee_tests forgery_tests");
 const CRASH: By = By::Lib("crash_tests guarantee_tests forgery_tests");
 
-pub(super) const BUGS: [Bug; 42] = [
+pub(super) const BUGS: [Bug; 38] = [
     bug(
         "group-crc-not-compared",
         "wal/reader.rs",
@@ -312,37 +312,5 @@ pub(super) const BUGS: [Bug; 42] = [
         "true",
         "what is cut from the log is not kept",
         By::Lib("wal::tests"),
-    ),
-    bug(
-        "runs-out-of-order",
-        "engine/recovery/ahead.rs",
-        "for lane in «lanes.iter()».cycle()",
-        "lanes.iter().rev()",
-        "what threads read ahead of the log is applied in another order",
-        By::Lib("recovery::ahead recovery::replay"),
-    ),
-    bug(
-        "run-left-out",
-        "wal/scan.rs",
-        "«runs.push(Run(run));»",
-        "if run.len() > 1 { runs.push(Run(run)); }",
-        "a stretch of the log that is one long group is not replayed",
-        By::Lib("recovery::replay"),
-    ),
-    bug(
-        "past-asked-too-late",
-        "files/mirror/listing.rs",
-        "let past_ns = «past_ns(fs)?»;",
-        "i64::MAX",
-        "a listing taken ahead believes a stat of the present tick",
-        By::Lib("judging::a_listing"),
-    ),
-    bug(
-        "opening-never-saves",
-        "engine/serve.rs",
-        "Some(reason) => «autosave(self, reason)»,",
-        "drop(reason)",
-        "an opening without a snapshot makes none",
-        By::Lib("open::tests::an_opening_without"),
     ),
 ];
