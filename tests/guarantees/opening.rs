@@ -1,12 +1,14 @@
 //! What an opening leaves to the keeper, and what it does before it serves (G1, G5, G7).
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use walden::fs::sim::{CrashMode, SimFs};
-use walden::{Rung, Store};
+use walden::{Durability, Rung, Store};
 
 use crate::support::{PATIENCE, at, documents, open, small, within};
 use crate::watched::Watched;
@@ -143,5 +145,93 @@ fn a_store_that_lost_its_snapshot_is_saved_again_before_it_serves() {
                 gate.open();
             });
         }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// What people do to a closed store's files.
+fn meddle(tasks: &Path) {
+    fs::write(tasks.join("t1.json"), r#"{"id": "t1", "mine": 1}"#).unwrap();
+    fs::write(tasks.join("t2.json"), "{\"id\": ").unwrap();
+    fs::remove_file(tasks.join("t3.json")).unwrap();
+    fs::rename(tasks.join("t4.json"), tasks.join("mine.json")).unwrap();
+    fs::remove_file(tasks.join("t5.json")).unwrap();
+    fs::create_dir(tasks.join("t5.json")).unwrap();
+    fs::write(tasks.join("new.json"), r#"{"id": "new"}"#).unwrap();
+    fs::write(tasks.join(".t6.json.swp"), "an editor's").unwrap();
+    fs::write(tasks.join("note.txt"), "mine").unwrap();
+}
+
+#[test]
+fn a_store_on_a_real_disk_opens_the_same_with_helpers_and_without() {
+    for (is_clean, is_damaged) in [(true, false), (false, false), (false, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let [store_dir, helped, alone] =
+            ["store", "helped", "alone"].map(|name| dir.path().join(name));
+        let store = Store::builder(&store_dir).options(small()).open().unwrap();
+        let pad = "x".repeat(4000);
+        for number in 0..1300 {
+            let text =
+                format!("{{\"id\": \"t{}\", \"n\": {number}, \"pad\": \"{pad}\"}}", number % 300);
+            drop(store.submit(Durability::Buffered, |tx| tx.save_task_json(&text)).unwrap());
+        }
+        let large = "y".repeat(3 << 20);
+        let large = |id| format!("{{\"id\": \"{id}\", \"pad\": \"{large}\"}}");
+        store
+            .transaction(|tx| {
+                tx.save_task_json(&large("T1"))?;
+                tx.save_task_json(&large("../odd"))
+            })
+            .unwrap();
+        store.save_task_json(r#"{"id": "last"}"#).unwrap();
+        if is_clean {
+            store.shutdown().unwrap();
+        }
+        // Its keeper is at work still.
+        let still = dir.path().join("still");
+        copy(&store_dir, &still);
+        for to in [&helped, &alone] {
+            copy(&still, to);
+            let has_files = to.join("tasks/t5.json").exists();
+            assert!(has_files || !is_clean);
+            if has_files {
+                meddle(&to.join("tasks"));
+            }
+            if is_damaged {
+                let mut segments: Vec<_> = fs::read_dir(to.join("wal"))
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path())
+                    .collect();
+                segments.retain(|path| path.extension().is_some_and(|end| end == "wal"));
+                segments.sort();
+                fs::remove_file(&segments[segments.len() / 2]).unwrap();
+            }
+        }
+        let one = Store::builder(&alone).single_threaded().open().unwrap();
+        let several = Store::builder(&helped).open().unwrap();
+        assert_eq!(documents(&one.view()), documents(&several.view()));
+        let told = |store: &Store| {
+            let recovery = store.recovery();
+            let mut problems: Vec<String> =
+                recovery.problems.iter().map(ToString::to_string).collect();
+            problems.sort();
+            let known = (recovery.clean, recovery.rung, recovery.base_lsn, recovery.lsn);
+            (known, recovery.records_replayed, recovery.from_mirror, recovery.torn_bytes, problems)
+        };
+        assert_eq!(told(&one), told(&several), "clean: {is_clean}, damaged: {is_damaged}");
+        assert!(told(&one).4.len() > 5 || !is_clean, "{:#?}", told(&one));
+        assert_eq!(one.recovery().clean, is_clean);
     }
 }

@@ -136,26 +136,21 @@ mod tests {
     fn a_bounded_number_of_results_waits_and_of_what_is_not_light_one() {
         let items: Vec<usize> = (0..200).collect();
         let (alive, most, heavy) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        let is_light = |item: &usize| !item.is_multiple_of(3);
         let work = |item: &usize| {
             most.fetch_max(alive.fetch_add(1, SeqCst) + 1, SeqCst);
-            if item % 3 == 0 {
+            if !is_light(item) {
                 assert_eq!(heavy.fetch_add(1, SeqCst), 0, "two of them at once");
             }
             *item
         };
-        in_order(
-            &items,
-            true,
-            |item| item % 3 != 0,
-            work,
-            |item| {
-                thread::sleep(std::time::Duration::from_micros(200));
-                alive.fetch_sub(1, SeqCst);
-                heavy.fetch_sub(usize::from(item % 3 == 0), SeqCst);
-                Ok(())
-            },
-        )
-        .unwrap();
+        let take = |item: usize| {
+            thread::sleep(std::time::Duration::from_micros(200));
+            alive.fetch_sub(1, SeqCst);
+            heavy.fetch_sub(usize::from(!is_light(&item)), SeqCst);
+            Ok(())
+        };
+        in_order(&items, true, is_light, work, take).unwrap();
         let most = most.load(SeqCst);
         assert!(most <= 2 * HELPERS_MAX + 1, "{most}");
     }

@@ -26,8 +26,8 @@ impl Mirror {
     ) {
         let was_removed = judge.was_removed(&file, doc);
         // Whoever replaces a file may have put it back since it was looked for; a look takes that in.
-        let is_gone = || matches!(judge.fs.stat(&file), Ok(None));
-        if was_removed && judge.known.is_sound && !has_editor && is_gone() {
+        let is_back = || matches!(judge.fs.stat(&file), Ok(Some(_)));
+        if was_removed && judge.known.is_sound && !has_editor && !is_back() {
             let detail = "somebody removed it; its document is deleted";
             judge.report(ProblemKind::Edited, &file, detail);
             // If that cannot be taken in yet, a look finds it gone again.

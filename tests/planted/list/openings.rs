@@ -103,8 +103,8 @@ pub(super) const BUGS: [Bug; 17] = [
     bug(
         "back-again-is-gone",
         "files/mirror/gone.rs",
-        "let is_gone = || «matches!(judge.fs.stat(&file), Ok(None))»;",
-        "!file.is_empty()",
+        "let is_back = || «matches!(judge.fs.stat(&file), Ok(Some(_)))»;",
+        "file.is_empty()",
         "a document is deleted though its file is back before that is decided",
         WINDOW,
     ),

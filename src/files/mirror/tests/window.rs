@@ -6,6 +6,8 @@ use super::*;
 
 const MINE_FILE: &str = "tasks/mine.json";
 type Act = fn(&SimFs);
+/// What documents become: their text, or `None` for one that is deleted.
+type Wanted = Vec<(&'static str, Option<&'static str>)>;
 
 /// A mirror of `a`, `b` and `c`, as a clean stop recorded it.
 fn recorded() -> (SimFs, World) {
@@ -41,9 +43,8 @@ fn followed(world: &mut World, disk: &SimFs, mirror: &mut Mirror) -> Vec<(String
     all
 }
 
-/// What people may do to the file of `a`, and what the engine must make of it: texts of documents, `None` for
-/// one that is deleted.
-fn acts() -> Vec<(&'static str, Act, Vec<(&'static str, Option<&'static str>)>)> {
+/// What people may do to the file of `a`, and what the engine must make of it.
+fn acts() -> Vec<(&'static str, Act, Wanted)> {
     let mine = || vec![("a", Some(MINE_TEXT))];
     vec![
         ("written to", |disk| disk.write_now(A, MINE).unwrap(), mine()),
