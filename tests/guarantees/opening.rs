@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use walden::fs::sim::{CrashMode, SimFs};
-use walden::{Durability, Rung, Store};
+use walden::{Rung, Store};
 
 use crate::support::{PATIENCE, at, documents, open, small, within};
 use crate::watched::Watched;
@@ -36,7 +36,7 @@ struct Gate {
 }
 
 impl Gate {
-    fn before(disk: &SimFs) -> (Gate, Store) {
+    fn before(disk: &SimFs) -> (Store, Gate) {
         let is_open = Arc::<(Mutex<bool>, Condvar)>::default();
         let waited = is_open.clone();
         let watched = Watched::new(disk, move |_| {
@@ -46,7 +46,7 @@ impl Gate {
             }
         });
         let store = Store::builder("sim").options(small()).fs(Arc::new(watched)).open().unwrap();
-        (Gate { disk: disk.clone(), is_open }, store)
+        (store, Gate { disk: disk.clone(), is_open })
     }
 
     fn open(&self) {
@@ -63,10 +63,17 @@ impl Gate {
     }
 }
 
+impl Drop for Gate {
+    /// The store, which is dropped after it, waits for the keeper.
+    fn drop(&mut self) {
+        self.open();
+    }
+}
+
 #[test]
 fn a_store_that_was_killed_before_its_first_snapshot_serves_before_it_is_saved_and_is_saved_soon() {
     within(PATIENCE, || {
-        let (gate, store) = Gate::before(&killed());
+        let (store, gate) = Gate::before(&killed());
         assert!(!gate.is_saved(), "nobody waited for that");
         assert_eq!(store.load_tasks().unwrap().len(), DOCUMENTS);
         store.save_task_json(r#"{"id": "new"}"#).unwrap();
@@ -95,7 +102,7 @@ fn a_store_that_was_killed_before_its_first_snapshot_serves_before_it_is_saved_a
 fn a_shutdown_or_a_checkpoint_right_after_such_an_opening_leaves_everything_saved() {
     for is_shutdown in [false, true] {
         within(PATIENCE, move || {
-            let (gate, store) = Gate::before(&killed());
+            let (store, gate) = Gate::before(&killed());
             gate.open();
             if is_shutdown {
                 store.shutdown().unwrap();
@@ -137,12 +144,11 @@ fn a_store_that_lost_its_snapshot_is_saved_again_before_it_serves() {
                 let state = documents(&store.view());
                 let disk = disk.if_killed();
                 lose(&disk);
-                let (gate, store) = Gate::before(&disk);
+                let (store, gate) = Gate::before(&disk);
                 assert_ne!(store.recovery().rung, Rung::Snapshot, "{name}");
                 let left = open(&gate.disk.if_killed(), 9).unwrap();
                 assert_eq!(left.recovery().rung, Rung::Snapshot, "{name}, {snapshots} snapshots");
                 assert_eq!(documents(&left.view()), state);
-                gate.open();
             });
         }
     }
@@ -176,16 +182,21 @@ fn meddle(tasks: &Path) {
 
 #[test]
 fn a_store_on_a_real_disk_opens_the_same_with_helpers_and_without() {
-    for (is_clean, is_damaged) in [(true, false), (false, false), (false, true)] {
+    for (is_clean, is_saved, is_damaged) in
+        [(true, true, false), (false, true, false), (false, false, false), (false, true, true)]
+    {
         let dir = tempfile::tempdir().unwrap();
-        let [store_dir, helped, alone] =
-            ["store", "helped", "alone"].map(|name| dir.path().join(name));
-        let store = Store::builder(&store_dir).options(small()).open().unwrap();
+        let [still, helped, alone] = ["still", "helped", "alone"].map(|name| dir.path().join(name));
+        // Without a keeper, so that nothing changes while it is copied.
+        let store = Store::builder(&still).options(small()).single_threaded().open().unwrap();
         let pad = "x".repeat(4000);
-        for number in 0..1300 {
-            let text =
-                format!("{{\"id\": \"t{}\", \"n\": {number}, \"pad\": \"{pad}\"}}", number % 300);
-            drop(store.submit(Durability::Buffered, |tx| tx.save_task_json(&text)).unwrap());
+        for round in 0..13 {
+            let save =
+                |number| format!("{{\"id\": \"t{number}\", \"n\": {round}, \"pad\": \"{pad}\"}}");
+            store.transaction(|tx| (0..100).try_for_each(|n| tx.save_task_json(&save(n)))).unwrap();
+            if round == 3 && is_saved {
+                store.checkpoint().unwrap();
+            }
         }
         let large = "y".repeat(3 << 20);
         let large = |id| format!("{{\"id\": \"{id}\", \"pad\": \"{large}\"}}");
@@ -199,14 +210,9 @@ fn a_store_on_a_real_disk_opens_the_same_with_helpers_and_without() {
         if is_clean {
             store.shutdown().unwrap();
         }
-        // Its keeper is at work still.
-        let still = dir.path().join("still");
-        copy(&store_dir, &still);
         for to in [&helped, &alone] {
             copy(&still, to);
-            let has_files = to.join("tasks/t5.json").exists();
-            assert!(has_files || !is_clean);
-            if has_files {
+            if is_saved {
                 meddle(&to.join("tasks"));
             }
             if is_damaged {
@@ -230,8 +236,12 @@ fn a_store_on_a_real_disk_opens_the_same_with_helpers_and_without() {
             let known = (recovery.clean, recovery.rung, recovery.base_lsn, recovery.lsn);
             (known, recovery.records_replayed, recovery.from_mirror, recovery.torn_bytes, problems)
         };
-        assert_eq!(told(&one), told(&several), "clean: {is_clean}, damaged: {is_damaged}");
-        assert!(told(&one).4.len() > 5 || !is_clean, "{:#?}", told(&one));
+        assert_eq!(
+            told(&one),
+            told(&several),
+            "clean: {is_clean}, saved: {is_saved}, damaged: {is_damaged}"
+        );
+        assert!(told(&one).4.len() > 5 || !is_saved, "{:#?}", told(&one));
         assert_eq!(one.recovery().clean, is_clean);
     }
 }

@@ -187,3 +187,35 @@ fn a_name_that_a_listing_gives_twice_hides_no_file_that_is_missing() {
         assert_eq!(mirror.strangers.len(), 0);
     }
 }
+
+#[test]
+#[cfg(feature = "testing")]
+fn a_file_that_is_back_at_any_call_before_its_document_is_deleted_deletes_nothing() {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    // Before the call of this number it is back; gives how many calls there were, and after which one it was last
+    // looked for.
+    let opened = |place: u64| {
+        let (disk, mut world) = recorded();
+        disk.remove_now(A).unwrap();
+        let counts = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
+        let counted = counts.clone();
+        let watched = crate::testing::Watched::at_all(&disk, move |disk| {
+            let call = counted.0.fetch_add(1, Relaxed) + 1;
+            if disk.trace().last().is_some_and(|last| last.starts_with("stat tasks/a.json")) {
+                counted.1.store(call - 1, Relaxed);
+            }
+            if call == place {
+                disk.save_now(A, MINE).unwrap();
+            }
+        });
+        let (mut mirror, _) = world.open(&watched, false);
+        let found = followed(&mut world, &disk, &mut mirror);
+        (found, counts.0.load(Relaxed), counts.1.load(Relaxed))
+    };
+    let (found, calls, looked_for) = opened(u64::MAX);
+    assert_eq!(found, [("a".to_owned(), None)]);
+    assert!(looked_for > 3 && looked_for < calls, "at {looked_for} of {calls}");
+    for place in 1..=looked_for {
+        assert_eq!(opened(place).0, [("a".to_owned(), Some(MINE_TEXT.to_owned()))], "at {place}");
+    }
+}
