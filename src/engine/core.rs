@@ -35,8 +35,15 @@ pub(crate) struct Surroundings {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) threads: bool,
     /// Where the directory lies, if it is a real one.
-    #[cfg_attr(not(feature = "watch"), expect(dead_code, reason = "for the watcher"))]
     pub(crate) place: Option<PathBuf>,
+}
+
+impl Surroundings {
+    /// Whether several threads may use the disk at once within a call: on a simulated one the order of calls
+    /// counts.
+    pub(crate) fn overlaps(&self) -> bool {
+        self.threads && self.place.is_some()
+    }
 }
 
 /// The log and what belongs to its end.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::base::{Error, Lsn, Problem, ProblemKind, Result, StoreId};
 use crate::engine::changes::Durable;
-use crate::engine::checkpoint::Checkpointer;
+use crate::engine::checkpoint::{Checkpointer, Reason};
 use crate::engine::core::{Core, Facts, Surroundings, Wishes, Writer};
 use crate::engine::edits::{Earlier, earlier_versions, set_damage_aside};
 use crate::engine::listeners::Listeners;
@@ -15,7 +15,7 @@ use crate::engine::mirror::Freshness;
 use crate::engine::options::Options;
 use crate::engine::outputs::{Known, Outputs};
 use crate::engine::queue::Queue;
-use crate::engine::recovery::{Intake, Plan, Recovery, Rung, StateEdit, plan};
+use crate::engine::recovery::{Intake, Plan, Recovery, Rung, StateEdit, plan_with_mirror};
 use crate::engine::room::make_room;
 use crate::engine::sync::{AtomicBool, Condvar, Mutex, Striped};
 use crate::engine::watch::Watch;
@@ -43,7 +43,8 @@ pub(crate) struct Opened {
 
 /// What an opening still has to do once the log takes records.
 pub(crate) struct Unsettled {
-    pub(super) needs_checkpoint: bool,
+    /// What no snapshot holds, or not as it is: the checkpoint to be made.
+    pub(super) checkpoint: Option<Reason>,
     pub(super) intake: Option<Intake>,
     /// What people did to the files, and what those showed earlier.
     pub(super) edits: (Vec<Edit>, Earlier),
@@ -59,8 +60,7 @@ pub(crate) struct Unsettled {
 pub(crate) fn recover(around: &Surroundings, options: &Options) -> Result<Opened> {
     let fs = &*around.fs;
     let begun = around.clock.monotonic();
-    let mut plan = plan(fs)?;
-    let (mut mirror, found) = plan.mirror(fs, false)?;
+    let (mut plan, mut mirror, found) = plan_with_mirror(fs, around.overlaps())?;
     plan.recovery.problems.extend(found);
     let mut edits = mirror.take_edits();
     if matches!(plan.intake, Some(Intake::Migration(_))) {
@@ -106,6 +106,7 @@ fn act(
     set_damage_aside(fs, plan.strange.as_ref());
     let checkpointer = Checkpointer::opened(&plan, mirror, around.clock.monotonic());
     let mirror = &checkpointer.mirror;
+    let checkpoint = checkpoint_due(&plan);
     let Plan {
         table,
         snapshot_lsn,
@@ -113,13 +114,11 @@ fn act(
         last_saved,
         others,
         recovery,
-        has_hole,
         intake,
         saved,
         evidence,
         ..
     } = plan;
-    let has_snapshot = matches!(recovery.rung, Rung::Snapshot | Rung::Empty);
     let saved_lsn = snapshot_lsn.unwrap_or_default();
     let facts = Facts {
         snapshot_lsn: saved_lsn,
@@ -138,7 +137,7 @@ fn act(
         outputs,
         facts,
         unsettled: Unsettled {
-            needs_checkpoint: !has_snapshot || has_hole || intake.is_some(),
+            checkpoint,
             intake,
             edits: (Vec::new(), Earlier::new()),
             evidence,
@@ -147,6 +146,20 @@ fn act(
         },
         recovery,
     })
+}
+
+/// The checkpoint that ends an opening. A store that never had a snapshot, and whose log is whole, has lost
+/// nothing: its first can wait for the keeper, and the files of the mirror for their passes. Any other that is not
+/// built on its `state.json` has one again before anybody is served.
+fn checkpoint_due(plan: &Plan) -> Option<Reason> {
+    let Plan { recovery, saved, strange, .. } = plan;
+    let had_snapshot = saved.is_some() || strange.is_some() || plan.index.is_some();
+    match recovery.rung {
+        _ if plan.has_hole || plan.intake.is_some() => Some(Reason::Interval),
+        Rung::Snapshot | Rung::Empty => None,
+        Rung::Log if !had_snapshot && plan.is_sound => Some(Reason::Growth),
+        _ => Some(Reason::Interval),
+    }
 }
 
 /// Begins the incarnation: the log goes on in a segment of its own, and what it leaves behind is cleared.

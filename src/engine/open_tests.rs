@@ -183,3 +183,32 @@ fn a_record_of_an_unknown_kind_refuses_the_log_unless_it_may_be_skipped() {
         }
     }
 }
+
+#[test]
+fn an_opening_without_a_snapshot_waits_for_no_mirror_file_and_takes_none_for_an_edit() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    for number in 0..20 {
+        store.save_task_json(&format!("{{\"id\": \"t{number}\"}}")).unwrap();
+    }
+    let killed = disk.if_killed();
+    drop(store);
+    let shown =
+        |disk: &SimFs| disk.names().iter().filter(|name| name.starts_with("tasks/")).count();
+    for steps in 0..4 {
+        let disk = killed.if_killed();
+        let store = open(&disk, 2).unwrap();
+        assert_eq!((store.recovery().records_replayed, shown(&disk)), (20, 0));
+        assert!(disk.read_now("state.json").is_some(), "the snapshot is there");
+        for _ in 0..steps {
+            store.step();
+        }
+        let left = disk.if_killed();
+        drop(store);
+        let store = open(&left, 3).unwrap();
+        assert_eq!(store.recovery().problems, [], "after {steps} steps");
+        assert_eq!(store.load_tasks().unwrap().len(), 20);
+        store.checkpoint().unwrap();
+        assert_eq!(shown(&left), 20);
+    }
+}

@@ -60,7 +60,7 @@ impl Core {
     /// Ends an opening: takes in what is to be taken in, tells what was found, saves what no snapshot
     /// holds.
     pub(crate) fn begin_serving(&self, unsettled: Unsettled) -> Result<()> {
-        let Unsettled { needs_checkpoint, intake, edits, evidence, state_edit, saved } = unsettled;
+        let Unsettled { checkpoint, intake, edits, evidence, state_edit, saved } = unsettled;
         let told = self.take_in_first(edits, evidence, state_edit.as_ref());
         let snapshot_lsn = {
             let checkpointer = self.checkpointer.lock();
@@ -76,8 +76,14 @@ impl Core {
         }
         self.loaded();
         self.tell(told);
-        if needs_checkpoint {
-            autosave(self, Reason::Interval);
+        match checkpoint {
+            // Nobody need wait for it.
+            Some(Reason::Growth) if self.around.threads => {
+                self.wishes.lock().checkpoint.get_or_insert(Reason::Growth);
+                self.wished.notify_one();
+            }
+            Some(reason) => autosave(self, reason),
+            None => {}
         }
         if self.checkpointer.lock().snapshot_lsn.is_some() {
             migration::complete_log(&*self.around.fs, self.around.clock.now())?;

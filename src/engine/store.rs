@@ -147,11 +147,10 @@ impl Builder {
         let opened = recover(&around, &options)?;
         let (core, unsettled) = opened.into_core(around, options, listeners, lock);
         core.begin_serving(unsettled)?;
-        let threads = if threads { Some(Threads::start(&core)?) } else { None };
         if core.wants_checkpoint() && core.checkpointer.lock().mirror.behind() > 0 {
-            core.wishes.lock().checkpoint = Some(Reason::Interval);
-            core.wished.notify_one();
+            core.wishes.lock().checkpoint.get_or_insert(Reason::Interval);
         }
+        let threads = if threads { Some(Threads::start(&core)?) } else { None };
         Ok(Store { inner: Arc::new(Inner { core, threads: Mutex::new(threads) }) })
     }
 

@@ -241,11 +241,41 @@ pub struct Names {
 }
 
 impl Names {
+    /// Adds ids, some `count` of them, and gives all those whose files do not bear the id itself as a name.
+    pub fn insert_all<'a>(
+        &mut self,
+        count: usize,
+        ids: impl Iterator<Item = &'a DocumentId>,
+    ) -> Vec<DocumentId> {
+        self.groups.reserve(count);
+        let mut encoded = Vec::new();
+        for id in ids {
+            if is_plain(id.as_str()) {
+                self.insert_plain(id);
+            } else {
+                encoded.push(id.clone());
+            }
+        }
+        for (Folded(first), twins) in self.groups.iter().filter(|(_, twins)| !twins.is_empty()) {
+            encoded.extend(std::iter::once(first).chain(twins).cloned());
+        }
+        encoded
+    }
+
+    /// The id whose file bears this name, and the id itself as that name.
+    pub fn of_plain(&self, name: &str) -> Option<&DocumentId> {
+        let stem = name.strip_suffix(".json")?;
+        let id = DocumentId::new(stem).ok()?;
+        let (Folded(first), twins) = self.groups.get_key_value(&Folded(id))?;
+        (first.as_str() == stem && twins.is_empty()).then_some(first)
+    }
+
     /// Adds an id, and says which *other* ids have another name by it.
     pub fn insert(&mut self, id: &DocumentId) -> Vec<DocumentId> {
-        if !is_plain(id.as_str()) {
-            return Vec::new();
-        }
+        if is_plain(id.as_str()) { self.insert_plain(id) } else { Vec::new() }
+    }
+
+    fn insert_plain(&mut self, id: &DocumentId) -> Vec<DocumentId> {
         match self.groups.entry(Folded(id.clone())) {
             Entry::Vacant(entry) => {
                 entry.insert(Vec::new());
@@ -309,7 +339,7 @@ impl Hash for Folded {
             for (place, byte) in folded.iter_mut().zip(chunk) {
                 *place = byte.to_ascii_lowercase();
             }
-            state.write(&folded);
+            state.write(folded.get(..chunk.len()).unwrap_or_default());
         }
     }
 }
@@ -330,13 +360,16 @@ fn is_plain(id: &str) -> bool {
 
 /// Whether Windows takes the name for a device, with or without an extension.
 fn is_reserved(id: &str) -> bool {
-    let base = id.split('.').next().unwrap_or(id).to_ascii_uppercase();
-    match base.as_str() {
-        "CON" | "PRN" | "AUX" | "NUL" => true,
-        _ => base
-            .strip_prefix("COM")
-            .or_else(|| base.strip_prefix("LPT"))
-            .is_some_and(|port| matches!(port.as_bytes(), [b'0'..=b'9'])),
+    let base = id.split('.').next().unwrap_or(id);
+    match base.split_at_checked(3) {
+        Some((device, "")) => {
+            ["CON", "PRN", "AUX", "NUL"].iter().any(|name| name.eq_ignore_ascii_case(device))
+        }
+        Some((device, port)) => {
+            ["COM", "LPT"].iter().any(|name| name.eq_ignore_ascii_case(device))
+                && matches!(port.as_bytes(), [b'0'..=b'9'])
+        }
+        None => false,
     }
 }
 

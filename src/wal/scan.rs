@@ -140,6 +140,13 @@ pub struct Scan {
     pub(crate) segments: Vec<Older>,
 }
 
+/// A stretch of what stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run<'a> {
+    standing: &'a [Standing],
+    size_bytes: u64,
+}
+
 /// A group read back: a whole number of transactions.
 #[derive(Debug)]
 pub enum Replayed<'a> {
@@ -169,22 +176,9 @@ pub fn scan(fs: &dyn Fs, dir: &str, hints: &Hints) -> Result<Scan> {
     Ok(crate::wal::walk::walk(&directory, hints))
 }
 
-impl Scan {
-    /// The verdict on the whole: the worst of the findings.
-    pub fn verdict(&self) -> Verdict {
-        let any = |verdict| self.findings.iter().any(|finding| finding.verdict == verdict);
-        if any(Verdict::Corrupt) {
-            Verdict::Corrupt
-        } else if any(Verdict::Torn) {
-            Verdict::Torn
-        } else {
-            Verdict::Clean
-        }
-    }
-
-    /// Calls `visit` with every group that stands and has a record above `from`, in order, and with
-    /// holes that reach above it.
-    pub fn replay(
+impl Run<'_> {
+    /// [`Scan::replay`] of this stretch alone.
+    pub(crate) fn replay(
         &self,
         fs: &dyn Fs,
         dir: &str,
@@ -192,7 +186,7 @@ impl Scan {
         visit: &mut dyn FnMut(Replayed<'_>) -> Result<()>,
     ) -> Result<()> {
         let mut open: Option<(SegmentNumber, SegmentReader)> = None;
-        for standing in &self.standing {
+        for standing in self.standing {
             let (segment, group) = match standing {
                 Standing::Hole { last } => {
                     if *last > from {
@@ -218,6 +212,61 @@ impl Scan {
             open = Some((segment, reader));
         }
         Ok(())
+    }
+
+    /// The length of its groups together.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+}
+
+impl Scan {
+    /// The verdict on the whole: the worst of the findings.
+    pub fn verdict(&self) -> Verdict {
+        let any = |verdict| self.findings.iter().any(|finding| finding.verdict == verdict);
+        if any(Verdict::Corrupt) {
+            Verdict::Corrupt
+        } else if any(Verdict::Torn) {
+            Verdict::Torn
+        } else {
+            Verdict::Clean
+        }
+    }
+
+    /// Calls `visit` with every group that stands and has a record above `from`, in order, and with
+    /// holes that reach above it.
+    pub fn replay(
+        &self,
+        fs: &dyn Fs,
+        dir: &str,
+        from: Lsn,
+        visit: &mut dyn FnMut(Replayed<'_>) -> Result<()>,
+    ) -> Result<()> {
+        Run { standing: &self.standing, size_bytes: 0 }.replay(fs, dir, from, visit)
+    }
+
+    /// What stands, in order, in runs of at most so many bytes, each of which can be read by itself; a longer
+    /// group is a run of its own.
+    pub(crate) fn runs(&self, bytes_max: u64) -> Vec<Run<'_>> {
+        let mut runs = Vec::new();
+        let mut rest = self.standing.as_slice();
+        while !rest.is_empty() {
+            let mut size_bytes = 0_u64;
+            let fits = |standing: &&Standing| {
+                let length = match standing {
+                    Standing::Group { group, .. } => group.header.length,
+                    Standing::Hole { .. } => 0,
+                };
+                let all = size_bytes.saturating_add(length);
+                let fits = size_bytes == 0 || all <= bytes_max;
+                size_bytes = if fits { all } else { size_bytes };
+                fits
+            };
+            let (standing, behind) = rest.split_at(rest.iter().take_while(fits).count());
+            runs.push(Run { standing, size_bytes });
+            rest = behind;
+        }
+        runs
     }
 
     /// The records above the vouched LSN, which a new incarnation restates, with the first one's LSN.

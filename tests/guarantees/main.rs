@@ -44,6 +44,7 @@ mod lost_rows;
 mod migrate;
 mod mirror;
 mod mirror_slices;
+mod opening;
 mod operations;
 mod oracle;
 mod outputs;

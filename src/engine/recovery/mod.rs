@@ -6,6 +6,7 @@
 //! intact version that is left (`doubt`). What a person put back, or an earlier implementation left,
 //! is to be taken in by the acting half (`intake`).
 
+mod ahead;
 mod base;
 mod doubt;
 mod edited;
@@ -22,7 +23,7 @@ use serde::Serialize;
 
 use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind, Result, StoreId};
 use crate::files::backups::Fallback;
-use crate::files::mirror::{Known, Mentions, Mirror};
+use crate::files::mirror::{Known, Listing, Mentions, Mirror};
 use crate::files::names::WAL;
 use crate::files::outputs::Logged;
 use crate::files::owner::{Evidence, Owner, Stage};
@@ -35,7 +36,7 @@ use doubt::{AsOf, Doubt};
 pub(crate) use edited::{StateEdit, Strange, What, file_of};
 pub(crate) use history::{Former, Wanted};
 pub(crate) use intake::{Intake, diff};
-pub(crate) use planning::plan;
+pub(crate) use planning::{plan, plan_with_mirror};
 pub(crate) use replay::decode;
 
 /// What recovery built the state on.
@@ -122,7 +123,7 @@ pub(crate) struct Plan {
     /// The LSN of its last record that all their names are durable.
     synced: Lsn,
     /// Whether nothing of log and snapshot is damaged or missing, nor was when it was last opened.
-    is_sound: bool,
+    pub(crate) is_sound: bool,
     /// What `.walden` is to say of this until it is acted upon.
     pub(crate) evidence: Evidence,
 }
@@ -157,6 +158,16 @@ impl Plan {
     /// Holds the mirror against the recovered state; reads only. `reads_all`: also the files that nobody
     /// can have touched, which is the only way to find rot in them.
     pub(crate) fn mirror(&self, fs: &dyn Fs, reads_all: bool) -> Result<(Mirror, Vec<Problem>)> {
+        self.mirror_listed(fs, reads_all, None)
+    }
+
+    /// The same with a listing that was taken since the store was locked.
+    fn mirror_listed(
+        &self,
+        fs: &dyn Fs,
+        reads_all: bool,
+        listing: Option<Listing>,
+    ) -> Result<(Mirror, Vec<Problem>)> {
         let previous = OnceCell::new();
         let earlier = |collection: Collection, id: &DocumentId| {
             let previous = previous.get_or_init(|| self.previous(fs));
@@ -175,7 +186,7 @@ impl Plan {
             synced: self.synced,
             reads_all,
         };
-        Mirror::open(fs, self.shown(), &known, !self.recovery.clean)
+        Mirror::open_listed(fs, self.shown(), &known, !self.recovery.clean, listing)
     }
 
     /// The state at the newest backup, which a mirror file may still show.

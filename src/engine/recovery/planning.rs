@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use crate::base::{ContentHash, Lsn, Problem, ProblemKind, Result, StoreId};
+use crate::engine::recovery::ahead;
 use crate::engine::recovery::base::{self, Base};
 use crate::engine::recovery::edited::{self, Clues, What};
 use crate::engine::recovery::replay::{self, Outcome};
@@ -12,6 +13,7 @@ use crate::engine::recovery::{
     Intake, Plan, Recovery, Rung, doubt, hints, intake, is_clean, table_of, torn_bytes,
 };
 use crate::files;
+use crate::files::mirror::{Listing, Mirror};
 use crate::files::names::{STATE, WAL};
 use crate::files::outputs::Logged;
 use crate::files::owner::{Evidence, Owner};
@@ -33,6 +35,22 @@ struct Found {
 
 /// Reads the directory and rebuilds the state; changes nothing.
 pub(crate) fn plan(fs: &dyn Fs) -> Result<Plan> {
+    plan_by(fs, false)
+}
+
+/// The plan of an opening and its mirror; with `threads` on several, which gives the same.
+pub(crate) fn plan_with_mirror(fs: &dyn Fs, threads: bool) -> Result<(Plan, Mirror, Vec<Problem>)> {
+    let (plan, listing) = if threads {
+        ahead::beside(|| Listing::take(fs), || plan_by(fs, true))
+    } else {
+        (plan_by(fs, false), None)
+    };
+    let (plan, listing) = (plan?, listing.transpose()?);
+    let (mirror, problems) = plan.mirror_listed(fs, false, listing)?;
+    Ok((plan, mirror, problems))
+}
+
+fn plan_by(fs: &dyn Fs, threads: bool) -> Result<Plan> {
     let mut problems = Vec::new();
     let owner = base::read_owner(fs, &mut problems)?;
     let stat_before = files::stat(fs, STATE)?;
@@ -54,11 +72,11 @@ pub(crate) fn plan(fs: &dyn Fs) -> Result<Plan> {
     let snapshot_lsn = snapshot.as_ref().map(|snapshot| snapshot.lsn);
     let base = base::choose(fs, snapshot, store, owner.as_ref(), &mut problems)?;
     let found = Found { owner, store, snapshot_lsn, state_stat, is_indexed, index, problems };
-    Plan::from_base(fs, found, base)
+    Plan::from_base(fs, found, base, threads)
 }
 
 impl Plan {
-    fn from_base(fs: &dyn Fs, found: Found, base: Base) -> Result<Plan> {
+    fn from_base(fs: &dyn Fs, found: Found, base: Base, threads: bool) -> Result<Plan> {
         let Found { owner, store, snapshot_lsn, state_stat, is_indexed, index, mut problems } =
             found;
         let Base { rung, snapshot, older_state, backup_lsn, state_is_a_backup } = base;
@@ -75,7 +93,7 @@ impl Plan {
         let store = store.or(scan.store);
         let index = index.filter(|index| Some(index.head.store) == store);
         let doubt = || doubt(fs, &scan, owner.as_ref(), index.as_ref());
-        let mut outcome = replay::replay(fs, &scan, base.clone(), base_lsn, gap, doubt)?;
+        let mut outcome = replay::replay(fs, &scan, (base.clone(), base_lsn), gap, doubt, threads)?;
         problems.append(&mut outcome.problems);
         let stopped_at = clean.filter(|_| is_gone).unwrap_or_default();
         let lsn = scan.last_lsn.max(base_lsn).max(stopped_at);

@@ -3,13 +3,17 @@
 use std::collections::HashMap;
 
 use crate::base::{ContentHash, DocumentId, Error, Lsn, Problem, ProblemKind, Result};
+use crate::engine::recovery::ahead;
 use crate::engine::recovery::doubt::{AsOf, Doubt, Hole};
 use crate::files::mirror::Mentions;
 use crate::files::names::{STATE, WAL};
 use crate::files::outputs::Logged;
 use crate::fs::Fs;
 use crate::state::{Collection, Op, Table};
-use crate::wal::{RecordView, Replayed, Scan};
+use crate::wal::{RecordView, Replayed, Run, Scan};
+
+/// About so much of the log is read and decoded at once.
+const RUN_BYTES: u64 = if cfg!(test) { 16 << 10 } else { 4 << 20 };
 
 /// What replaying gives.
 #[derive(Default)]
@@ -34,14 +38,28 @@ pub(super) struct Outcome {
     pub(super) doubt: Option<Doubt>,
 }
 
-/// Applies the log to `base`. `gap` is what is missing before the log's first record.
+/// A piece of the log, decoded.
+enum Piece {
+    Transaction {
+        /// The LSN at which it ends.
+        last: Lsn,
+        /// Whether it is above the base, so that its changes of documents count.
+        is_new: bool,
+        changes: Vec<(Lsn, Op)>,
+    },
+    /// Records up to this LSN are missing.
+    Hole(Lsn),
+}
+
+/// Applies the log to `base`, which is as of an LSN. `gap` is what is missing before the log's first record.
+/// With `threads` it is read and decoded by others ahead of the applying, which is always in order.
 pub(super) fn replay(
     fs: &dyn Fs,
     scan: &Scan,
-    base: Table,
-    base_lsn: Lsn,
+    (base, base_lsn): (Table, Lsn),
     gap: Option<Hole>,
     doubt: impl Fn() -> Result<Doubt>,
+    threads: bool,
 ) -> Result<Outcome> {
     let mut outcome = Outcome { table: base, ..Outcome::default() };
     let mut passed = base_lsn;
@@ -50,15 +68,39 @@ pub(super) fn replay(
         outcome.cross(gap, &doubt)?;
         hole = Some(gap.last);
     }
-    scan.replay(fs, WAL, Lsn::ZERO, &mut |replayed| {
-        let records = match replayed {
-            Replayed::Group(records) => records,
-            Replayed::Hole(last) => {
+    let is_light = |run: &Run<'_>| run.size_bytes() <= RUN_BYTES;
+    let read = |run: &Run<'_>| pieces(fs, run, base_lsn);
+    ahead::in_order(&scan.runs(RUN_BYTES), threads, is_light, read, |(pieces, read)| {
+        for piece in pieces {
+            match piece {
                 // They rise, and the first is above the gap, which ends where the log begins.
-                if last > base_lsn {
+                Piece::Hole(last) if last > base_lsn => {
                     outcome.cross(Hole { after: passed, last, log_is_gone: false }, &doubt)?;
                     hole = Some(last);
                 }
+                Piece::Hole(_) => {}
+                Piece::Transaction { last, is_new, changes } => {
+                    outcome.note(&changes, last);
+                    if let Some((lsn, _)) = changes.last().filter(|_| is_new) {
+                        passed = *lsn;
+                        outcome.apply(&changes, hole);
+                    }
+                }
+            }
+        }
+        read
+    })?;
+    Ok(outcome)
+}
+
+/// What a stretch of the log says, by itself, up to where it cannot be read.
+fn pieces(fs: &dyn Fs, run: &Run<'_>, base_lsn: Lsn) -> (Vec<Piece>, Result<()>) {
+    let mut pieces = Vec::new();
+    let read = run.replay(fs, WAL, Lsn::ZERO, &mut |replayed| {
+        let records = match replayed {
+            Replayed::Group(records) => records,
+            Replayed::Hole(last) => {
+                pieces.push(Piece::Hole(last));
                 return Ok(());
             }
         };
@@ -66,15 +108,11 @@ pub(super) fn replay(
             let last = transaction.last().map(|record| record.lsn);
             let is_new = last.is_some_and(|last| last > base_lsn);
             let changes = decode(fs, transaction, is_new)?;
-            outcome.note(&changes, last.unwrap_or_default());
-            if let Some((lsn, _)) = changes.last().filter(|_| is_new) {
-                passed = *lsn;
-                outcome.apply(&changes, hole);
-            }
+            pieces.push(Piece::Transaction { last: last.unwrap_or_default(), is_new, changes });
         }
         Ok(())
-    })?;
-    Ok(outcome)
+    });
+    (pieces, read)
 }
 
 impl Outcome {
@@ -201,39 +239,5 @@ pub(crate) fn decode(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::base::{StoreId, Timestamp};
-    use crate::fs::sim::SimFs;
-    use crate::wal::{self, Hints, Identity, Log, LogOptions, Origin, Record};
-
-    #[test]
-    fn a_hole_that_ends_at_the_base_or_below_it_casts_no_doubt() {
-        let fs = SimFs::new();
-        fs.create_dir(WAL).unwrap();
-        let disk = Arc::new(fs.clone());
-        let scan = wal::scan(&fs, WAL, &Hints::default()).unwrap();
-        let identity = Identity { store: StoreId(7), incarnation: 1, nonce: 1 };
-        let mut log =
-            Log::begin(disk, WAL, &scan, identity, LogOptions::default(), Timestamp(0)).unwrap();
-        let saved = Op::Saved { lsn: Lsn::ZERO };
-        for _ in 0..5 {
-            let (kind, payload) = saved.encode();
-            let record = Record::new(kind, Origin::Engine, payload);
-            log.append(&[record], Timestamp(0)).unwrap();
-            log.sync().unwrap();
-        }
-        // Behind the header and the start, a block for each record: those of LSN 2 and 4 are lost.
-        for block in [4, 6] {
-            fs.corrupt("wal/00000000000000000001.wal", block * 4096 + 8, 1).unwrap();
-        }
-        let scan = wal::scan(&fs, WAL, &Hints::default()).unwrap();
-        for (base, is_doubtful) in [(1, true), (2, true), (3, true), (4, false), (5, false)] {
-            let doubt = || Ok(Doubt::new(Vec::new(), AsOf::default(), None, None));
-            let outcome = replay(&fs, &scan, Table::new(), Lsn(base), None, doubt).unwrap();
-            assert_eq!(outcome.doubt.is_some(), is_doubtful, "{base}");
-        }
-    }
-}
+#[path = "replay_tests.rs"]
+mod tests;

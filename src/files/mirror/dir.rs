@@ -29,7 +29,11 @@ pub(super) fn has_editor_file(editors: &[&str], name: &str) -> bool {
 
 pub(super) fn list(fs: &dyn Fs, dir: &str) -> Result<Vec<Entry>> {
     match fs.list(dir) {
-        Ok(entries) => Ok(entries),
+        Ok(mut entries) => {
+            // A directory that changes while it is read may give a name twice.
+            entries.dedup_by(|a, b| a.name == b.name);
+            Ok(entries)
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(Error::io("list", fs.display(dir), error)),
     }

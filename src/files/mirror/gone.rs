@@ -25,7 +25,9 @@ impl Mirror {
         judge: &mut Judge<'_>,
     ) {
         let was_removed = judge.was_removed(&file, doc);
-        if was_removed && judge.known.is_sound && !has_editor {
+        // Whoever replaces a file may have put it back since it was looked for; a look takes that in.
+        let is_back = || matches!(judge.fs.stat(&file), Ok(Some(_)));
+        if was_removed && judge.known.is_sound && !has_editor && !is_back() {
             let detail = "somebody removed it; its document is deleted";
             judge.report(ProblemKind::Edited, &file, detail);
             // If that cannot be taken in yet, a look finds it gone again.

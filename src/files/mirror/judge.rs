@@ -139,17 +139,10 @@ impl Judge<'_> {
         })
     }
 
-    /// The `stat` of each regular file in a directory that is `of` a document, if it can be had: reading
-    /// will tell why not. Taken before any contents are read, so that none is of newer ones.
-    pub(super) fn stats<'e, T: 'e>(
-        &self,
-        dir: &str,
-        files: impl Iterator<Item = (&'e fs::Entry, &'e Option<T>)>,
-    ) -> Vec<Option<Stat>> {
-        let files = files.filter(|(entry, of)| entry.kind == Kind::File && of.is_some());
-        let names: Vec<&str> = files.map(|(entry, _)| entry.name.as_str()).collect();
-        let stats = self.fs.stats(dir, &names).into_iter();
-        stats.map(|stat| stat.ok().flatten()).collect()
+    /// Whether nobody wrote to a file from when its `stat` was taken until it had been read: only then are
+    /// other bytes than were recorded with that rot.
+    fn was_left_alone(&self, file: &str, before: Option<Stat>) -> bool {
+        stat(self.fs, file).map_or(true, |now| now == before)
     }
 
     pub(super) fn of_document(
@@ -182,7 +175,8 @@ impl Judge<'_> {
         if bytes == current.as_bytes() {
             return Contents::Current(found);
         }
-        let has_rotted = untouched.is_some_and(|placed| placed.hash != found.hash);
+        let has_rotted = untouched.is_some_and(|placed| placed.hash != found.hash)
+            && self.was_left_alone(file, stat);
         if has_rotted && is_clean {
             return Contents::Rotten(found);
         }
@@ -313,6 +307,7 @@ impl Judge<'_> {
         let recorded = self.known.entries.get(file);
         let is_untouched = |entry: &&Entry| stat.is_some() && entry.stat == stat;
         recorded.filter(|entry| is_untouched(entry)).is_some_and(|entry| entry.hash != hash)
+            && self.was_left_alone(file, stat)
     }
 
     /// Whether a crash came between the copying of a damaged file to `quarantine/` and its end: its

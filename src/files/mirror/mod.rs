@@ -19,8 +19,10 @@ mod judge;
 mod known;
 mod leftovers;
 mod linger;
+mod listing;
 mod look;
 mod open;
+mod orphans;
 mod shown;
 #[cfg(test)]
 mod tests;
@@ -42,6 +44,7 @@ pub use edit::{Displaced, Edit, Now, PutBack, Source, Theirs};
 pub use known::{Entry, Known, Mentions};
 use leftovers::Leftover;
 use linger::Lingering;
+pub use listing::Listing;
 pub use look::{Look, Seen};
 pub use shown::{Shown, read_shown};
 

@@ -20,39 +20,20 @@
 //! removed after an unclean stop; editors' files are ignored; a document that has no file of its own is an
 //! edit; the rest is people's, left for good.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::sync::Arc;
 
-use super::dir::{deletions_max, editor_files, has_editor_file, is_json, list};
+use super::dir::{deletions_max, editor_files, has_editor_file, list};
 use super::judge::{Contents, Judge, Stop};
-use super::{Edit, Known, Mirror, Now, Placed, PutBack, Stranger, Target, Theirs};
+use super::listing::{Listed, Matched, past_ns, stats_of, to_be_written};
+use super::{Edit, Known, Listing, Mirror, Now, Placed, PutBack, Target, Theirs};
 use crate::base::{DocumentId, Lsn, Problem, ProblemKind, Result};
-use crate::files::names::{self, WAL};
-use crate::files::stat;
 use crate::fs::{Entry, Fs, Kind, Stat, join};
-use crate::state::{Collection, Table};
+use crate::state::{Collection, Doc, Table};
 
 /// What is to be told of a document's file, what the engine is taken to have put there, and whether it is
 /// to be written anew.
 type Decision = (Option<(ProblemKind, String)>, Option<Placed>, bool);
-
-/// Which of the files that belong to no document count for one.
-struct Claims<'a> {
-    /// The documents without a file.
-    missing: HashSet<DocumentId>,
-    /// The ids to which one is counted.
-    taken: HashSet<DocumentId>,
-    /// The names of all of them; none when those that had to wait are judged.
-    names: HashSet<&'a str>,
-}
-
-impl Claims<'_> {
-    /// Whether there may be a file of this id under a name that the engine gives to it, which would count.
-    fn may_have_better(&self, id: &DocumentId, name: &str) -> bool {
-        let forms = names::forms(id);
-        let is_own = forms.iter().any(|form| form == name);
-        !is_own && forms.iter().any(|form| self.names.contains(form.as_str()))
-    }
-}
 
 impl Mirror {
     /// Compares the mirror with `table`, the recovered state, and reports what is not the engine's
@@ -64,80 +45,117 @@ impl Mirror {
         known: &Known<'_>,
         unclean: bool,
     ) -> Result<(Mirror, Vec<Problem>)> {
+        Self::open_listed(fs, table, known, unclean, None)
+    }
+
+    /// The same with a listing that was taken since the store was locked.
+    pub fn open_listed(
+        fs: &dyn Fs,
+        table: &Table,
+        known: &Known<'_>,
+        unclean: bool,
+        mut listing: Option<Listing>,
+    ) -> Result<(Mirror, Vec<Problem>)> {
         let stop = if unclean { Stop::Unclean } else { Stop::Clean };
         // Before any file is read.
-        let past_ns = stat(fs, WAL)?.map_or(i64::MIN, |wal| wal.modified_ns);
+        let past_ns = match &listing {
+            Some(listing) => listing.past_ns,
+            None => past_ns(fs)?,
+        };
         let (problems, strangers, former, former_bytes) = (Vec::new(), 0, Vec::new(), 0);
         let mut judge =
             Judge { fs, table, known, stop, past_ns, problems, strangers, former, former_bytes };
         let mut mirror = Mirror { past_ns, ..Mirror::default() };
         for collection in Collection::ALL {
-            mirror.judge_collection(collection, &mut judge)?;
+            let listed = match &mut listing {
+                Some(listing) => listing.dir(fs, collection)?,
+                None => None,
+            };
+            mirror.judge_collection(collection, listed, &mut judge)?;
         }
         mirror.judge_leftovers(&mut judge)?;
         mirror.former = judge.former;
         Ok((mirror, judge.problems))
     }
 
-    fn judge_collection(&mut self, collection: Collection, judge: &mut Judge<'_>) -> Result<()> {
-        let table = judge.table;
-        let names = self.names_mut(collection);
-        for (id, _) in table.iter(collection) {
-            names.insert(id);
-        }
-        let mut expected: HashMap<_, _> =
-            table.iter(collection).map(|(id, doc)| (names.file_name(id), (id, doc))).collect();
-        let documents = expected.len();
-        let dir = collection.dir();
-        let entries = list(judge.fs, dir)?;
-        let of: Vec<_> = entries.iter().map(|entry| expected.remove(&entry.name)).collect();
-        let mut stats = judge.stats(dir, entries.iter().zip(&of)).into_iter();
+    fn judge_collection(
+        &mut self,
+        collection: Collection,
+        listed: Option<Listed>,
+        judge: &mut Judge<'_>,
+    ) -> Result<()> {
+        let (table, dir) = (judge.table, collection.dir());
+        let (entries, stats) = match listed {
+            Some((entries, stats)) => (entries, Some(stats)),
+            None => (list(judge.fs, dir)?, None),
+        };
+        let Matched { of, missing } =
+            Matched::new(self.names_mut(collection), table, collection, &entries);
+        let has_all_stats = stats.is_some();
+        let stats = stats.unwrap_or_else(|| stats_of(judge.fs, dir, entries.iter().zip(&of)));
+        let mut stats = stats.into_iter();
         let mut orphans = Vec::new();
         for (entry, of) in entries.iter().zip(of) {
+            let is_listed = entry.kind == Kind::File && (has_all_stats || of.is_some());
+            let stat = if is_listed { stats.next().flatten() } else { None };
             let Some((id, doc)) = of else {
                 orphans.push(entry);
                 continue;
             };
             let file = join(dir, &entry.name);
-            let stat = if entry.kind == Kind::File { stats.next().flatten() } else { None };
             let seen = (entry.kind, stat);
-            let contents = judge.of_document((collection, id), doc, &file, seen);
-            self.decide(file, (collection, id), contents, stat, judge);
+            let contents = judge.of_document((collection, &id), doc, &file, seen);
+            if matches!(contents, Contents::Missing) {
+                // It went since it was listed, perhaps to another name: a look finds out.
+                let left_in = judge.left_in(&file);
+                self.placed.insert(file, left_in);
+                continue;
+            }
+            self.decide(file, (collection, &id), contents, stat, judge);
         }
-        let missing = expected.values().map(|(id, _)| (*id).clone()).collect();
-        let names = orphans.iter().map(|entry| entry.name.as_str()).collect();
-        let mut claims = Claims { missing, taken: HashSet::new(), names };
-        orphans.retain(|entry| !self.judge_orphan(collection, entry, &mut claims, judge));
-        claims.names.clear();
-        for entry in orphans {
-            self.judge_orphan(collection, entry, &mut claims, judge);
-        }
-        let taken = claims.taken;
-        judge.report_strangers(dir);
-        let all_missing = documents > 0 && expected.len() == documents;
-        let too_many = all_missing || expected.len() > deletions_max(documents);
+        let taken = self.judge_orphans(collection, orphans, &missing, judge);
+        self.judge_all_missing(collection, &entries, missing, &taken, judge);
+        Ok(())
+    }
+
+    /// The documents without a file: each by itself, unless too many of them are to be believed.
+    fn judge_all_missing(
+        &mut self,
+        collection: Collection,
+        entries: &[Entry],
+        missing: Vec<(String, DocumentId, &Arc<Doc>)>,
+        taken: &HashSet<DocumentId>,
+        judge: &mut Judge<'_>,
+    ) {
+        let (dir, documents) = (collection.dir(), judge.table.len(collection));
+        let all_missing = documents > 0 && missing.len() == documents;
+        let too_many = all_missing || missing.len() > deletions_max(documents);
         if too_many && judge.stop == Stop::Clean {
             let detail = if all_missing {
                 "all its files are gone; they are restored".to_owned()
             } else {
                 format!(
                     "{} of its {documents} files are gone, too many to believe; they are restored",
-                    expected.len()
+                    missing.len()
                 )
             };
             judge.report(ProblemKind::Missing, dir, detail);
         }
-        let editors = editor_files(&entries);
-        for (name, (id, doc)) in expected {
-            let file = join(dir, &name);
-            if taken.contains(id) || too_many {
-                self.pending.insert(file, Target::Document(collection, id.clone()));
+        if too_many {
+            let files = missing.into_iter().map(|(file, id, _)| (file, id));
+            self.pending.append(&mut to_be_written(collection, files));
+            return;
+        }
+        let editors = editor_files(entries);
+        for (file, id, doc) in missing {
+            if taken.contains(&id) {
+                self.pending.insert(file, Target::Document(collection, id));
             } else {
-                let has_editor = has_editor_file(&editors, &name);
-                self.judge_missing(file, (collection, id), doc, has_editor, judge);
+                let name = file.strip_prefix(dir).and_then(|name| name.strip_prefix('/'));
+                let has_editor = has_editor_file(&editors, name.unwrap_or(&file));
+                self.judge_missing(file, (collection, &id), doc, has_editor, judge);
             }
         }
-        Ok(())
     }
 
     /// The table of a document's file.
@@ -270,118 +288,5 @@ impl Mirror {
             // All others are the engine's own.
             _ => (None, None, false),
         }
-    }
-
-    /// A file that belongs to no document. Says `false` of one that is to be judged again when the others are.
-    fn judge_orphan(
-        &mut self,
-        collection: Collection,
-        entry: &Entry,
-        claims: &mut Claims<'_>,
-        judge: &mut Judge<'_>,
-    ) -> bool {
-        let file = join(collection.dir(), &entry.name);
-        if self.is_leftover(collection, entry, &file, judge) || names::is_editor_file(&entry.name) {
-            return true;
-        }
-        let detail = "it belongs to no document; somebody made it, and it is left alone";
-        if !is_json(&entry.name) {
-            judge.report_stranger(ProblemKind::Edited, &file, detail);
-            return true;
-        }
-        let stat = stat(judge.fs, &file).ok().flatten();
-        let mut stranger = Stranger { stat, id: None };
-        match judge.of_stranger(collection, &file, (entry.kind, stat)) {
-            Contents::Earlier(found) => {
-                self.remove_later(file, found);
-                return true;
-            }
-            Contents::Rotten(found) => {
-                self.remove_rot(file, found, judge);
-                return true;
-            }
-            Contents::Other(_, theirs) if judge.is_in_doubt(&file) => {
-                self.remove_doubted(file, &theirs, judge);
-                return true;
-            }
-            Contents::Other(id, _) if claims.may_have_better(&id, &entry.name) => return false,
-            Contents::Other(id, theirs) => {
-                let is_new = judge.table.get(collection, id.as_str()).is_none();
-                if (is_new || claims.missing.contains(&id)) && claims.taken.insert(id.clone()) {
-                    judge.report(ProblemKind::Edited, &file, "somebody made it; it is taken in");
-                    self.edits.push(Edit { collection, id, file, now: Now::Text(*theirs) });
-                    return true;
-                }
-                let detail = format!(
-                    "the id in it is that of {collection} {:?}, which has a file; it is left alone",
-                    id.as_str()
-                );
-                judge.report_stranger(ProblemKind::Edited, &file, detail);
-                stranger.id = Some(id);
-            }
-            Contents::Invalid(why) | Contents::Unreadable(why) => {
-                let detail = format!("{why}; it is left as it is until it is mended");
-                judge.report_stranger(ProblemKind::Unreadable, &file, detail);
-            }
-            Contents::NoFile => {
-                let detail = "it is no regular file; it is left alone";
-                judge.report_stranger(ProblemKind::Unreadable, &file, detail);
-            }
-            _ => judge.report_stranger(ProblemKind::Edited, &file, detail),
-        }
-        self.strangers.insert(file, stranger);
-        true
-    }
-
-    /// Whether a file is an earlier version of the engine's, whole or not, under a name that it gave; then
-    /// its removal is left to the next pass.
-    fn is_leftover(
-        &mut self,
-        collection: Collection,
-        entry: &Entry,
-        file: &str,
-        judge: &mut Judge<'_>,
-    ) -> bool {
-        let contents = judge.of_orphan(collection, entry, file);
-        let is_torn = matches!(contents, Some(Contents::Torn(_)));
-        let found = match contents {
-            Some(Contents::Earlier(found)) => found,
-            Some(Contents::Torn(found) | Contents::Blank(found)) => {
-                if is_torn {
-                    self.damaged.insert(file.to_owned(), found.hash);
-                }
-                let detail = "half of a file that is no longer wanted; it is removed";
-                judge.report(ProblemKind::Torn, file, detail);
-                found
-            }
-            _ => return false,
-        };
-        self.remove_later(file.to_owned(), found);
-        true
-    }
-
-    fn remove_rot(&mut self, file: String, found: Placed, judge: &mut Judge<'_>) {
-        self.damaged.insert(file.clone(), found.hash);
-        self.rotten.push(file.clone());
-        let detail = "it is not what was written, though nobody wrote to it since, and no longer wanted; it \
-                      goes to quarantine/";
-        judge.report(ProblemKind::Corrupt, &file, detail);
-        self.remove_later(file, found);
-    }
-
-    fn remove_doubted(&mut self, file: String, theirs: &Theirs, judge: &mut Judge<'_>) {
-        self.doubted.insert(file.clone(), theirs.hash);
-        let detail = "it belongs to no document, and nobody can tell whether somebody made it, since the store \
-                      is damaged; it goes to conflicts/";
-        judge.report(ProblemKind::Edited, &file, detail);
-        let Theirs { hash, length, .. } = *theirs;
-        self.remove_later(file, Placed { hash, length, lsn: Lsn::ZERO, stat: None });
-    }
-
-    /// Leaves the removal of a file that holds this to the next pass.
-    fn remove_later(&mut self, file: String, found: Placed) {
-        self.strangers.remove(&file);
-        self.pending.insert(file.clone(), Target::Nothing);
-        self.placed.insert(file, found);
     }
 }

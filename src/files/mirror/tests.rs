@@ -15,8 +15,10 @@ mod gone;
 mod held;
 mod judging;
 mod looking;
+mod matching;
 mod stamps;
 mod theirs;
+mod window;
 
 const TASK: Collection = Collection::Task;
 const A: &str = "tasks/a.json";
@@ -66,6 +68,15 @@ impl World {
     }
 
     fn open(&self, fs: &dyn Fs, unclean: bool) -> (Mirror, Vec<Problem>) {
+        self.open_listed(fs, unclean, None)
+    }
+
+    fn open_listed(
+        &self,
+        fs: &dyn Fs,
+        unclean: bool,
+        listing: Option<Listing>,
+    ) -> (Mirror, Vec<Problem>) {
         let earlier = |_, id: &DocumentId| self.texts.get(id).cloned().unwrap_or_default();
         let known = Known {
             versions: &self.versions,
@@ -77,7 +88,7 @@ impl World {
             entries: &self.entries.iter().map(|(file, entry)| (file.as_str(), entry)).collect(),
             reads_all: self.reads_all,
         };
-        Mirror::open(fs, &self.table, &known, unclean).unwrap()
+        Mirror::open_listed(fs, &self.table, &known, unclean, listing).unwrap()
     }
 
     /// One pass, recording each change before it is made, as the engine does.

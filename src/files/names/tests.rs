@@ -222,3 +222,26 @@ proptest! {
         let _ = parse_backup(&format!("state.backup.{text}.json"));
     }
 }
+
+#[test]
+fn ids_that_are_added_at_once_have_the_names_of_those_added_one_by_one() {
+    let ids: Vec<DocumentId> =
+        ["a", "b", "B", "b.c", "C/d", "con", "Com1.x", "é", "x.", "A-", "AUXI"].map(id).into();
+    let mut single = Names::default();
+    for id in &ids {
+        single.insert(id);
+    }
+    let mut all = Names::default();
+    let mut encoded = all.insert_all(ids.len(), ids.iter());
+    encoded.sort();
+    for id in &ids {
+        let name = single.file_name(id);
+        assert_eq!(all.file_name(id), name);
+        let is_plain = name == format!("{id}.json");
+        assert_eq!(encoded.binary_search(id).is_err(), is_plain, "{id}");
+        assert_eq!(all.of_plain(&format!("{id}.json")), is_plain.then_some(id), "{id}");
+        assert!(is_plain || all.of_plain(&name).is_none(), "{id}");
+    }
+    let plain: Vec<_> = ids.iter().filter(|id| encoded.binary_search(id).is_err()).collect();
+    assert_eq!(plain, ["a", "b.c", "A-", "AUXI"].map(id).iter().collect::<Vec<_>>());
+}

@@ -192,7 +192,7 @@ pub(super) const BUGS: [Bug; 34] = [
     bug(
         "rot-not-told",
         "files/mirror/judge.rs",
-        "let has_rotted = «untouched.is_some_and(|placed| placed.hash != found.hash)»;",
+        "let has_rotted = «untouched.is_some_and(|placed| placed.hash != found.hash)»",
         "false",
         "rot is taken for an edit",
         MIRROR,

@@ -50,7 +50,7 @@ pub(super) const BUGS: [Bug; 38] = [
     bug(
         "padding-not-looked-at",
         "wal/reader.rs",
-        "padding.iter().all(|byte| *byte == 0)",
+        "is_zero(padding)",
         "true",
         "damage in padding is not told",
         SCAN,

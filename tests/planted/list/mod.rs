@@ -5,6 +5,7 @@ mod checks_of_log;
 mod edits;
 mod flushes_of_files;
 mod flushes_of_log;
+mod openings;
 mod orders;
 mod schedules;
 mod table;
@@ -19,6 +20,7 @@ pub(crate) fn all() -> Vec<Bug> {
         &orders::BUGS[..],
         &checks_of_log::BUGS[..],
         &checks_of_files::BUGS[..],
+        &openings::BUGS[..],
         &edits::BUGS[..],
         &table::BUGS[..],
         &schedules::BUGS[..],

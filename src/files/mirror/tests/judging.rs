@@ -327,3 +327,39 @@ fn of_two_files_of_an_id_that_has_no_document_that_of_the_engines_name_counts() 
         assert_eq!(texts(&mirror.take_edits()), [("tasks/new.json", Some("{\"id\": \"new\"}"))]);
     }
 }
+
+#[test]
+fn a_listing_that_was_taken_ahead_makes_no_difference() {
+    let mut found = BTreeSet::new();
+    for contents in [None, Some(&b""[..]), Some(MINE), Some(VERSION_0), Some(&b"{"[..])] {
+        for unclean in [false, true] {
+            let (disk, mut world) = holding(contents);
+            world.put("C/d", 1);
+            world.put("e", 1);
+            world.put("E", 1);
+            for name in ["C/d", "e"] {
+                let mut names = crate::files::names::Names::default();
+                for id in ["a", "b", "C/d", "e", "E"].map(id) {
+                    names.insert(&id);
+                }
+                disk.write_now(&join("tasks", &names.file_name(&id(name))), &shown(name, 1))
+                    .unwrap();
+            }
+            disk.write_now("tasks/new.json", b"{\"id\": \"new\"}").unwrap();
+            disk.write_now("tasks/note.txt", b"mine").unwrap();
+            disk.create_dir("tasks/f.json").unwrap_or_default();
+            let opened = |listing| {
+                let (mut mirror, problems) = world.open_listed(&disk, unclean, listing);
+                let edits = format!("{:?}", mirror.take_edits());
+                let held: Vec<_> = mirror.held().map(str::to_owned).collect();
+                let pending = format!("{:?}", mirror.pending);
+                let strangers: BTreeSet<_> = mirror.strangers.keys().cloned().collect();
+                (mirror.entries(), problems, edits, held, pending, strangers, mirror.past_ns)
+            };
+            let (now, ahead) = (opened(None), opened(Some(Listing::take(&disk).unwrap())));
+            assert_eq!(now, ahead, "{contents:?}, unclean: {unclean}");
+            found.insert(now.4);
+        }
+    }
+    assert!(found.len() > 1);
+}
