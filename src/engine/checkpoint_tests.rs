@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::engine::{Options, Store};
+use crate::files::mirror::Source;
 use crate::fs::Kind;
 use crate::fs::sim::SimFs;
 use crate::testing::{SteppedClock, builder, small};
@@ -159,4 +160,19 @@ fn a_store_whose_only_document_was_deleted_is_saved() {
     world.save(0);
     world.store.delete_task("a").unwrap();
     assert!(world.make(Reason::Request).written);
+}
+
+#[test]
+fn a_checkpoint_for_the_logs_growth_leaves_what_was_noticed_in_the_mirror_to_the_next() {
+    let world = World::new();
+    world.save(0);
+    world.make(Reason::Interval);
+    let noticed = ("tasks/a.json".to_owned(), Source::File);
+    world.store.core().checkpointer.lock().mirror.notice([noticed].into_iter());
+    world.disk.save_now("tasks/a.json", br#"{"id": "a", "v": 0, "by": "a person"}"#).unwrap();
+    let text = || world.store.task_json("a").unwrap().to_string();
+    world.make(Reason::Growth);
+    assert!(!text().contains("a person"));
+    world.make(Reason::Interval);
+    assert!(text().contains("a person"));
 }

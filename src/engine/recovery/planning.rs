@@ -209,3 +209,7 @@ impl Recovery {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "planning_tests.rs"]
+mod tests;
