@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::base::ProblemKind;
 use crate::engine::{Options, Store};
 use crate::files::mirror::Source;
 use crate::fs::Kind;
@@ -175,4 +176,31 @@ fn a_checkpoint_for_the_logs_growth_leaves_what_was_noticed_in_the_mirror_to_the
     assert!(!text().contains("a person"));
     world.make(Reason::Interval);
     assert!(text().contains("a person"));
+}
+
+#[test]
+fn a_file_that_lags_behind_is_no_persons_though_index_and_record_of_it_are_gone() {
+    for groups in 0..12 {
+        let world = World::new();
+        world.save(0);
+        world.make(Reason::Request);
+        // The log is cut behind the record of the file, at another place each time.
+        for other in 0..40 {
+            let id = format!("b{}", other % 5);
+            world.store.save_task_json(&format!(r#"{{"id": "{id}", "v": {other}}}"#)).unwrap();
+            if other % 3 == 0 && other < 40 - groups {
+                world.make(Reason::Request);
+            }
+        }
+        world.make(Reason::Request);
+        world.save(1);
+        assert!(world.make(Reason::Growth).written);
+        let left = world.disk.if_killed();
+        left.remove_now("wal/state.index").unwrap();
+        let again = builder(Arc::new(left.clone()), Arc::default(), 2).options(small()).open();
+        let again = again.unwrap();
+        assert_eq!(&*again.task_json("a").unwrap(), r#"{"id": "a", "v": 1}"#, "{groups}");
+        let edits = again.recovery().problems.iter().any(|found| found.kind == ProblemKind::Edited);
+        assert!(!edits, "{groups}: {:#?}", again.recovery());
+    }
 }

@@ -37,6 +37,12 @@ fn remove(disk: &SimFs, what: &str) {
     }
 }
 
+fn write_owner(disk: &SimFs, stage: Stage) {
+    let evidence = Evidence::default();
+    let owner = Owner { store: STORE, incarnation: 3, nonce: 1, pid: 1, stage, evidence };
+    owner::write(disk, &owner).unwrap();
+}
+
 fn snapshot_index(lsn: u64) -> Index {
     let contents = Contents {
         store: STORE,
@@ -99,12 +105,20 @@ fn no_lsn_up_to_a_clean_stop_is_given_out_again_though_the_log_is_gone() {
     disk.create_dir(WAL).unwrap();
     disk.write_now(STATE, &snapshot_bytes(STORE, 5, 1)).unwrap();
     let lsn = Lsn(1 << 40);
-    let stage = Stage::Clean { lsn, documents: Some((1, 0)) };
-    let evidence = Evidence::default();
-    let owner = Owner { store: STORE, incarnation: 3, nonce: 1, pid: 1, stage, evidence };
-    owner::write(&disk, &owner).unwrap();
+    write_owner(&disk, Stage::Clean { lsn, documents: Some((1, 0)) });
     let plan = plan(&disk).unwrap();
     assert!(plan.recovery.clean && plan.scan.next_lsn > lsn, "{}", plan.scan.next_lsn);
+}
+
+#[test]
+fn where_log_and_snapshots_are_gone_the_hole_ends_with_the_clean_stop() {
+    let disk = SimFs::new();
+    disk.create_dir(WAL).unwrap();
+    write_owner(&disk, Stage::Clean { lsn: Lsn(10), documents: None });
+    snapshot_index(20).save(&disk).unwrap();
+    let plan = plan(&disk).unwrap();
+    assert!(plan.has_hole);
+    assert_eq!(plan.recovery.lsn, Lsn(10), "an index above it is of something else");
 }
 
 /// What the earlier implementation left.
@@ -151,10 +165,7 @@ fn an_empty_log_beside_an_earlier_state_is_told_unless_a_migration_made_it() {
     with_log.create_dir(WAL).unwrap();
     assert!(is_told(&with_log));
     let owned = with_log.if_killed();
-    let stage = Stage::Opening { former: None };
-    let evidence = Evidence::default();
-    let owner = Owner { store: STORE, incarnation: 1, nonce: 1, pid: 1, stage, evidence };
-    owner::write(&owned, &owner).unwrap();
+    write_owner(&owned, Stage::Opening { former: None });
     assert!(!is_told(&owned), "an opening began it");
     assert!(owned.read_now(OWNER).is_some());
     let begun = with_log.if_killed();
