@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::base::ProblemKind;
 use crate::engine::{Options, Store};
+use crate::files::mirror::Source;
 use crate::fs::Kind;
-use crate::fs::sim::SimFs;
+use crate::fs::sim::{Fault, SimFs};
 use crate::testing::{SteppedClock, builder, small};
 
 struct World {
@@ -159,4 +161,52 @@ fn a_store_whose_only_document_was_deleted_is_saved() {
     world.save(0);
     world.store.delete_task("a").unwrap();
     assert!(world.make(Reason::Request).written);
+}
+
+#[test]
+fn a_checkpoint_for_the_logs_growth_leaves_what_was_noticed_in_the_mirror_to_the_next() {
+    let world = World::new();
+    world.save(0);
+    world.make(Reason::Interval);
+    let noticed = ("tasks/a.json".to_owned(), Source::File);
+    world.store.core().checkpointer.lock().mirror.notice([noticed].into_iter());
+    world.disk.save_now("tasks/a.json", br#"{"id": "a", "v": 0, "by": "a person"}"#).unwrap();
+    let text = || world.store.task_json("a").unwrap().to_string();
+    world.make(Reason::Growth);
+    assert!(!text().contains("a person"));
+    world.make(Reason::Interval);
+    assert!(text().contains("a person"));
+}
+
+#[test]
+fn a_file_that_a_cut_off_checkpoint_left_behind_is_no_persons_though_index_and_record_are_gone() {
+    let mut left_behind = 0;
+    for call in 1.. {
+        let world = World::new();
+        world.save(0);
+        // The log is cut behind the record of its file.
+        for other in 0..40 {
+            let text = format!(r#"{{"id": "b", "v": {other}}}"#);
+            world.store.save_task_json(&text).unwrap();
+            if other % 3 == 0 {
+                world.make(Reason::Request);
+            }
+        }
+        world.save(1);
+        world.disk.fail_at(call, Fault::Crash);
+        if world.store.core().checkpoint(Reason::Request).is_ok() {
+            break;
+        }
+        let left = world.disk.if_killed();
+        if left.read_now("wal/state.index").is_some() {
+            left.remove_now("wal/state.index").unwrap();
+        }
+        let shown = left.read_now("tasks/a.json").unwrap();
+        left_behind += u64::from(!String::from_utf8(shown).unwrap().contains("\"v\": 1"));
+        let again = builder(Arc::new(left), Arc::default(), 2).options(small()).open().unwrap();
+        assert_eq!(&*again.task_json("a").unwrap(), r#"{"id": "a", "v": 1}"#, "{call}");
+        let edits = again.recovery().problems.iter().any(|found| found.kind == ProblemKind::Edited);
+        assert!(!edits, "{call}: {:#?}", again.recovery());
+    }
+    assert!(left_behind > 20, "{left_behind}");
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::base::{Event, Timestamp};
 use crate::engine::Store;
+use crate::engine::recovery::plan;
 use crate::fs::sim::{Fault, SimFs};
 use crate::testing::{SteppedClock, builder};
 use crate::wal::Record;
@@ -211,4 +212,58 @@ fn an_opening_without_a_snapshot_waits_for_no_mirror_file_and_takes_none_for_an_
         store.checkpoint().unwrap();
         assert_eq!(shown(&left), 20);
     }
+}
+
+#[test]
+fn what_a_clean_stop_said_is_remembered_until_what_people_did_is_taken_in() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    store.save_task_json(SAVED).unwrap();
+    store.shutdown().unwrap();
+    let stopped = plan(&disk).unwrap().recovery.lsn;
+    let said = |disk: &SimFs, has_edits| {
+        let plan = plan(disk).unwrap();
+        let (mirror, _) = plan.mirror(disk, false).unwrap();
+        plan.evidence(&mirror, has_edits).shut_down
+    };
+    assert_eq!((said(&disk, true), said(&disk, false)), (Some(stopped), None));
+    let held = disk.if_killed();
+    held.write_now("tasks/a.json", b"{").unwrap();
+    assert_eq!(said(&held, false), Some(stopped), "a file that is held is taken in later");
+    let damaged = disk.if_killed();
+    for name in damaged.names().iter().filter(|name| name.starts_with(WAL) || *name == "state.json")
+    {
+        damaged.remove_now(name).unwrap();
+    }
+    assert_eq!(said(&damaged, true), None, "what is missing now may have been lost before");
+    for (text, wanted) in
+        [(SAVED.to_owned(), None), (SAVED.replace('}', ", \"n\": 1}"), Some(stopped))]
+    {
+        let edited = disk.if_killed();
+        if wanted.is_some() {
+            edited.save_now("tasks/a.json", text.as_bytes()).unwrap();
+        }
+        let mut tried = 0;
+        for left in (1..).map_while(|call| cut_off(&edited, 2, call)) {
+            let Ok(owner::OwnerFile::Intact(owner)) = owner::read(&left) else { continue };
+            if owner.incarnation == 2 && matches!(owner.stage, Stage::Opening { .. }) {
+                assert_eq!(owner.evidence.shut_down, wanted);
+                assert_eq!(said(&left, true), wanted, "nor does a second opening forget it");
+                tried += 1;
+            }
+        }
+        assert!(tried > 3, "{tried}");
+    }
+}
+
+#[test]
+fn the_records_that_an_opening_applied_are_counted() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    store.save_task_json(SAVED).unwrap();
+    store.checkpoint().unwrap();
+    for id in ["b", "c", "d"] {
+        store.save_task_json(&format!(r#"{{"id": "{id}"}}"#)).unwrap();
+    }
+    assert_eq!(open(&disk.if_killed(), 2).unwrap().recovery().records_replayed, 3);
 }

@@ -13,4 +13,5 @@ mod made;
 mod made_tests;
 mod oracle;
 mod repair_tests;
+mod tail_made_tests;
 mod tail_tests;

@@ -341,3 +341,23 @@ fn a_write_between_the_merge_of_an_edit_and_its_record_is_not_taken_back() {
     assert!(shared.lock().is_none(), "it was written in between");
     assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":3,"m":2}"#);
 }
+
+#[test]
+fn a_version_that_no_file_ever_showed_is_no_base_of_an_edit() {
+    for is_clean in [true, false] {
+        let disk = SimFs::new();
+        let store = open(&disk, 1).unwrap();
+        store.save_task_json(r#"{"id": "a", "n": 1, "m": 1}"#).unwrap();
+        store.patch_task_json("a", r#"{"n": 2}"#).unwrap();
+        store.checkpoint().unwrap();
+        assert_eq!(bare(&file(&disk, A)), r#"{"id":"a","n":2,"m":1}"#);
+        if is_clean {
+            store.shutdown().unwrap();
+        }
+        let left = disk.if_killed();
+        left.save_now(A, br#"{"id": "a", "n": 1, "m": 5}"#).unwrap();
+        let store = open(&left, 2).unwrap();
+        assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":1,"m":5}"#, "clean: {is_clean}");
+        assert_eq!(conflicts(&left), [""; 0]);
+    }
+}

@@ -262,6 +262,28 @@ fn a_copy_of_the_snapshot_under_a_backups_name_makes_it_no_restore_after_a_kill(
 }
 
 #[test]
+fn the_newest_backup_put_back_where_the_log_is_gone_is_a_restore_and_the_state_before_is_kept() {
+    let (disk, now) = stopped(1, "a", 3);
+    let newest = disk.names().into_iter().rfind(|name| name.starts_with("state.backup.")).unwrap();
+    disk.write_now("state.json", &disk.read_now(&newest).unwrap()).unwrap();
+    let then = documents(&at(&disk, 2).open_read_only().unwrap());
+    remove(&disk, "wal/");
+    let backups = |disk: &SimFs| -> Vec<String> {
+        let names = disk.names().into_iter().filter(|name| name.starts_with("state.backup."));
+        names.collect()
+    };
+    let before = backups(&disk);
+    let store = open(&disk, 3).unwrap();
+    assert_eq!(documents(&store.view()), then, "{:#?}", store.recovery());
+    assert_ne!(then, now);
+    let kept = backups(&disk).into_iter().filter(|name| !before.contains(name)).any(|name| {
+        let saved = String::from_utf8(disk.read_now(&name).unwrap()).unwrap();
+        saved.contains("\"round\": 2")
+    });
+    assert!(kept, "the state before, which the mirror showed, is a backup");
+}
+
+#[test]
 fn backups_of_another_store_do_not_take_over_one_whose_log_speaks() {
     let (disk, state) = stopped(1, "a", 3);
     let (other, _) = stopped(2, "b", 3);

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use walden::ProblemKind;
 use walden::fs::Fs;
 use walden::fs::sim::{CrashMode, SimFs};
 use walden::testing::SteppedClock;
+use walden::{ProblemKind, Store};
 
 use crate::state_edits::{A, B, Left, Life, STATE, bare, below, conflicts, sed, state};
-use crate::support::{at, builder, open};
+use crate::support::{PATIENCE, at, builder, open, within};
 use crate::watched::Watched;
 
 #[test]
@@ -136,4 +136,22 @@ fn what_somebody_is_still_writing_into_state_json_is_waited_for() {
     assert_eq!(bare(&life.store, "b"), r#"{"id":"b","n":2}"#);
     assert_eq!(conflicts(&life.disk), [""; 0]);
     life.assert_lasting();
+}
+
+#[test]
+fn a_shutdown_takes_in_what_was_done_an_instant_before() {
+    within(PATIENCE, || {
+        let disk = SimFs::new();
+        let store = Store::builder("sim").fs(Arc::new(disk.clone())).open().unwrap();
+        store.save_task_json(A).unwrap();
+        store.save_task_json(B).unwrap();
+        store.checkpoint().unwrap();
+        sed(&disk, "\"m\": 1", "\"m\": 5");
+        disk.save_now("tasks/b.json", br#"{"id": "b", "n": 9}"#).unwrap();
+        store.shutdown().unwrap();
+        let again = open(&disk, 2).unwrap();
+        assert_eq!(again.recovery().problems, [], "nothing was left to it");
+        assert_eq!(bare(&again, "a"), r#"{"id":"a","n":1,"m":5}"#);
+        assert_eq!(bare(&again, "b"), r#"{"id":"b","n":9}"#);
+    });
 }

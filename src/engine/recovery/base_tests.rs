@@ -10,6 +10,7 @@ use crate::fs::sim::SimFs;
 use crate::wal::{Identity, Log, LogOptions, Origin, Record};
 
 const STORE: StoreId = StoreId(7);
+const OTHER: StoreId = StoreId(8);
 
 /// The name of the backup of an LSN; of two, the higher is the newer.
 fn backup(lsn: u64) -> String {
@@ -35,9 +36,14 @@ fn damaged(lsn: u64) -> Vec<u8> {
 
 /// A log behind `base`, with so many records in groups of their own, the last of them vouched for.
 fn log(disk: &SimFs, base: u64, records: usize) {
-    let hints = Hints { store: Some(STORE), base: Lsn(base), ..Hints::default() };
+    log_of(disk, STORE, base, records);
+}
+
+/// The same of any store; its segments are newer than those that are there.
+fn log_of(disk: &SimFs, store: StoreId, base: u64, records: usize) {
+    let hints = Hints { store: Some(store), base: Lsn(base), ..Hints::default() };
     let scan = wal::scan(disk, names::WAL, &hints).unwrap();
-    let identity = Identity { store: STORE, incarnation: 1, nonce: 1 };
+    let identity = Identity { store, incarnation: 1, nonce: 1 };
     let (fs, options) = (Arc::new(disk.clone()), LogOptions::default());
     let mut log = Log::begin(fs, names::WAL, &scan, identity, options, Timestamp(0)).unwrap();
     for _ in 0..records {
@@ -75,6 +81,35 @@ fn an_owner_file_that_is_gone_is_told_of_and_a_damaged_one_is_not_told_of_twice(
         assert_eq!(whose(&disk, None, None, &mut problems).unwrap(), (Some(STORE), None));
         let files: Vec<_> = problems.iter().map(|problem| &*problem.file).collect();
         assert_eq!(files, told);
+    }
+}
+
+#[test]
+fn the_backups_and_older_segments_outvote_a_newer_segment_of_another_store() {
+    let of = |disk: &SimFs| whose(disk, None, None, &mut Vec::new()).unwrap().0;
+    for (ours, wanted) in [(true, STORE), (false, OTHER)] {
+        let disk = disk(&[2]);
+        if ours {
+            log(&disk, 0, 2);
+        }
+        log_of(&disk, OTHER, 0, 2);
+        assert_eq!(of(&disk), Some(wanted), "of {STORE} there are segments: {ours}");
+    }
+}
+
+#[test]
+fn a_newer_segment_of_another_store_says_nothing_of_where_the_log_begins_and_ends() {
+    let whole = disk(&[2, 4, 9]);
+    log(&whole, 0, 4);
+    log_of(&whole, OTHER, 8, 1);
+    let told = vec![backup(9), STATE.to_owned()];
+    assert_eq!(chosen(&whole, None), (Rung::Backup, Some(Lsn(4)), told));
+    for (base, other_base, wanted) in [(5, 6, (Rung::Snapshot, 5)), (6, 5, (Rung::Backup, 9))] {
+        let disk = disk(&[9]);
+        log(&disk, base, 1);
+        log_of(&disk, OTHER, other_base, 1);
+        let (rung, lsn) = wanted;
+        assert_eq!(chosen(&disk, Some(5)), (rung, Some(Lsn(lsn)), vec![]), "behind {base}");
     }
 }
 

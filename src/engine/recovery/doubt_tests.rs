@@ -2,8 +2,16 @@
 //! base is as of 10.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::*;
+use crate::base::{StoreId, Timestamp};
+use crate::files::mirror::Entry;
+use crate::files::snapshot::{Contents, render};
+use crate::fs::Fs;
+use crate::fs::sim::SimFs;
+use crate::state::Op;
+use crate::wal::{self, Hints, Identity, Log, LogOptions, Origin, Record};
 
 const HOLE: Hole = Hole { after: Lsn(10), last: Lsn(20), log_is_gone: false };
 const FILE: &str = "tasks/a.json";
@@ -102,6 +110,38 @@ fn a_file_of_unknown_age_counts_where_it_differs_and_what_it_displaces_is_kept()
 }
 
 #[test]
+fn a_file_that_shows_the_last_change_before_a_snapshot_is_as_of_that_and_another_as_of_its_own() {
+    let (a, text) = (id("a"), text("a", 2));
+    let contents = Contents {
+        store: StoreId(7),
+        lsn: Lsn(15),
+        tasks: vec![(&a, &text)],
+        sessions: Vec::new(),
+        metrics: "{}",
+        last_saved: Timestamp(0),
+        others: "",
+    };
+    let doc = Arc::new(Doc::new(Document::new(&*text), Lsn(12), false));
+    let index = Index::new(&render(contents), &[(a.clone(), doc)], &[]);
+    for (shown, as_of) in [(11, 11), (12, 15), (14, 15), (15, 15), (16, 16)] {
+        let entry = |file: &str| Entry {
+            file: file.to_owned(),
+            hash: hash("a", 2),
+            length: 1,
+            lsn: Lsn(shown),
+            stat: None,
+        };
+        let index = index.clone().with_mirror(vec![entry(FILE), entry("tasks/b.json")]);
+        let mut known = AsOf::default();
+        let (lsn, listed) = known.read(&index);
+        assert_eq!((lsn, listed), (Lsn(15), HashSet::from([(Collection::Task, a.clone())])));
+        assert_eq!(known.of(&file("a", 2)), Some(Lsn(as_of)), "shown as of {shown}");
+        let b = Shown { file: "tasks/b.json".into(), ..file("a", 2) };
+        assert_eq!(known.of(&b), Some(Lsn(shown)), "of a document that the snapshot lacks");
+    }
+}
+
+#[test]
 fn a_document_without_a_file_is_gone_if_its_removal_is_recorded_above_the_base() {
     for (removed, is_gone) in [(10, false), (11, true), (20, true), (25, true)] {
         let mut as_of = AsOf::default();
@@ -190,4 +230,51 @@ fn a_file_of_a_removed_document_does_not_stand_for_one_that_is_missing() {
     let mut doubt = Doubt::new(vec![file("b", 1)], as_of, clean(20, 1), None);
     let (found, _) = crossed(&mut doubt, &["a", "b"]);
     assert_eq!(found.keys().collect::<Vec<_>>(), ["a"]);
+}
+
+#[test]
+fn the_log_tells_as_of_when_files_were_written_taken_in_and_removed() {
+    let disk = SimFs::new();
+    disk.create_dir(names::WAL).unwrap();
+    let scan = wal::scan(&disk, names::WAL, &Hints::default()).unwrap();
+    let identity = Identity { store: StoreId(7), incarnation: 1, nonce: 1 };
+    let (fs, options) = (Arc::new(disk.clone()), LogOptions::default());
+    let mut log = Log::begin(fs, names::WAL, &scan, identity, options, Timestamp(0)).unwrap();
+    let edited = |version: u64, length, is_whole| Op::Edited {
+        file: FILE.to_owned(),
+        hash: hash("a", version),
+        length,
+        modified_ns: 0,
+        is_whole,
+        text: None,
+    };
+    let change = Op::delete(Collection::Task, "b").unwrap();
+    // Each is a transaction: what is edited is as of its last record.
+    let wrote = |version| Op::Wrote {
+        file: FILE.to_owned(),
+        hash: hash("a", version),
+        length: 9,
+        lsn: Lsn(version),
+    };
+    for ops in [
+        vec![wrote(1)],
+        vec![edited(2, 9, true), change.clone()],
+        vec![edited(3, 9, false), change.clone()],
+        vec![edited(4, 0, false), change],
+    ] {
+        let mut records: Vec<Record> = Vec::new();
+        for op in ops {
+            let (kind, payload) = op.encode();
+            let record = Record::new(kind, Origin::Api, payload);
+            records = records.into_iter().map(Record::continued).chain([record]).collect();
+        }
+        log.append(&records, Timestamp(0)).unwrap();
+    }
+    log.witness(Timestamp(0)).unwrap();
+    let scan = wal::scan(&disk, names::WAL, &Hints::default()).unwrap();
+    let mut as_of = AsOf::default();
+    crate::engine::recovery::replay::evidence(&disk, &scan, &mut as_of).unwrap();
+    let found = [1, 2, 3].map(|version| as_of.of(&file("a", version)));
+    assert_eq!(found, [Some(Lsn(1)), Some(Lsn(3)), None], "an edit that was merged shows nothing");
+    assert_eq!(as_of.gone(Collection::Task, &id("a")), Some(Lsn(7)));
 }

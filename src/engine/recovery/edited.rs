@@ -259,3 +259,7 @@ pub(crate) fn file_of(collection: Collection, id: &DocumentId) -> String {
     let form = files::names::forms(id).into_iter().next().unwrap_or_default();
     join(collection.dir(), &form)
 }
+
+#[cfg(test)]
+#[path = "edited_tests.rs"]
+mod tests;

@@ -60,9 +60,10 @@ struct Versions {
 impl Versions {
     /// The present version ends at `lsn`.
     fn end(&mut self, lsn: Lsn) {
+        // Where there was no document at first, none was shown; the one that comes is none of before.
+        let was_shown = std::mem::take(&mut self.is_shown);
         let Some((since, text)) = self.present.take() else { return };
-        let was_shown = std::mem::take(&mut self.is_shown)
-            || self.shown.iter().any(|shown| (since..lsn).contains(shown));
+        let was_shown = was_shown || self.shown.iter().any(|shown| (since..lsn).contains(shown));
         if was_shown || self.is_untold {
             self.all.push((Some(since), text));
         }
@@ -214,3 +215,7 @@ impl Plan {
         Ok(all.into_iter().map(|(key, versions)| (key, versions.into_former())).collect())
     }
 }
+
+#[cfg(test)]
+#[path = "history_tests.rs"]
+mod tests;

@@ -227,3 +227,7 @@ impl Recovery {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "planning_tests.rs"]
+mod tests;

@@ -197,3 +197,21 @@ fn no_run_but_a_single_group_is_longer_than_runs_may_be() {
     }
     assert_eq!((single, records), (2, 9));
 }
+
+#[test]
+fn a_state_json_that_was_taken_in_is_known_until_the_next_snapshot_is_saved() {
+    let edited = |file: &str| Op::Edited {
+        file: file.to_owned(),
+        hash: ContentHash::of(b"x"),
+        length: 1,
+        modified_ns: 0,
+        is_whole: true,
+        text: None,
+    };
+    let mut outcome = Outcome::default();
+    outcome.note(&[(Lsn(1), edited(STATE)), (Lsn(2), edited("tasks/a.json"))], Lsn(2));
+    assert_eq!(outcome.state_taken_in, Some(ContentHash::of(b"x")));
+    assert_eq!(outcome.versions.keys().collect::<Vec<_>>(), ["tasks/a.json"]);
+    outcome.note(&[(Lsn(3), Op::Saved { lsn: Lsn(2) })], Lsn(3));
+    assert_eq!(outcome.state_taken_in, None);
+}

@@ -277,3 +277,29 @@ fn the_original_of_a_migration_goes_once_its_copy_is_kept_unless_somebody_has_it
         assert_eq!(below(&disk, WAL), Vec::<String>::new());
     }
 }
+
+#[test]
+fn a_backup_of_the_same_lsn_and_another_length_does_not_stand_for_the_snapshot() {
+    let (disk, _, holder) = held(false);
+    drop(holder);
+    disk.write_now(&backups::next_name(&[], Timestamp(0)), &snapshot_bytes(STORE, 1, 9)).unwrap();
+    let whole = disk.read_now(STATE).unwrap();
+    let saved = save_lsn(&disk, 2, None);
+    assert_eq!(disk.read_now(&saved.backup.unwrap()).unwrap(), whole);
+    assert_eq!(below(&disk, "state.backup.").len(), 2);
+}
+
+#[test]
+fn a_snapshot_that_vanishes_while_it_is_backed_up_is_looked_at_again_and_a_failing_disk_is_not() {
+    for (error, is_looked_at_again) in
+        [(ErrorKind::NotFound, true), (ErrorKind::InvalidInput, true), (ErrorKind::Other, false)]
+    {
+        let (disk, last, holder) = held(true);
+        drop(holder);
+        disk.fail_when(CallKind::Link, 1, Fault::Error(error));
+        let saved = save(&disk, STORE, &bytes(2), last.as_ref(), None, Timestamp(1));
+        assert_eq!(saved.is_ok(), is_looked_at_again, "{error}: {saved:?}");
+        save_lsn(&disk, 3, None);
+        assert!(is_backed_up(&disk, 1) || is_backed_up(&disk, 2), "{error}");
+    }
+}

@@ -365,3 +365,7 @@ fn rename_new(fs: &dyn Fs, from: &str, to: &str) -> Result<()> {
 #[cfg(test)]
 #[path = "save_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "place_tests.rs"]
+mod place_tests;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::oracle::{DIR, Found, Oracle, disk, read, wal_file};
+use super::oracle::{DIR, Found, Oracle, STORE, disk, read, wal_file};
 use crate::base::{Lsn, Timestamp};
 use crate::fs::sim::{CrashMode, SimFs};
 use crate::wal::{self, Hints, Verdict};
@@ -159,4 +159,12 @@ fn no_missing_copied_swapped_stale_or_foreign_segment_passes_unseen() {
     }
     println!("{counts:#?}");
     assert_eq!(counts.keys().filter(|kind| kind.contains("hints Torn part")).count(), 0);
+}
+
+#[test]
+fn of_a_log_that_is_gone_whole_after_a_clean_stop_nothing_is_missing() {
+    let clean = Some((1, Lsn(5)));
+    let hints = Hints { store: Some(STORE), base: Lsn(5), clean, ..Hints::default() };
+    let scan = wal::scan(&disk(), DIR, &hints).unwrap();
+    assert_eq!((scan.verdict(), scan.findings), (Verdict::Clean, vec![]));
 }

@@ -177,3 +177,20 @@ fn a_direct_commit_makes_durable_what_was_only_written_before_it() {
         }
     }
 }
+
+#[test]
+fn a_commit_behind_what_was_only_written_costs_one_flush() {
+    let fs = disk();
+    fs.set_traced(true);
+    let mut log = log_with(&fs, LogOptions { segment_bytes_min: 128 << 10, ..SMALL });
+    for unflushed in [0, 1, 2] {
+        let before = fs.trace().len();
+        for _ in 0..unflushed {
+            log.append(&record(100), Timestamp(0)).unwrap();
+        }
+        log.commit(&record(100), Timestamp(0)).unwrap();
+        let trace = fs.trace().split_off(before);
+        let count = |verb: &str| trace.iter().filter(|call| call.starts_with(verb)).count();
+        assert_eq!((count("write"), count("sync"), trace.len()), (unflushed + 1, 1, unflushed + 2));
+    }
+}

@@ -26,7 +26,9 @@ fn found() -> (SimFs, Scan, Vec<u8>) {
         missing: None,
         why: "torn".to_owned(),
     };
-    scan.findings = vec![finding(1, 3000, 5000), finding(1, 100, 0), finding(2, 0, 14)];
+    // What is said of the log as a whole has no bytes, and may name no file.
+    let whole = Finding { file: String::new(), ..finding(1, 0, 0) };
+    scan.findings = vec![finding(1, 3000, 5000), finding(1, 100, 0), finding(2, 0, 14), whole];
     let file = SegmentNumber(2).file_name();
     scan.leftovers = vec![Leftover { file, is_worthless: false }];
     (fs, scan, bytes)

@@ -12,17 +12,17 @@ use crate::wal::scan::Join;
 use crate::wal::{Log, Tail, Tailed};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Got {
+pub(super) enum Got {
     Record(u64),
     Missing(u64, u64),
 }
 use Got::{Missing, Record};
 
-fn tail(fs: &SimFs, after: u64) -> Tail {
+pub(super) fn tail(fs: &SimFs, after: u64) -> Tail {
     Tail::new(Arc::new(fs.clone()), DIR, Some(STORE), Lsn(after))
 }
 
-fn read_up_to(tail: &mut Tail, durable: Lsn, bytes_max: u64) -> Vec<Got> {
+pub(super) fn read_up_to(tail: &mut Tail, durable: Lsn, bytes_max: u64) -> Vec<Got> {
     let mut got = Vec::new();
     tail.read(durable, bytes_max, &mut |tailed| {
         match tailed {
@@ -41,7 +41,7 @@ fn read(tail: &mut Tail, log: &Log) -> Vec<Got> {
     read_up_to(tail, log.durable_lsn(), u64::MAX)
 }
 
-fn records(lsns: impl IntoIterator<Item = u64>) -> Vec<Got> {
+pub(super) fn records(lsns: impl IntoIterator<Item = u64>) -> Vec<Got> {
     lsns.into_iter().map(Record).collect()
 }
 
