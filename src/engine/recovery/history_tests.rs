@@ -61,6 +61,7 @@ fn log_of(ops: &[Op]) -> SimFs {
     log(&ops.iter().map(|op| vec![record(op)]).collect::<Vec<_>>())
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as the tests hand it on")]
 fn index(lsn: u64, entry: Option<u64>) -> Option<Index> {
     let contents = Contents {
         store: STORE,
