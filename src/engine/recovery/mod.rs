@@ -217,7 +217,7 @@ fn doubt(fs: &dyn Fs, scan: &Scan, owner: Option<&Owner>, index: Option<&Index>)
 }
 
 pub(crate) fn hints(store: Option<StoreId>, owner: Option<&Owner>, base: Lsn) -> Hints {
-    let mut hints = Hints { store, base, durable: base, ..Hints::default() };
+    let mut hints = Hints { store, base, ..Hints::default() };
     let Some(owner) = owner else { return hints };
     hints.identities.push(identity_of(owner));
     match owner.stage {
