@@ -143,7 +143,7 @@ const TOOLS: [(&str, &[&str], Edit); 12] = [
     }),
     ("ex", &["ex"], |file, note| {
         shell(
-            r#"printf '%%s/"note": ".*"/"note": "%s"/\nwq!\ny\n' "$2" | ex -u NONE -s "$1""#,
+            r#"printf '%%s/"note": ".*"/"note": "%s"/\nwq!\ny\ny\n' "$2" | ex -u NONE -s "$1""#,
             file,
             note,
         )
@@ -209,8 +209,17 @@ fn is_installed(program: &str) -> bool {
     found.is_ok_and(|found| found.status.success())
 }
 
+/// An editor may refuse to write a file that has changed again while it asked; people try again then.
+const TRIES_MAX: usize = 3;
+
 fn run(name: &str, mut command: Command) {
-    let output = command.stdin(Stdio::null()).output().unwrap();
+    let mut run_once = || command.stdin(Stdio::null()).output().unwrap();
+    let mut output = run_once();
+    for _ in 1..TRIES_MAX {
+        if !output.status.success() {
+            output = run_once();
+        }
+    }
     assert!(
         output.status.success(),
         "{name}: {}: {}{}",

@@ -267,3 +267,39 @@ fn the_records_that_an_opening_applied_are_counted() {
     }
     assert_eq!(open(&disk.if_killed(), 2).unwrap().recovery().records_replayed, 3);
 }
+
+#[test]
+fn only_a_store_that_never_had_a_snapshot_and_lost_nothing_leaves_its_first_to_the_keeper() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    store.save_task_json(SAVED).unwrap();
+    let killed = disk.if_killed();
+    store.shutdown().unwrap();
+    // It has an index, and something else in the place of its snapshot.
+    disk.write_now("state.json", b"{").unwrap();
+    let (urgent, lazy) = (Some(Reason::Interval), Some(Reason::Growth));
+    let changes: [(&str, Option<Reason>, fn(&mut Plan, Plan)); 10] = [
+        ("as it is", lazy, |_, _| ()),
+        ("it was saved", urgent, |plan, _| plan.saved = Some(Lsn(1))),
+        ("it has an index", urgent, |plan, other| plan.index = other.index),
+        ("state.json is strange", urgent, |plan, other| plan.strange = other.strange),
+        ("damaged", urgent, |plan, _| plan.is_sound = false),
+        ("records are missing", urgent, |plan, _| plan.has_hole = true),
+        ("built on a backup", urgent, |plan, _| plan.recovery.rung = Rung::Backup),
+        ("built on state.json", None, |plan, _| plan.recovery.rung = Rung::Snapshot),
+        ("a restore is to be taken in", urgent, |plan, _| {
+            plan.recovery.rung = Rung::Snapshot;
+            plan.intake = Some(Intake::Restore { table: Table::new(), lsn: Lsn(1) });
+        }),
+        ("records are missing behind it", urgent, |plan, _| {
+            plan.recovery.rung = Rung::Snapshot;
+            plan.has_hole = true;
+        }),
+    ];
+    for (what, due, change) in changes {
+        let (mut changed, other) = (plan(&killed).unwrap(), plan(&disk).unwrap());
+        assert!(other.index.is_some() && other.strange.is_some());
+        change(&mut changed, other);
+        assert_eq!(checkpoint_due(&changed), due, "{what}");
+    }
+}
