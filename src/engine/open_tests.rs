@@ -268,6 +268,9 @@ fn the_records_that_an_opening_applied_are_counted() {
     assert_eq!(open(&disk.if_killed(), 2).unwrap().recovery().records_replayed, 3);
 }
 
+/// What is other in a plan, what checkpoint is due then, and how it comes to be, also from another plan.
+type PlanRow = (&'static str, Option<Reason>, fn(&mut Plan, Plan));
+
 #[test]
 fn only_a_store_that_never_had_a_snapshot_and_lost_nothing_leaves_its_first_to_the_keeper() {
     let disk = SimFs::new();
@@ -278,7 +281,7 @@ fn only_a_store_that_never_had_a_snapshot_and_lost_nothing_leaves_its_first_to_t
     // It has an index, and something else in the place of its snapshot.
     disk.write_now("state.json", b"{").unwrap();
     let (urgent, lazy) = (Some(Reason::Interval), Some(Reason::Growth));
-    let changes: [(&str, Option<Reason>, fn(&mut Plan, Plan)); 10] = [
+    let rows: [PlanRow; 10] = [
         ("as it is", lazy, |_, _| ()),
         ("it was saved", urgent, |plan, _| plan.saved = Some(Lsn(1))),
         ("it has an index", urgent, |plan, other| plan.index = other.index),
@@ -296,10 +299,10 @@ fn only_a_store_that_never_had_a_snapshot_and_lost_nothing_leaves_its_first_to_t
             plan.has_hole = true;
         }),
     ];
-    for (what, due, change) in changes {
-        let (mut changed, other) = (plan(&killed).unwrap(), plan(&disk).unwrap());
+    for (what, due, change) in rows {
+        let (mut own, other) = (plan(&killed).unwrap(), plan(&disk).unwrap());
         assert!(other.index.is_some() && other.strange.is_some());
-        change(&mut changed, other);
-        assert_eq!(checkpoint_due(&changed), due, "{what}");
+        change(&mut own, other);
+        assert_eq!(checkpoint_due(&own), due, "{what}");
     }
 }
