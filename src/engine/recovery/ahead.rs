@@ -184,11 +184,7 @@ mod tests {
     #[test]
     fn what_is_done_aside_is_there_when_the_work_is() {
         assert_eq!(beside(|| 1, || 2), (2, Some(1)));
-        let panics = || assert!(items_of_nothing(), "a planned panic");
+        let panics = || -> u8 { panic!("a planned panic") };
         assert_eq!(beside(panics, || 2), (2, None), "as if there was no thread to be had");
-    }
-
-    fn items_of_nothing() -> bool {
-        false
     }
 }

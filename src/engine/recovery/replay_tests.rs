@@ -7,21 +7,30 @@ use crate::base::{StoreId, Timestamp};
 use crate::fs::sim::SimFs;
 use crate::wal::{self, Hints, Identity, Log, LogOptions, Origin, Record};
 
-#[test]
-fn a_hole_that_ends_at_the_base_or_below_it_casts_no_doubt() {
+/// A log without records, and its disk.
+fn begun() -> (SimFs, Log) {
     let fs = SimFs::new();
     fs.create_dir(WAL).unwrap();
     let disk = Arc::new(fs.clone());
     let scan = wal::scan(&fs, WAL, &Hints::default()).unwrap();
     let identity = Identity { store: StoreId(7), incarnation: 1, nonce: 1 };
-    let mut log =
-        Log::begin(disk, WAL, &scan, identity, LogOptions::default(), Timestamp(0)).unwrap();
+    let log = Log::begin(disk, WAL, &scan, identity, LogOptions::default(), Timestamp(0)).unwrap();
+    (fs, log)
+}
+
+/// Appends one record, durably.
+fn append(log: &mut Log, record: Record) {
+    log.append(&[record], Timestamp(0)).unwrap();
+    log.sync().unwrap();
+}
+
+#[test]
+fn a_hole_that_ends_at_the_base_or_below_it_casts_no_doubt() {
+    let (fs, mut log) = begun();
     let saved = Op::Saved { lsn: Lsn::ZERO };
     for _ in 0..5 {
         let (kind, payload) = saved.encode();
-        let record = Record::new(kind, Origin::Engine, payload);
-        log.append(&[record], Timestamp(0)).unwrap();
-        log.sync().unwrap();
+        append(&mut log, Record::new(kind, Origin::Engine, payload));
     }
     // Behind the header and the start, a block for each record: those of LSN 2 and 4 are lost.
     for block in [4, 6] {
@@ -63,13 +72,7 @@ fn change(state: &mut u64) -> Op {
 
 /// A log of random transactions.
 fn random_log(state: &mut u64) -> SimFs {
-    let fs = SimFs::new();
-    fs.create_dir(WAL).unwrap();
-    let scan = wal::scan(&fs, WAL, &Hints::default()).unwrap();
-    let identity = Identity { store: StoreId(7), incarnation: 1, nonce: 1 };
-    let disk = Arc::new(fs.clone());
-    let mut log =
-        Log::begin(disk, WAL, &scan, identity, LogOptions::default(), Timestamp(0)).unwrap();
+    let (fs, mut log) = begun();
     for _ in 0..60 {
         let count = 1 + drawn(state, 4);
         let records = (1..=count).map(|number| {
@@ -138,18 +141,11 @@ fn what_several_threads_replay_is_what_one_does_with_holes_and_without() {
 
 #[test]
 fn of_two_errors_the_first_in_the_log_counts_on_one_thread_and_on_several() {
-    let fs = SimFs::new();
-    fs.create_dir(WAL).unwrap();
-    let disk = Arc::new(fs.clone());
-    let scan = wal::scan(&fs, WAL, &Hints::default()).unwrap();
-    let identity = Identity { store: StoreId(7), incarnation: 1, nonce: 1 };
-    let mut log =
-        Log::begin(disk, WAL, &scan, identity, LogOptions::default(), Timestamp(0)).unwrap();
+    let (fs, mut log) = begun();
     for is_known in [true, true, true, false, true, true] {
         let put = Op::put(Collection::Task, "{\"id\": \"a\"}", 4096).unwrap().encode();
         let kind = if is_known { put.0 } else { 200 };
-        log.append(&[Record::new(kind, Origin::Api, put.1)], Timestamp(0)).unwrap();
-        log.sync().unwrap();
+        append(&mut log, Record::new(kind, Origin::Api, put.1));
     }
     let scan = wal::scan(&fs, WAL, &Hints::default()).unwrap();
     let error = |scan: &Scan, threads| {
@@ -169,18 +165,11 @@ fn of_two_errors_the_first_in_the_log_counts_on_one_thread_and_on_several() {
 
 #[test]
 fn no_run_but_a_single_group_is_longer_than_runs_may_be() {
-    let fs = SimFs::new();
-    fs.create_dir(WAL).unwrap();
-    let disk = Arc::new(fs.clone());
-    let scan = wal::scan(&fs, WAL, &Hints::default()).unwrap();
-    let identity = Identity { store: StoreId(7), incarnation: 1, nonce: 1 };
-    let mut log =
-        Log::begin(disk, WAL, &scan, identity, LogOptions::default(), Timestamp(0)).unwrap();
+    let (fs, mut log) = begun();
     for length in [10, 6000, 6000, 40_000, 10, 15_000, 3000, 90_000, 10] {
         let text = format!("{{\"id\": \"a\", \"x\": \"{}\"}}", "x".repeat(length));
         let (kind, payload) = Op::put(Collection::Task, &text, 1 << 20).unwrap().encode();
-        log.append(&[Record::new(kind, Origin::Api, payload)], Timestamp(0)).unwrap();
-        log.sync().unwrap();
+        append(&mut log, Record::new(kind, Origin::Api, payload));
     }
     let scan = wal::scan(&fs, WAL, &Hints::default()).unwrap();
     let (mut single, mut records) = (0, 0);
