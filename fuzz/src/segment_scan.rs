@@ -14,8 +14,12 @@ use walden::{Lsn, StoreId, Timestamp};
 
 use super::reseal::{self, BLOCK};
 
-const OPTIONS: LogOptions =
-    LogOptions { segment_bytes_min: 24 << 10, segment_bytes_max: 32 << 10, direct: true };
+const OPTIONS: LogOptions = LogOptions {
+    segment_bytes_min: 24 << 10,
+    segment_bytes_max: 32 << 10,
+    direct: true,
+    reuse_group_bytes: 0,
+};
 const SEGMENT_BYTES_MAX: usize = 64 << 10;
 const STORE: StoreId = StoreId(7);
 /// A scan asks for each file's stat and for its bytes, in pieces of at least a block.

@@ -25,7 +25,7 @@ use crate::files::backups::Backups;
 use crate::files::names::WAL;
 use crate::fs::{Fs, Lock};
 use crate::state::{Doc, Op, Table};
-use crate::wal::{Identity, Log, Origin, PreparedSegment, Record, SegmentNumber, prepare_segment};
+use crate::wal::{Identity, Log, Origin, Preparation, PreparedSegment, Record};
 
 /// The surroundings of a store: disk, time, randomness, and whether it makes threads.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ pub(crate) struct Facts {
 /// What is asked of the maintenance thread.
 #[derive(Default)]
 pub(crate) struct Wishes {
-    pub(crate) segment: Option<(SegmentNumber, u64)>,
+    pub(crate) segment: Option<Preparation>,
     pub(crate) checkpoint: Option<Reason>,
     /// The mirror has begun to lag behind.
     pub(crate) unshown: bool,
@@ -306,10 +306,9 @@ impl Core {
     fn prepare(&self) -> Result<()> {
         // A log that is reopened numbers its own segments: not before this one is settled.
         let _alone = self.preparing.lock();
-        let Some((number, size_bytes)) = self.wishes.lock().segment.take() else { return Ok(()) };
+        let Some(mut wanted) = self.wishes.lock().segment.take() else { return Ok(()) };
         let fs = &*self.around.fs;
-        let made: Result<PreparedSegment> =
-            self.with_room(|| prepare_segment(fs, WAL, number, size_bytes));
+        let made: Result<PreparedSegment> = self.with_room(|| wanted.prepare(fs, WAL));
         if let Err(error) = &made {
             tracing::warn!(%error, "no segment could be prepared; the writer will try itself");
         }

@@ -105,6 +105,8 @@ fn history(fs: &dyn Fs, collection: Collection, id: &str, end: Lsn) -> Result<Hi
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 thread::sleep(ATTEMPT_PAUSE);
             }
+            // A segment that was cut may be another one by now.
+            Err(Error::Corrupt { .. }) => thread::sleep(ATTEMPT_PAUSE),
             read => return read,
         }
     }

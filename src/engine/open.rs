@@ -181,6 +181,9 @@ fn begin_log(
         Stage::Opening { former } if plan.scan.size_bytes == 0 => former,
         _ => Some((owner.incarnation, owner.nonce)),
     });
+    if let Err(error) = wal::clear_temporaries(fs, WAL, &plan.scan) {
+        tracing::warn!(%error, "leftovers of the log stay where they are");
+    }
     let mut room = Room::new(fs, identity.store, plan);
     room.with(|| write_owner(fs, &identity, Stage::Opening { former }, plan.evidence))?;
     let now = around.clock.now();

@@ -20,10 +20,25 @@ impl Core {
     pub(crate) fn with_room<T>(&self, mut work: impl FnMut() -> Result<T>) -> Result<T> {
         loop {
             match work() {
-                Err(error) if self.make_room(&error) => {}
+                Err(error) if self.free_spares(&error) || self.make_room(&error) => {}
                 outcome => return outcome,
             }
         }
+    }
+
+    /// Removes the segments that the log keeps to reuse them, if that can help against `error`; says whether
+    /// there were any.
+    fn free_spares(&self, error: &Error) -> bool {
+        let freed = || match self.writer.try_lock() {
+            Some(mut writer) => writer.log().and_then(Log::free_spares),
+            // Whoever writes uses them.
+            None => Ok(false),
+        };
+        is_full(error)
+            && freed().unwrap_or_else(|error| {
+                tracing::warn!(%error, "no room was made by the log");
+                false
+            })
     }
 
     /// Appends a group to the log. One for which no segment could be prepared was not written at all,
@@ -61,8 +76,7 @@ impl Core {
 /// Removes the oldest surplus backup, if that can help against `error`; says whether it did. `present`
 /// is the LSN of `state.json`, which must be intact.
 pub(crate) fn make_room(fs: &dyn Fs, backups: &mut Backups, present: Lsn, error: &Error) -> bool {
-    let Error::DiskFull { source, .. } = error else { return false };
-    if !matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+    if !is_full(error) {
         return false;
     }
     let mut problems = Vec::new();
@@ -75,4 +89,10 @@ pub(crate) fn make_room(fs: &dyn Fs, backups: &mut Backups, present: Lsn, error:
         tracing::warn!(%error, "no backup could be removed to make room");
         false
     })
+}
+
+/// Whether more room can help.
+fn is_full(error: &Error) -> bool {
+    let Error::DiskFull { source, .. } = error else { return false };
+    matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }

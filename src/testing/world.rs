@@ -68,7 +68,12 @@ pub fn mix(seed: u64) -> u64 {
 /// groups only.
 pub fn small() -> Options {
     Options {
-        log: LogOptions { segment_bytes_min: 44 << 10, segment_bytes_max: 44 << 10, direct: true },
+        log: LogOptions {
+            segment_bytes_min: 44 << 10,
+            segment_bytes_max: 44 << 10,
+            direct: true,
+            reuse_group_bytes: 0,
+        },
         backups: 2,
         backups_hourly: 0,
         backups_daily: 0,

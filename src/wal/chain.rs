@@ -105,10 +105,10 @@ impl Directory {
         numbers: &[SegmentNumber],
         hints: &Hints,
     ) -> Result<Vec<Identity>> {
-        let mut identities = hints.identities.clone();
+        let (mut identities, mut marked) = (hints.identities.clone(), Vec::new());
         for number in numbers {
             let path = join(dir, &number.file_name());
-            match read_header(fs, &path) {
+            match read_header(fs, &path, *number) {
                 Ok(HeaderBlock::Newer(why)) => {
                     let why = format!("{why}; use the newer Walden that wrote it");
                     return Err(Error::Unsupported { what: fs.display(&path), why });
@@ -119,11 +119,14 @@ impl Directory {
                         identities.push(header.identity);
                     }
                 }
+                Ok(HeaderBlock::Marked(identity)) => marked.push(identity),
                 Ok(HeaderBlock::Zero(_) | HeaderBlock::Unreadable(_)) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(Error::io("read", fs.display(&path), source)),
             }
         }
+        marked.retain(|identity| !identities.contains(identity));
+        identities.append(&mut marked);
         self.store = self.store.or(identities.first().map(|identity| identity.store));
         identities.retain(|identity| Some(identity.store) == self.store);
         Ok(identities)
@@ -132,11 +135,12 @@ impl Directory {
     /// Takes a segment in, unless it is another store's or bears a wrong name.
     fn admit(&mut self, index: SegmentIndex) {
         let file = index.number.file_name();
-        let foreign = match index.header {
-            Ok(header) if Some(header.identity.store) != self.store => {
-                Some((Verdict::Clean, format!("a segment of store {}", header.identity.store)))
+        let others = index.identity.filter(|identity| Some(identity.store) != self.store);
+        let foreign = match (others, index.header) {
+            (Some(Identity { store, .. }), _) => {
+                Some((Verdict::Clean, format!("a segment of store {store}")))
             }
-            Err(why) if index.is_renamed => {
+            (None, Err(why)) if index.is_renamed => {
                 self.misnamed.push(index.number);
                 Some((Verdict::Corrupt, why.to_owned()))
             }
@@ -276,6 +280,7 @@ impl Directory {
             previous_lsn,
             restated_lsn,
             chain: before.crc,
+            former: SegmentNumber(0),
         })
     }
 

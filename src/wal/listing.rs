@@ -239,7 +239,7 @@ impl<'a> Judged<'a> {
                     let verdict = if stands { Worth::Stands } else { otherwise };
                     pieces.push(PieceListing::Group(of_group(segment, group, verdict)));
                 }
-                Piece::Gap(gap) if !gap.zero && !is_within(gap.offset) => {
+                Piece::Gap(gap) if !gap.blank && !is_within(gap.offset) => {
                     pieces.push(PieceListing::Damage(of_gap(segment, gap)));
                 }
                 Piece::Gap(_) => {}
@@ -281,10 +281,10 @@ fn of_group(segment: u64, group: &GroupRef, verdict: Worth) -> GroupListing {
 }
 
 fn used_bytes(index: &SegmentIndex) -> u64 {
-    let header = if index.zero { 0 } else { SEGMENT_HEADER_BYTES };
+    let header = if index.prepared { 0 } else { SEGMENT_HEADER_BYTES };
     let ends = index.pieces.iter().map(|piece| match piece {
         Piece::Group(group) => group.end,
-        Piece::Gap(gap) if gap.zero => 0,
+        Piece::Gap(gap) if gap.blank => 0,
         Piece::Gap(gap) => gap.end,
     });
     ends.max().unwrap_or(0).max(header).min(index.size_bytes)
@@ -292,7 +292,7 @@ fn used_bytes(index: &SegmentIndex) -> u64 {
 
 fn state(index: &SegmentIndex) -> SegmentState {
     match index.groups().next_back().map(|group| group.header.kind) {
-        None if index.zero => SegmentState::Prepared,
+        None if index.prepared => SegmentState::Prepared,
         Some(GroupKind::Seal) => SegmentState::Sealed,
         Some(GroupKind::Close) => SegmentState::Closed,
         _ => SegmentState::Open,

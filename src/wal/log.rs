@@ -19,7 +19,7 @@ use crate::wal::group::group_length;
 use crate::wal::options::{LogOptions, LogStats};
 use crate::wal::record::{RECORD_BYTES_MAX, Record};
 use crate::wal::scan::{Join, Older, Scan};
-use crate::wal::segment::{PreparedSegment, prepare_segment};
+use crate::wal::segment::{PreparedSegment, Spare, prepare_segment};
 
 /// Every group of records leaves room behind it for a witness and a seal or close.
 const RESERVED_BYTES: u64 = 2 * BLOCK_BYTES;
@@ -41,14 +41,22 @@ struct Active {
     file: Arc<dyn File>,
     /// The same file past the page cache, where that can and may be.
     through: Option<Arc<dyn File>>,
+    /// The segment that its file was before; 0 if none.
+    former: SegmentNumber,
     offset: u64,
 }
 
 impl Active {
     fn new(prepared: PreparedSegment, options: &LogOptions) -> Active {
-        let PreparedSegment { number, size_bytes, file, through } = prepared;
+        let PreparedSegment { number, size_bytes, former, file, through } = prepared;
         let through = through.filter(|_| options.direct);
-        Active { number, size_bytes, file, through, offset: SEGMENT_HEADER_BYTES }
+        Active { number, size_bytes, file, through, former, offset: SEGMENT_HEADER_BYTES }
+    }
+
+    /// The bytes that an end mark at `offset` takes: none where it has no use, or no room.
+    fn end_mark_bytes(&self, offset: u64) -> u64 {
+        let room = self.size_bytes.saturating_sub(offset);
+        if self.former.0 > 0 { room.min(BLOCK_BYTES) } else { 0 }
     }
 }
 
@@ -88,6 +96,12 @@ pub struct Log {
     active: Active,
     older: VecDeque<Older>,
     prepared: Option<PreparedSegment>,
+    /// Cut segments, to be reused, and the one that is being made another.
+    spares: Vec<Spare>,
+    lent: Option<Spare>,
+    /// The first segment of this opening, and what was done when the log was cut last.
+    first_number: SegmentNumber,
+    at_cut: LogStats,
     next_number: SegmentNumber,
     preparing: bool,
     next_lsn: Lsn,
@@ -145,6 +159,10 @@ impl Log {
             active: Active::new(segment, &options),
             older: scan.older().collect(),
             prepared: None,
+            spares: Vec::new(),
+            lent: None,
+            first_number: number,
+            at_cut: LogStats::default(),
             next_number: SegmentNumber(number.0 + 1),
             preparing: false,
             next_lsn: scan.next_lsn,
@@ -197,10 +215,11 @@ impl Log {
         self.unflushed_bytes
     }
 
-    /// Bytes of all segments, the active one with its whole size.
+    /// Bytes of all segments, the active one with its whole size, and of those kept to be reused.
     pub fn size_bytes(&self) -> u64 {
         let older: u64 = self.older.iter().map(|segment| segment.size_bytes).sum();
-        older + self.active.size_bytes + self.prepared.as_ref().map_or(0, |p| p.size_bytes)
+        let spares: u64 = self.spares.iter().map(|segment| segment.size_bytes).sum();
+        older + spares + self.active.size_bytes + self.prepared.as_ref().map_or(0, |p| p.size_bytes)
     }
 
     /// The failure that closed the log to writes, if one did.
@@ -322,6 +341,10 @@ impl Log {
         if self.fits(BLOCK_BYTES) {
             self.write_group(&self.draft(GroupKind::Close, &[], now), None, true)?;
             self.sync()?;
+        }
+        self.free_spares()?;
+        if let Some(spare) = self.lent.take() {
+            spare.remove(&*self.fs, &self.dir)?;
         }
         match self.prepared.take() {
             Some(segment) => self.discard(&segment),

@@ -30,8 +30,8 @@ pub use listing::{
 pub use log::Log;
 pub use options::{LogOptions, LogStats};
 pub use record::{Origin, RECORD_BYTES_MAX, Record, RecordView};
-pub use repair::{SetAside, clear_leftovers, clear_passed_over, set_aside};
+pub use repair::{SetAside, clear_leftovers, clear_passed_over, clear_temporaries, set_aside};
 pub(crate) use scan::Run;
 pub use scan::{Finding, Hints, Join, Leftover, Replayed, Scan, Verdict, scan};
-pub use segment::{PreparedSegment, prepare_segment};
+pub use segment::{Preparation, PreparedSegment, prepare_segment};
 pub use tail::{Tail, Tailed};

@@ -11,11 +11,20 @@ pub struct LogOptions {
     /// write and a flush, where the file system can do that (`O_DIRECT` and `O_DSYNC`). Default: true.
     /// What is durable when does not depend on it.
     pub direct: bool,
+    /// A segment that was cut is used again, instead of one that has to be filled with zeroes, if the groups
+    /// since the cut before took so many bytes each on the average (default 16 KiB). Each group in such a
+    /// segment costs a block of 4096 bytes more. 0: always; `u64::MAX`: never.
+    pub reuse_group_bytes: u64,
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
-        LogOptions { segment_bytes_min: 256 << 10, segment_bytes_max: 64 << 20, direct: true }
+        LogOptions {
+            segment_bytes_min: 256 << 10,
+            segment_bytes_max: 64 << 20,
+            direct: true,
+            reuse_group_bytes: 16 << 10,
+        }
     }
 }
 
@@ -32,4 +41,6 @@ pub struct LogStats {
     pub bytes: u64,
     /// Rotations to a new segment.
     pub rotations: u64,
+    /// Those of them to a segment whose file was one before.
+    pub reused: u64,
 }

@@ -7,11 +7,13 @@
 use std::io;
 use std::sync::Arc;
 
+use crc32fast::Hasher;
+
 use crate::base::{Lsn, Timestamp};
 use crate::fs::{self, File, Fs, Mode};
 use crate::wal::format::{
     BLOCK_BYTES, ENTRY_BYTES, Entry, GROUP_HEADER_BYTES, GroupHeader, GroupKind, HeaderBlock,
-    Identity, SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentNumber, group_crc,
+    Identity, SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentNumber, group_seed,
     padded, usize_of,
 };
 use crate::wal::record::RecordView;
@@ -20,6 +22,8 @@ const WINDOW_BYTES: u64 = 1 << 20;
 /// Crafted lengths could make the search through damaged bytes take quadratic time; it gives up once
 /// it has verified this many times the segment's bytes in vain.
 const VAIN_MAX: u64 = 4;
+/// The end mark of a reused segment.
+const END: &str = "nothing was written here";
 
 /// An intact group: where it is and what its header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub struct GroupRef {
     pub padding_intact: bool,
     /// Its header.
     pub header: GroupHeader,
+    /// What its checksum begins with.
+    pub(crate) seed: u32,
 }
 
 impl GroupRef {
@@ -52,8 +58,8 @@ pub struct Gap {
     pub offset: u64,
     /// Where it ends.
     pub end: u64,
-    /// Whether it is all zeroes.
-    pub zero: bool,
+    /// Whether nothing was written there: it is all zeroes, or begins with an end mark and has no other.
+    pub blank: bool,
     /// What was wrong at its beginning.
     pub why: &'static str,
 }
@@ -80,9 +86,13 @@ pub struct SegmentIndex {
     pub header_intact: bool,
     /// Whether its header is intact but bears another segment's number.
     pub is_renamed: bool,
-    /// Whether every byte of the file is zero: prepared, never used.
+    /// Whether every byte is zero.
     pub zero: bool,
-    /// Whose groups it holds: the header's identity, or the one under which groups were found.
+    /// Whether it is prepared, and was never used: every byte is zero, or it is marked to be reused and has
+    /// no group of its own and zeroes in the place of the first.
+    pub prepared: bool,
+    /// Whose groups it holds: the header's or the mark's identity, or the one under which groups were
+    /// found.
     pub identity: Option<Identity>,
     /// Groups and gaps from behind the header to the end, in order.
     pub pieces: Vec<Piece>,
@@ -179,9 +189,12 @@ impl SegmentReader {
             return Ok(Err("the group's length is impossible"));
         };
         self.verified_bytes += table_end;
-        let covered = self.bytes(offset, table_end)?.get(4..).unwrap_or_default();
-        if group_crc(identity, number, offset, covered) != crc {
+        let seed = group_seed(identity, number, offset);
+        if crc_of(seed, self.bytes(offset, table_end)?) != crc {
             return Ok(Err("the group's checksum is wrong"));
+        }
+        if header.kind == GroupKind::End {
+            return Ok(Err(END));
         }
         self.verified_bytes += header.length;
         let end = (offset + padded(header.length)).min(self.size_bytes);
@@ -194,28 +207,44 @@ impl SegmentReader {
             Ok(last_lsn) => last_lsn,
             Err(why) => return Ok(Err(why)),
         };
-        Ok(Ok(GroupRef { offset, end, last_lsn, crc, padding_intact, header }))
+        Ok(Ok(GroupRef { offset, end, last_lsn, crc, padding_intact, header, seed }))
     }
 
-    /// Calls `visit` for every record of a group that was verified before, and is verified again.
+    /// Calls `visit` for every record of a group that was verified before, and is verified again: the
+    /// segment may be in use as another one since.
     pub(crate) fn records<T>(
         &mut self,
         group: &GroupRef,
         visit: impl FnOnce(&[RecordView<'_>]) -> T,
     ) -> io::Result<Result<T, &'static str>> {
         let bytes = self.bytes(group.offset, group.header.length)?;
+        let table_end =
+            usize_of(group.header.table_end().unwrap_or(u64::MAX).min(group.header.length));
+        let head = bytes.get(..table_end).unwrap_or_default();
+        if GroupHeader::decode(head) != Ok((group.crc, group.header))
+            || crc_of(group.seed, head) != group.crc
+        {
+            return Ok(Err("the group is not there any more"));
+        }
         let mut views = Vec::with_capacity(usize_of(u64::from(group.header.count)));
         Ok(walk_records(&group.header, bytes, |view| views.push(view)).map(|_| visit(&views)))
     }
 
     /// What the two header blocks hold.
-    pub(crate) fn header_block(&mut self) -> io::Result<HeaderBlock> {
-        Ok(SegmentHeader::decode(self.bytes(0, SEGMENT_HEADER_BYTES)?))
+    pub(crate) fn header_block(&mut self, number: SegmentNumber) -> io::Result<HeaderBlock> {
+        Ok(SegmentHeader::decode(self.bytes(0, SEGMENT_HEADER_BYTES)?, number))
     }
 
     fn is_zero(&mut self, offset: u64, length: u64) -> io::Result<bool> {
         Ok(is_zero(self.bytes(offset, length)?))
     }
+}
+
+/// The checksum of a group, given its header and table with the checksum's own field.
+fn crc_of(seed: u32, head: &[u8]) -> u32 {
+    let mut crc = Hasher::new_with_initial(seed);
+    crc.update(head.get(4..).unwrap_or_default());
+    crc.finalize()
 }
 
 /// Whether there is nothing but zeroes. Compared in pieces: a segment may hold many megabytes of them.
@@ -258,8 +287,12 @@ fn walk_records<'a>(
 }
 
 /// Reads only a segment's header.
-pub(crate) fn read_header(fs: &dyn Fs, path: &str) -> io::Result<HeaderBlock> {
-    SegmentReader::open(fs, path)?.header_block()
+pub(crate) fn read_header(
+    fs: &dyn Fs,
+    path: &str,
+    number: SegmentNumber,
+) -> io::Result<HeaderBlock> {
+    SegmentReader::open(fs, path)?.header_block(number)
 }
 
 /// Reads a whole segment. `others` are identities known from elsewhere, for a segment whose header
@@ -271,51 +304,72 @@ pub(crate) fn index_segment(
     others: &[Identity],
 ) -> io::Result<SegmentIndex> {
     let mut reader = SegmentReader::open(fs, path)?;
-    let mut is_renamed = false;
-    let mut header_intact = false;
-    let mut header_zero = false;
-    let header = match reader.header_block()? {
-        HeaderBlock::Read { header, intact } if header.number == number => {
-            header_intact = intact;
-            Ok(header)
+    let block = reader.header_block(number)?;
+    let (header, header_intact) = match block {
+        HeaderBlock::Read { header, intact } if header.number == number => (Ok(header), intact),
+        HeaderBlock::Read { .. } => (Err("the segment bears another segment's name"), false),
+        HeaderBlock::Marked(_) => (Err("the segment has a mark for a header"), false),
+        HeaderBlock::Zero(why) | HeaderBlock::Unreadable(why) | HeaderBlock::Newer(why) => {
+            (Err(why), false)
         }
-        HeaderBlock::Read { .. } => {
-            is_renamed = true;
-            Err("the segment bears another segment's name")
-        }
-        HeaderBlock::Zero(why) => {
-            header_zero = true;
-            Err(why)
-        }
-        HeaderBlock::Unreadable(why) | HeaderBlock::Newer(why) => Err(why),
     };
-    let own = header.ok().map(|header| header.identity);
     let mut index = SegmentIndex {
         number,
         size_bytes: reader.size_bytes,
         header,
         header_intact,
-        is_renamed,
+        is_renamed: header.is_err() && matches!(block, HeaderBlock::Read { .. }),
         zero: false,
-        identity: own,
+        prepared: false,
+        identity: header.ok().map(|header| header.identity),
         pieces: Vec::new(),
     };
-    if let Some(identity) = &own {
-        index.pieces = pieces(&mut reader, number, Some(identity))?;
+    if let Ok(header) = &header {
+        index.pieces = pieces(&mut reader, number, Some(&header.identity))?;
+        without_former(&mut reader, header, &mut index.pieces)?;
         return Ok(index);
     }
     index.pieces = pieces(&mut reader, number, None)?;
-    let zero = index.pieces.iter().all(|piece| matches!(piece, Piece::Gap(gap) if gap.zero));
-    index.zero = header_zero && zero;
-    for identity in others.iter().filter(|_| !zero) {
+    let zero = index.pieces.iter().all(|piece| matches!(piece, Piece::Gap(gap) if gap.blank));
+    index.zero = zero && matches!(block, HeaderBlock::Zero(_));
+    index.prepared = index.zero;
+    let marked = if let HeaderBlock::Marked(identity) = block { Some(identity) } else { None };
+    for identity in marked.iter().chain(others).filter(|_| !zero) {
         let found = pieces(&mut reader, number, Some(identity))?;
         if found.iter().any(|piece| matches!(piece, Piece::Group(_))) {
             index.identity = Some(*identity);
             index.pieces = found;
-            break;
+            return Ok(index);
         }
     }
+    index.identity = marked;
+    if marked.is_some() && reader.is_zero(SEGMENT_HEADER_BYTES, BLOCK_BYTES)? {
+        index.prepared = true;
+        let (offset, end, why) = (SEGMENT_HEADER_BYTES, index.size_bytes, "marked to be reused");
+        index.pieces = vec![Piece::Gap(Gap { offset, end, blank: true, why })];
+    }
     Ok(index)
+}
+
+/// Ends the last gap where what the file was before begins, which says nothing.
+fn without_former(
+    reader: &mut SegmentReader,
+    header: &SegmentHeader,
+    pieces: &mut [Piece],
+) -> io::Result<()> {
+    let Some(Piece::Gap(gap)) = pieces.last_mut().filter(|_| header.former.0 > 0) else {
+        return Ok(());
+    };
+    let most = reader.verified_bytes + reader.size_bytes.saturating_mul(VAIN_MAX);
+    let mut offset = gap.offset;
+    while !gap.blank && offset < gap.end && reader.verified_bytes < most {
+        let former = reader.group(offset, header.former, &header.identity)?;
+        if matches!(former, Ok(_) | Err(END)) {
+            gap.end = offset;
+        }
+        offset += BLOCK_BYTES;
+    }
+    Ok(())
 }
 
 fn pieces(
@@ -329,12 +383,13 @@ fn pieces(
     while offset < reader.size_bytes {
         let zero = reader.is_zero(offset, BLOCK_BYTES)?;
         let before = reader.verified_bytes;
-        let group = match identity {
+        let place = match identity {
             Some(_) if left == 0 => Err("too much damage to search through"),
             Some(identity) if !zero => reader.group(offset, number, identity)?,
             _ => Err("zeroes"),
         };
-        match (group, pieces.last_mut()) {
+        let is_end = place == Err(END);
+        match (place, pieces.last_mut()) {
             (Ok(group), _) => {
                 offset = group.end;
                 pieces.push(Piece::Group(group));
@@ -342,11 +397,11 @@ fn pieces(
             }
             (Err(_), Some(Piece::Gap(gap))) => {
                 gap.end = (offset + BLOCK_BYTES).min(reader.size_bytes);
-                gap.zero &= zero;
+                gap.blank &= if gap.why == END { !is_end } else { zero };
             }
             (Err(why), _) => {
                 let end = (offset + BLOCK_BYTES).min(reader.size_bytes);
-                pieces.push(Piece::Gap(Gap { offset, end, zero, why }));
+                pieces.push(Piece::Gap(Gap { offset, end, blank: zero || is_end, why }));
             }
         }
         left = left.saturating_sub(reader.verified_bytes - before);

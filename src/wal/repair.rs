@@ -8,7 +8,7 @@ use std::io;
 use crate::base::{ContentHash, Error, Result};
 use crate::fs::replace::{remove_if_any, write_temporary};
 use crate::fs::{self, Fs, Mode, join};
-use crate::wal::format::usize_of;
+use crate::wal::format::{SegmentNumber, usize_of};
 use crate::wal::scan::{Finding, Scan};
 
 /// The most bytes of one finding that are copied; a region of the log is not larger in practice.
@@ -101,12 +101,14 @@ pub fn clear_leftovers(fs: &dyn Fs, dir: &str, scan: &Scan, quarantine: &str) ->
         }
         move_aside(fs, &path, quarantine, &leftover.file)?;
     }
-    for name in &scan.other_files {
-        if crate::wal::format::SegmentNumber::parse_temporary(name).is_some() {
-            remove_if_any(fs, &join(dir, name))?;
-        }
-    }
     Ok(())
+}
+
+/// Removes segments that were being prepared, or kept to be reused: nothing in them is worth anything.
+pub fn clear_temporaries(fs: &dyn Fs, dir: &str, scan: &Scan) -> Result<()> {
+    let is_temporary = |name: &&String| SegmentNumber::parse_temporary(name).is_some();
+    let mut names = scan.other_files.iter().filter(is_temporary);
+    names.try_for_each(|name| remove_if_any(fs, &join(dir, name)).map(drop))
 }
 
 /// Moves a file to the quarantine under a name that is free there.

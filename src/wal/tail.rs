@@ -268,7 +268,7 @@ impl Tail {
     ) -> Result<Option<(SegmentReader, SegmentHeader)>> {
         let path = self.path(number);
         let opened = SegmentReader::with_window(&*self.fs, &path, WINDOW_BYTES)
-            .and_then(|mut reader| reader.header_block().map(|block| (reader, block)));
+            .and_then(|mut reader| reader.header_block(number).map(|block| (reader, block)));
         match opened {
             Ok((reader, HeaderBlock::Read { header, .. })) => {
                 let is_ours = self.store.is_none_or(|store| store == header.identity.store);
@@ -278,7 +278,9 @@ impl Tail {
                 let why = format!("{why}; use the newer Walden that wrote it");
                 Err(Error::Unsupported { what: self.fs.display(&path), why })
             }
-            Ok((_, HeaderBlock::Zero(_) | HeaderBlock::Unreadable(_))) => Ok(None),
+            Ok((_, HeaderBlock::Zero(_) | HeaderBlock::Marked(_) | HeaderBlock::Unreadable(_))) => {
+                Ok(None)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(Error::io("read", self.fs.display(&path), source)),
         }

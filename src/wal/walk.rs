@@ -118,7 +118,7 @@ impl Walk {
             self.group(link, group);
         }
         if let Some(gap) = gap {
-            self.judge_end(link, (gap.offset, gap.end), gap.why, gap.zero);
+            self.judge_end(link, (gap.offset, gap.end), gap.why, gap.blank);
         }
     }
 
@@ -192,7 +192,11 @@ impl Walk {
     fn group(&mut self, link: &Link<'_>, group: &GroupRef) {
         if !group.padding_intact {
             let place = (group.offset + group.header.length, group.end);
-            self.found(Verdict::Corrupt, link, place, "the padding of a group is damaged");
+            // A torn write of a group leaves there what the file had before.
+            let is_vouched = group.has_records() && group.last_lsn <= self.vouched;
+            let is_durable = link.end.is_some() || is_vouched || link.header.former.0 == 0;
+            let verdict = if is_durable { Verdict::Corrupt } else { self.torn() };
+            self.found(verdict, link, place, "the padding of a group is damaged");
         }
         self.chain_crc = Some(group.crc);
         self.closed = group.header.kind == GroupKind::Close;
@@ -233,7 +237,7 @@ impl Walk {
     }
 
     /// A place behind which nothing of this segment stands.
-    fn judge_end(&mut self, link: &Link<'_>, place: (u64, u64), why: &str, zero: bool) {
+    fn judge_end(&mut self, link: &Link<'_>, place: (u64, u64), why: &str, blank: bool) {
         if link.end.is_some() {
             // What is missing is told at the follower, whose header says what came before it.
             self.found(Verdict::Corrupt, link, place, why);
@@ -241,9 +245,9 @@ impl Walk {
             let missing = Some((self.expected, self.vouched));
             self.doubtful = true;
             self.missing(Verdict::Corrupt, link, place, missing, why);
-        } else if self.closed && !zero {
+        } else if self.closed && !blank && link.header.former.0 == 0 {
             self.found(Verdict::Corrupt, link, place, format!("behind a clean stop: {why}"));
-        } else if !zero {
+        } else if !blank {
             self.found(self.torn(), link, place, why);
         }
     }

@@ -74,7 +74,8 @@ const TASKS: usize = 380;
 #[test]
 fn under_heavy_load_the_mirror_takes_a_tenth_of_the_time_and_its_lag_is_bounded() {
     let disk = SimFs::new();
-    let log = LogOptions { segment_bytes_min: 64 << 20, segment_bytes_max: 64 << 20, direct: true };
+    let log =
+        LogOptions { segment_bytes_min: 64 << 20, segment_bytes_max: 64 << 20, ..small().log };
     let options = Options { checkpoint_log_bytes: 1 << 30, log, ..small() };
     let (store, clock) = timed(&disk, MS, options);
     let (mut passing, mut longest, mut passes) = (Duration::ZERO, Duration::ZERO, 0);

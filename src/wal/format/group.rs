@@ -24,6 +24,9 @@ pub enum GroupKind {
     Seal,
     /// No records: a clean stop.
     Close,
+    /// Of a reused segment: nothing was written behind the group before it. It is no group of the log, and
+    /// the next one takes its place.
+    End,
 }
 
 impl GroupKind {
@@ -34,11 +37,12 @@ impl GroupKind {
             GroupKind::Witness => 3,
             GroupKind::Seal => 4,
             GroupKind::Close => 5,
+            GroupKind::End => 6,
         }
     }
 
     fn from_number(number: u8) -> Option<Self> {
-        [Self::Data, Self::Start, Self::Witness, Self::Seal, Self::Close]
+        [Self::Data, Self::Start, Self::Witness, Self::Seal, Self::Close, Self::End]
             .into_iter()
             .find(|kind| kind.number() == number)
     }
@@ -141,14 +145,19 @@ impl Entry {
 
 /// The checksum of a group's header and table, bound to its store, segment, incarnation and place.
 pub fn group_crc(identity: &Identity, number: SegmentNumber, offset: u64, covered: &[u8]) -> u32 {
+    let mut crc = Hasher::new_with_initial(group_seed(identity, number, offset));
+    crc.update(covered);
+    crc.finalize()
+}
+
+/// What binds it.
+pub(crate) fn group_seed(identity: &Identity, number: SegmentNumber, offset: u64) -> u32 {
     let mut seed = Hasher::new();
     seed.update(&identity.store.0.to_le_bytes());
     seed.update(&number.0.to_le_bytes());
     seed.update(&identity.nonce.to_le_bytes());
     seed.update(&offset.to_le_bytes());
-    let mut crc = Hasher::new_with_initial(seed.finalize());
-    crc.update(covered);
-    crc.finalize()
+    seed.finalize()
 }
 
 /// Begins a group in `into`: header with its checksum, and table. The records follow.

@@ -1,6 +1,7 @@
-//! A segment's header: its fields, its bytes, and whether they can be believed.
+//! A segment's header, and the mark in its place: their fields, their bytes, and whether they can be
+//! believed.
 //!
-//! It lies twice in the segment, in two blocks, because a torn write or a lost sector takes at most
+//! Either lies twice in the segment, in two blocks, because a torn write or a lost sector takes at most
 //! one of them. Either copy will do.
 
 use crate::base::{Lsn, StoreId};
@@ -10,6 +11,7 @@ use super::{
 };
 
 const MAGIC: [u8; 8] = *b"WALDENLG";
+const MARK_MAGIC: [u8; 8] = *b"WALDENPR";
 const VERSION: u32 = 1;
 const HEADER_FIELD_BYTES: usize = 128;
 const FLAG_BEGINS_INCARNATION: u32 = 1;
@@ -40,6 +42,9 @@ pub struct SegmentHeader {
     pub restated_lsn: Lsn,
     /// The checksum field of the last standing group of records before this segment; 0 if none.
     pub chain: u32,
+    /// The segment that its file was before, if it is reused: behind the last group lies an end mark, and
+    /// then what that one left. Else 0.
+    pub former: SegmentNumber,
 }
 
 impl SegmentHeader {
@@ -66,10 +71,8 @@ impl SegmentHeader {
             fields.extend_from_slice(&field.to_le_bytes());
         }
         fields.extend_from_slice(&self.chain.to_le_bytes());
-        fields.resize(HEADER_FIELD_BYTES - 4, 0);
-        fields.extend_from_slice(&crc32fast::hash(&fields).to_le_bytes());
-        fields.resize(usize_of(BLOCK_BYTES), 0);
-        fields.repeat(2)
+        fields.extend_from_slice(&self.former.0.to_le_bytes());
+        twice(fields)
     }
 
     /// Whether it names a group that it follows.
@@ -82,20 +85,28 @@ impl SegmentHeader {
         self.restated_lsn > self.previous_lsn
     }
 
-    /// Reads both header blocks.
-    pub fn decode(block: &[u8]) -> HeaderBlock {
-        let first = Self::decode_copy(block, 0);
-        let second = Self::decode_copy(block, usize_of(BLOCK_BYTES));
-        let (header, intact) = match (first, second) {
-            (Ok(header), _) => (header, block == header.encode().as_slice()),
-            (Err(_), Ok(header)) => (header, false),
-            (Err(why), Err(_)) if block.iter().all(|byte| *byte == 0) => {
-                return HeaderBlock::Zero(why);
+    /// Reads both header blocks of the segment `number`. A lost write may have left what the file was
+    /// before, so the segment's own header counts first, then a mark, then another's header.
+    pub fn decode(block: &[u8], number: SegmentNumber) -> HeaderBlock {
+        let copies = [0, usize_of(BLOCK_BYTES)].map(|at| Self::decode_copy(block, at));
+        let headers = || copies.iter().filter_map(|copy| copy.ok());
+        let own = headers().find(|header| header.number == number);
+        let is_newer = headers().next().is_none() && copies.contains(&Err(NEWER));
+        if is_newer {
+            return HeaderBlock::Newer(NEWER);
+        }
+        if let Some(identity) = decode_mark(block).filter(|_| own.is_none()) {
+            return HeaderBlock::Marked(identity);
+        }
+        match (own.or(headers().next()), copies) {
+            (Some(header), _) => {
+                HeaderBlock::Read { header, intact: block == header.encode().as_slice() }
             }
-            (Err(NEWER), _) | (_, Err(NEWER)) => return HeaderBlock::Newer(NEWER),
-            (Err(why), Err(_)) => return HeaderBlock::Unreadable(why),
-        };
-        HeaderBlock::Read { header, intact }
+            (None, [Err(why), _]) if block.iter().any(|byte| *byte != 0) => {
+                HeaderBlock::Unreadable(why)
+            }
+            (None, _) => HeaderBlock::Zero("no segment header"),
+        }
     }
 
     fn decode_copy(block: &[u8], at: usize) -> Result<SegmentHeader, &'static str> {
@@ -121,6 +132,7 @@ impl SegmentHeader {
         self.size_bytes >= SEGMENT_BYTES_MIN
             && self.size_bytes.is_multiple_of(BLOCK_BYTES)
             && self.previous < self.number
+            && self.former < self.number
             && self.number.0 < NUMBER_MAX
             && self.identity.incarnation < NUMBER_MAX
             && self.ceiling.0 < NUMBER_MAX
@@ -128,6 +140,43 @@ impl SegmentHeader {
             && self.restated_lsn < self.next_lsn
             && self.next_lsn <= self.ceiling
     }
+}
+
+/// What takes the place of the header of a segment that is to be reused, both blocks.
+pub fn encode_mark(identity: &Identity, number: SegmentNumber) -> Vec<u8> {
+    let mut fields = Vec::with_capacity(HEADER_FIELD_BYTES);
+    fields.extend_from_slice(&MARK_MAGIC);
+    fields.extend_from_slice(&VERSION.to_le_bytes());
+    fields.extend_from_slice(&[0; 4]);
+    fields.extend_from_slice(&identity.store.0.to_le_bytes());
+    fields.extend_from_slice(&number.0.to_le_bytes());
+    fields.extend_from_slice(&identity.incarnation.to_le_bytes());
+    fields.extend_from_slice(&identity.nonce.to_le_bytes());
+    twice(fields)
+}
+
+/// Who marked a segment.
+fn decode_mark(block: &[u8]) -> Option<Identity> {
+    [0, usize_of(BLOCK_BYTES)].into_iter().find_map(|at| {
+        let copy = block.get(at..at + HEADER_FIELD_BYTES)?;
+        let (covered, crc) = copy.split_at_checked(HEADER_FIELD_BYTES - 4)?;
+        let mut fields = Fields(covered);
+        let begins = (fields.take::<8>()?, fields.u32()?, fields.u32()?);
+        let store = StoreId(fields.take().map(u128::from_le_bytes)?);
+        let number = fields.u64()?;
+        let identity = Identity { store, incarnation: fields.u64()?, nonce: fields.u64()? };
+        let is_intact =
+            begins == (MARK_MAGIC, VERSION, 0) && crc == crc32fast::hash(covered).to_le_bytes();
+        (is_intact && number.max(identity.incarnation) < NUMBER_MAX).then_some(identity)
+    })
+}
+
+/// The fields with their checksum, in each of the two blocks.
+fn twice(mut fields: Vec<u8>) -> Vec<u8> {
+    fields.resize(HEADER_FIELD_BYTES - 4, 0);
+    fields.extend_from_slice(&crc32fast::hash(&fields).to_le_bytes());
+    fields.resize(usize_of(BLOCK_BYTES), 0);
+    fields.repeat(2)
 }
 
 /// What a header block holds.
@@ -142,6 +191,8 @@ pub enum HeaderBlock {
     },
     /// Only zeroes.
     Zero(&'static str),
+    /// The mark of a segment that is to be reused, and who made it.
+    Marked(Identity),
     /// No copy can be read; why.
     Unreadable(&'static str),
     /// Written by a newer version.
@@ -167,6 +218,7 @@ impl Fields<'_> {
             previous_lsn: Lsn(self.u64()?),
             restated_lsn: Lsn(self.u64()?),
             chain: self.u32()?,
+            former: SegmentNumber(self.u64()?),
         })
     }
 }

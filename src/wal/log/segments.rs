@@ -1,4 +1,5 @@
-//! The log's segments: preparing the next, going on in it, sealing the one before, cutting the oldest.
+//! The log's segments: preparing the next, going on in it, sealing the one before, cutting the oldest, which
+//! may be reused.
 //!
 //! A segment is left only once everything in it is durable, and sealed only once the first group of
 //! the next is; so a seal never promises what is not there.
@@ -9,13 +10,15 @@ use super::{Active, CEILING_SLACK, Log, segment_for};
 use crate::base::{Error, Lsn, Result, Timestamp};
 use crate::fs::replace::remove_if_any;
 use crate::fs::{self, join};
-use crate::wal::format::{ENTRY_BYTES, GroupKind, SegmentHeader, SegmentNumber};
+use crate::wal::format::{ENTRY_BYTES, GroupKind, SegmentHeader, SegmentNumber, usize_of};
 use crate::wal::record::Record;
 use crate::wal::scan::Older;
-use crate::wal::segment::{PreparedSegment, prepare_segment};
+use crate::wal::segment::{Preparation, PreparedSegment, Spare};
 
 /// So many segments in a row may bear numbers of the log and be somebody else's.
 const ATTEMPTS_MAX: u32 = 100;
+/// At most so many cut segments are kept.
+const SPARES_MAX: usize = 4;
 
 impl Log {
     /// Prepares a segment on the writer's own thread, passing over numbers that are taken by files
@@ -26,7 +29,9 @@ impl Log {
             let number = self.next_number;
             self.next_number = SegmentNumber(number.0.saturating_add(1));
             attempts += 1;
-            match prepare_segment(&*self.fs, &self.dir, number, size_bytes) {
+            let spare = self.take_spare(number, size_bytes);
+            let mut preparation = Preparation { number, size_bytes, spare };
+            match preparation.prepare(&*self.fs, &self.dir) {
                 Err(Error::Io { source, .. })
                     if source.kind() == ErrorKind::AlreadyExists && attempts < ATTEMPTS_MAX => {}
                 made => return made,
@@ -34,9 +39,8 @@ impl Log {
         }
     }
 
-    /// The segment to be prepared now, beside the writer, with [`prepare_segment`]: its number and
-    /// size. The caller owes an [`Log::install`] for it.
-    pub fn begin_preparing(&mut self) -> Option<(SegmentNumber, u64)> {
+    /// The segment to be prepared now, beside the writer. The caller owes an [`Log::install`] for it.
+    pub fn begin_preparing(&mut self) -> Option<Preparation> {
         let half_full = self.active.offset >= self.active.size_bytes / 2;
         let wanted = half_full && !self.preparing && self.prepared.is_none();
         if !wanted || self.poison.is_some() {
@@ -45,13 +49,26 @@ impl Log {
         self.preparing = true;
         let number = self.next_number;
         self.next_number = SegmentNumber(number.0 + 1);
-        Some((number, self.next_size_bytes()))
+        let size_bytes = self.next_size_bytes();
+        self.lent = self.take_spare(number, size_bytes);
+        Some(Preparation { number, size_bytes, spare: self.lent })
+    }
+
+    /// A segment of so many bytes, or more, to be reused as `number`. Numbers that differ in more than 32
+    /// bits could give equal seeds.
+    fn take_spare(&mut self, number: SegmentNumber, size_bytes: u64) -> Option<Spare> {
+        let is_fit = |spare: &Spare| {
+            spare.size_bytes >= size_bytes && (spare.number.0 ^ number.0) >> 32 == 0
+        };
+        let fits = self.spares.iter().position(is_fit)?;
+        Some(self.spares.remove(fits))
     }
 
     /// Takes the segment that [`Log::begin_preparing`] asked for, or the news that there is none;
     /// one that comes too late is removed.
     pub fn install(&mut self, segment: Option<PreparedSegment>) -> Result<()> {
         self.preparing = false;
+        self.lent = None;
         self.check()?;
         self.sync_seals()?;
         match segment {
@@ -69,21 +86,58 @@ impl Log {
     }
 
     /// Removes the segments all of whose records are at or below `lsn`, oldest first, but never the
-    /// active one. Gives the number of bytes freed.
+    /// active one; or keeps them to be reused, as many as were begun since the cut before, if that pays.
+    /// Gives the number of bytes that the log has less.
     pub fn remove_below(&mut self, lsn: Lsn) -> Result<u64> {
         self.check()?;
-        let mut freed = 0;
+        if !self.can_remove_below(lsn) {
+            return Ok(0);
+        }
+        let size_before = self.size_bytes();
+        let wanted = self.spares_wanted();
+        self.drop_spares(wanted)?;
+        let sizes = self.next_size_bytes()..=self.options.segment_bytes_max;
+        let mut kept = Vec::new();
         while let Some(oldest) = self.older.front().filter(|oldest| oldest.last_lsn <= lsn) {
-            let path = join(&self.dir, &oldest.number.file_name());
-            remove_if_any(&*self.fs, &path)?;
-            freed += oldest.size_bytes;
+            let Older { number, size_bytes, .. } = *oldest;
+            let path = join(&self.dir, &number.file_name());
+            let is_fit = number >= self.first_number && sizes.contains(&size_bytes);
+            let spare = Spare { identity: self.identity, number, size_bytes };
+            let may_stay = is_fit && self.spares.len() + kept.len() < wanted;
+            if may_stay && self.fs.rename_new(&path, &join(&self.dir, &spare.name())).is_ok() {
+                kept.push(spare);
+            } else {
+                remove_if_any(&*self.fs, &path)?;
+            }
             self.older.pop_front();
         }
-        if freed > 0 {
-            let synced = self.fs.sync_dir(&self.dir);
-            synced.map_err(|source| Error::io("flush", self.fs.display(&self.dir), source))?;
+        if let Err(source) = self.fs.sync_dir(&self.dir) {
+            // A crash could bring an old name back: nothing may be written over such a file.
+            kept.iter().try_for_each(|spare| spare.remove(&*self.fs, &self.dir))?;
+            return Err(Error::io("flush", self.fs.display(&self.dir), source));
         }
-        Ok(freed)
+        self.spares.append(&mut kept);
+        self.at_cut = self.stats;
+        Ok(size_before.saturating_sub(self.size_bytes()))
+    }
+
+    /// How many segments are worth keeping: what was used since the last cut, if its groups were large.
+    fn spares_wanted(&self) -> usize {
+        let groups = self.stats.groups - self.at_cut.groups;
+        let bytes = self.stats.bytes - self.at_cut.bytes;
+        let pays = bytes >= groups.saturating_mul(self.options.reuse_group_bytes);
+        let begun = usize_of(self.stats.rotations - self.at_cut.rotations);
+        if pays { begun.min(SPARES_MAX) } else { 0 }
+    }
+
+    /// Removes segments kept to be reused, but for so many.
+    fn drop_spares(&mut self, but: usize) -> Result<()> {
+        while self.spares.len() > but
+            && let Some(spare) = self.spares.pop()
+        {
+            spare.remove(&*self.fs, &self.dir)?;
+        }
+        Ok(())
     }
 
     pub(super) fn fits(&self, need: u64) -> bool {
@@ -93,6 +147,12 @@ impl Log {
     fn next_size_bytes(&self) -> u64 {
         let doubled = self.active.size_bytes.saturating_mul(2);
         doubled.min(self.options.segment_bytes_max).max(self.options.segment_bytes_min)
+    }
+
+    /// Gives back the room of all segments that are kept to be reused; says whether there were any.
+    pub(crate) fn free_spares(&mut self) -> Result<bool> {
+        let any = !self.spares.is_empty();
+        self.drop_spares(0).map(|()| any)
     }
 
     pub(super) fn discard(&self, segment: &PreparedSegment) -> Result<()> {
@@ -116,6 +176,7 @@ impl Log {
             previous_lsn: self.last_lsn,
             restated_lsn: self.last_lsn,
             chain: self.join.crc,
+            former: self.active.former,
         }
     }
 
@@ -142,6 +203,7 @@ impl Log {
         self.write_group(&self.draft(GroupKind::Data, records, now), Some(&header), true)?;
         self.sync()?;
         self.stats.rotations += 1;
+        self.stats.reused += u64::from(self.active.former.0 > 0);
         self.seal(old, last, now);
         Ok(())
     }
@@ -154,6 +216,8 @@ impl Log {
         draft.chain = chain;
         draft.next_segment = self.active.number;
         draft.encode(&self.identity, old.number, old.offset, &mut bytes);
+        let end = old.offset + bytes.len() as u64;
+        self.end_mark(&old, end, &mut bytes);
         match fs::write_all_at(&*old.file, &bytes, old.offset) {
             Ok(()) => {
                 self.stats.bytes += bytes.len() as u64;

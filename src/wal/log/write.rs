@@ -1,6 +1,7 @@
 //! How a group gets into the active segment.
 //!
-//! One group is one write, behind all that was written before, of whole blocks that were zeroes. Nothing
+//! One group is one write, behind all that was written before, of whole blocks that hold nothing; in a segment
+//! that is reused, with an end mark behind it. Nothing
 //! is retried: a write that fails poisons the log, since nobody knows how much of it arrived.
 
 use super::{Active, Log};
@@ -25,7 +26,10 @@ impl Log {
     ) -> Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let head_bytes = header.map_or(0, |_| SEGMENT_HEADER_BYTES);
-        let bytes = buffer.begin(usize_of(head_bytes + padded(group_length(draft.records))));
+        let group_bytes = padded(group_length(draft.records));
+        let end = self.active.offset + group_bytes;
+        let mark_bytes = self.active.end_mark_bytes(end);
+        let bytes = buffer.begin(usize_of(head_bytes + group_bytes + mark_bytes));
         let mut write_at = self.active.offset;
         if let Some(header) = header {
             bytes.extend_from_slice(&header.encode());
@@ -33,6 +37,7 @@ impl Log {
         }
         let Active { number, offset, .. } = self.active;
         self.chain = draft.encode(&self.identity, number, offset, bytes);
+        self.end_mark(&self.active, end, bytes);
         let through = self.active.through.as_ref();
         let through = through.filter(|_| is_durable && self.unflushed_bytes == 0);
         let through = through.filter(|_| buffer.is_aligned());
@@ -43,7 +48,7 @@ impl Log {
         }
         let (count, written) = (draft.records.len() as u64, buffer.bytes().len() as u64);
         self.buffer = buffer;
-        self.active.offset = write_at + written;
+        self.active.offset = end;
         self.unwitnessed = count > 0;
         self.stats.bytes += written;
         if is_through {
@@ -60,6 +65,14 @@ impl Log {
             self.stats.records += count;
         }
         Ok(())
+    }
+
+    /// Appends the end mark at `offset`, where one is to be.
+    pub(super) fn end_mark(&self, segment: &Active, offset: u64, bytes: &mut Vec<u8>) {
+        if segment.end_mark_bytes(offset) > 0 {
+            let draft = self.draft(GroupKind::End, &[], Timestamp(0));
+            draft.encode(&self.identity, segment.number, offset, bytes);
+        }
     }
 
     pub(super) fn draft<'a>(

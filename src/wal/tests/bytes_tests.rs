@@ -37,6 +37,7 @@ fn header() -> SegmentHeader {
         previous_lsn: Lsn(0x50),
         restated_lsn: Lsn(0x52),
         chain: 0xdead_beef,
+        former: SegmentNumber(0),
     }
 }
 
@@ -60,7 +61,7 @@ fn a_segment_header_has_these_bytes_in_each_of_two_blocks() {
         "5000000000000000",                 // 96 previous LSN
         "5200000000000000",                 // 104 restated LSN
         "efbeadde",                         // 112 chain
-        "0000000000000000",                 // 116 zero
+        "0000000000000000",                 // 116 former number
     );
     let crc = crc32fast::hash(&bytes[..124]).to_le_bytes();
     for block in [0, 4096] {
@@ -69,7 +70,7 @@ fn a_segment_header_has_these_bytes_in_each_of_two_blocks() {
         assert!(bytes[block + 128..block + 4096].iter().all(|byte| *byte == 0));
     }
     let read = HeaderBlock::Read { header: header(), intact: true };
-    assert_eq!(SegmentHeader::decode(&bytes), read);
+    assert_eq!(SegmentHeader::decode(&bytes, SegmentNumber(5)), read);
 }
 
 #[test]
@@ -162,6 +163,7 @@ fn what_no_writer_would_write_is_not_believed() {
         SegmentHeader { size_bytes: 8192, ..header() },
         SegmentHeader { size_bytes: 0x6001, ..header() },
         SegmentHeader { previous: SegmentNumber(5), ..header() },
+        SegmentHeader { former: SegmentNumber(5), ..header() },
         SegmentHeader { restated_lsn: Lsn(0x58), ..header() },
         SegmentHeader { restated_lsn: Lsn(0x4f), ..header() },
         SegmentHeader { ceiling: Lsn(0x57), ..header() },
@@ -173,7 +175,7 @@ fn what_no_writer_would_write_is_not_believed() {
         SegmentHeader { identity: Identity { incarnation: u64::MAX, ..IDENTITY }, ..header() },
     ];
     for header in broken {
-        let read = SegmentHeader::decode(&header.encode());
+        let read = SegmentHeader::decode(&header.encode(), header.number);
         assert!(matches!(read, HeaderBlock::Unreadable(_)), "{header:?}");
     }
     let mut newer = header().encode();
@@ -182,7 +184,7 @@ fn what_no_writer_would_write_is_not_believed() {
         let crc = crc32fast::hash(&newer[block..block + 124]).to_le_bytes();
         newer[block + 124..block + 128].copy_from_slice(&crc);
     }
-    assert!(matches!(SegmentHeader::decode(&newer), HeaderBlock::Newer(_)));
+    assert!(matches!(SegmentHeader::decode(&newer, SegmentNumber(5)), HeaderBlock::Newer(_)));
     assert_eq!(GroupHeader::decode(&[0; 64]), Err("no group"));
     assert_eq!(GroupHeader::decode(&[]), Err("no group"));
     let kinds = (0..=255_u8).filter(|kind| {
@@ -190,7 +192,7 @@ fn what_no_writer_would_write_is_not_believed() {
         bytes[52] = *kind;
         GroupHeader::decode(&bytes).is_ok()
     });
-    assert_eq!(kinds.collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert_eq!(kinds.collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
     let mut coded = [0; 64];
     (coded[52], coded[53]) = (GroupKind::Data as u8 + 1, 1);
     assert!(GroupHeader::decode(&coded).is_err());

@@ -4,7 +4,7 @@
 use super::oracle::{DIR, Oracle, disk};
 use crate::base::{Error, Result, Timestamp};
 use crate::fs::sim::{CrashMode, Fault, SimFs};
-use crate::wal::{Log, prepare_segment, scan};
+use crate::wal::{Log, scan};
 
 /// Begins, appends, syncs, buffers, witnesses, rotates with and without a prepared segment, writes a
 /// group that needs a segment of its own, cuts, closes, and begins again.
@@ -43,11 +43,11 @@ pub(super) fn continuation(log: &mut Log, oracle: &mut Oracle) -> Result<()> {
     oracle.append(log, &[60])
 }
 
-fn prepare(fs: &SimFs, log: &mut Log) -> Result<()> {
-    let Some((number, size)) = log.begin_preparing() else {
+pub(super) fn prepare(fs: &SimFs, log: &mut Log) -> Result<()> {
+    let Some(mut wanted) = log.begin_preparing() else {
         return Ok(());
     };
-    match prepare_segment(fs, DIR, number, size) {
+    match wanted.prepare(fs, DIR) {
         Ok(segment) => log.install(Some(segment)),
         Err(error) => log.install(None).and(Err(error)),
     }
@@ -107,9 +107,18 @@ fn nested(cut: &SimFs, oracle: &Oracle, seed: u64) -> u64 {
 
 #[test]
 fn a_power_cut_at_any_call_loses_nothing_acknowledged_and_makes_nothing_up() {
+    let (calls, states) = explore(&Oracle::default(), workload);
+    assert!(calls > 120 && states > 1500, "{states} crash states, {calls} places");
+}
+
+/// Cuts the power at every call of a workload; gives how many places that were, and states.
+pub(super) fn explore(
+    oracle: &Oracle,
+    workload: impl Fn(&SimFs, &mut Oracle) -> Result<()>,
+) -> (u64, u64) {
     let (mut calls, mut states) = (0, 0);
     for at in 1.. {
-        let mut oracle = Oracle::default();
+        let mut oracle = oracle.clone();
         let fs = disk();
         fs.fail_at(at, Fault::Crash);
         let done = workload(&fs, &mut oracle);
@@ -134,5 +143,5 @@ fn a_power_cut_at_any_call_loses_nothing_acknowledged_and_makes_nothing_up() {
         }
     }
     println!("{states} crash states, {calls} places in the workload");
-    assert!(calls > 120 && states > 1500, "{states} crash states, {calls} places");
+    (calls, states)
 }

@@ -53,10 +53,11 @@ fn the_next_segment_is_asked_for_at_half_and_taken_when_the_reserve_begins() {
     for group in 1..=9 {
         let is_half_full = (2 + group) * BLOCK >= ROOM / 2;
         if is_half_full && group < 9 {
-            let asked = log.begin_preparing().unwrap();
-            assert_eq!((asked, group), ((SegmentNumber(2), ROOM), 6), "at half, and once");
+            let mut asked = log.begin_preparing().unwrap();
+            let wanted = (asked.number, asked.size_bytes, asked.spare);
+            assert_eq!((wanted, group), ((SegmentNumber(2), ROOM, None), 6), "at half, and once");
             assert_eq!(log.begin_preparing(), None);
-            let made = prepare_segment(&fs, DIR, asked.0, asked.1).unwrap();
+            let made = asked.prepare(&fs, DIR).unwrap();
             assert_eq!(log.size_bytes(), ROOM);
             log.install(Some(made)).unwrap();
             assert_eq!(log.size_bytes(), 2 * ROOM);
@@ -80,7 +81,7 @@ fn the_next_segment_is_asked_for_at_half_and_taken_when_the_reserve_begins() {
     );
     let header = |number| {
         let bytes = fs.read_now(&wal_file(number)).unwrap();
-        match SegmentHeader::decode(&bytes[..8192]) {
+        match SegmentHeader::decode(&bytes[..8192], SegmentNumber(number)) {
             HeaderBlock::Read { header, .. } => (header.next_lsn, header.ceiling),
             other => panic!("{other:?}"),
         }
@@ -240,6 +241,7 @@ fn a_large_segment_that_lost_its_header_is_read_from_its_beginning_again() {
         segment_bytes_min: 4 << 20,
         segment_bytes_max: 4 << 20,
         direct: true,
+        reuse_group_bytes: 0,
     });
     let mut log = oracle.begin(&fs).unwrap();
     for size in [700_000, 8, 900_000, 8, 1_200_000] {
@@ -257,6 +259,7 @@ fn a_large_segment_that_lost_its_header_is_read_from_its_beginning_again() {
 #[test]
 fn a_cut_removes_what_is_needed_for_nothing_above_it_and_says_how_much() {
     let (fs, mut oracle) = (disk(), Oracle::default());
+    oracle.options = Some(wal::LogOptions { reuse_group_bytes: u64::MAX, ..super::oracle::SMALL });
     let mut log = oracle.begin(&fs).unwrap();
     assert!(!log.can_remove_below(Lsn(9)), "the active segment stays");
     for _ in 0..4 {
@@ -320,10 +323,9 @@ fn a_prepared_segment_is_used_if_it_is_large_enough_and_otherwise_removed() {
         let (fs, mut oracle, mut log) = roomy();
         let number = loop {
             match log.begin_preparing() {
-                Some((number, size_bytes)) => {
-                    log.install(Some(prepare_segment(&fs, DIR, number, size_bytes).unwrap()))
-                        .unwrap();
-                    break number;
+                Some(mut wanted) => {
+                    log.install(Some(wanted.prepare(&fs, DIR).unwrap())).unwrap();
+                    break wanted.number;
                 }
                 None => oracle.append(&mut log, &[8]).unwrap(),
             }

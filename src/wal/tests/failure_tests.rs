@@ -113,7 +113,7 @@ fn after_a_failed_write_or_flush_every_call_is_refused_and_none_reaches_the_disk
 fn what_is_kept_back_of_a_segment_takes_only_what_may_have_it_and_stands_after_a_power_cut() {
     let fs = disk();
     let options =
-        LogOptions { segment_bytes_min: 128 << 10, segment_bytes_max: 128 << 10, direct: true };
+        LogOptions { segment_bytes_min: 128 << 10, segment_bytes_max: 128 << 10, ..SMALL };
     let mut log = log_with(&fs, options);
     let mut written = 0;
     fs.set_free_bytes(0);

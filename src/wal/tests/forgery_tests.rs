@@ -68,7 +68,9 @@ fn a_flipped_bit_of_padding_costs_no_record_and_is_told() {
 fn a_flipped_bit_of_a_segments_header_is_read_from_the_other_copy_and_told() {
     let (fs, _, _) = groups(1);
     let written = fs.read_now(&wal_file(1)).unwrap()[..8192].to_vec();
-    let HeaderBlock::Read { header, intact: true } = SegmentHeader::decode(&written) else {
+    let HeaderBlock::Read { header, intact: true } =
+        SegmentHeader::decode(&written, SegmentNumber(1))
+    else {
         panic!("as it was written")
     };
     for at in 0..written.len() {
@@ -76,11 +78,11 @@ fn a_flipped_bit_of_a_segments_header_is_read_from_the_other_copy_and_told() {
         for bit in bits {
             let mut damaged = written.clone();
             damaged[at] ^= 1 << bit;
-            let read = SegmentHeader::decode(&damaged);
+            let read = SegmentHeader::decode(&damaged, SegmentNumber(1));
             assert_eq!(read, HeaderBlock::Read { header, intact: false }, "bit {bit} of {at}");
             if at < 128 {
                 damaged[4096 + at] ^= 1 << bit;
-                let read = SegmentHeader::decode(&damaged);
+                let read = SegmentHeader::decode(&damaged, SegmentNumber(1));
                 assert!(matches!(read, HeaderBlock::Unreadable(_)), "bit {bit} of both {at}");
             }
         }

@@ -7,7 +7,7 @@ use super::oracle::{
 use crate::base::{Lsn, StoreId, Timestamp};
 use crate::fs::Fs;
 use crate::fs::sim::{CallKind, CrashMode, Fault, SimFs};
-use crate::wal::format::{HeaderBlock, SegmentHeader};
+use crate::wal::format::{HeaderBlock, SegmentHeader, SegmentNumber};
 use crate::wal::{self, Hints, Identity, Log, Scan, Verdict};
 
 pub(super) const BLOCK: u64 = 4096;
@@ -45,7 +45,7 @@ pub(super) fn missing(scan: &Scan) -> Vec<(u64, u64)> {
 
 fn header_of(fs: &SimFs, number: u64) -> SegmentHeader {
     let bytes = fs.read_now(&wal_file(number)).unwrap();
-    match SegmentHeader::decode(&bytes[..8192]) {
+    match SegmentHeader::decode(&bytes[..8192], SegmentNumber(number)) {
         HeaderBlock::Read { header, .. } => header,
         other => panic!("{other:?}"),
     }

@@ -32,7 +32,7 @@ fn case(name: &'static str, fs: &SimFs, oracle: &Oracle) -> Case {
     let numbers = segments(fs);
     let identity = |number: &u64| {
         let bytes = fs.read_now(&wal_file(*number)).unwrap();
-        match wal::format::SegmentHeader::decode(&bytes[..8192]) {
+        match wal::format::SegmentHeader::decode(&bytes[..8192], SegmentNumber(*number)) {
             wal::format::HeaderBlock::Read { header, .. } => Some(header.identity),
             _ => None,
         }

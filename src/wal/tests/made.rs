@@ -83,6 +83,7 @@ impl Made {
             previous_lsn: join.lsn,
             restated_lsn,
             chain: join.crc,
+            former: SegmentNumber(0),
         };
         lie(&mut header);
         let mut bytes = header.encode();

@@ -15,10 +15,18 @@ pub(super) const DIR: &str = "wal";
 pub(super) const QUARANTINE: &str = "quarantine";
 pub(super) const STORE: StoreId = StoreId(7);
 /// Room for some groups in the first segment.
-pub(super) const ROOMY: LogOptions =
-    LogOptions { segment_bytes_min: 64 << 10, segment_bytes_max: 64 << 10, direct: true };
-pub(super) const SMALL: LogOptions =
-    LogOptions { segment_bytes_min: 24 << 10, segment_bytes_max: 32 << 10, direct: true };
+pub(super) const ROOMY: LogOptions = LogOptions {
+    segment_bytes_min: 64 << 10,
+    segment_bytes_max: 64 << 10,
+    direct: true,
+    reuse_group_bytes: u64::MAX,
+};
+pub(super) const SMALL: LogOptions = LogOptions {
+    segment_bytes_min: 24 << 10,
+    segment_bytes_max: 32 << 10,
+    direct: true,
+    reuse_group_bytes: 0,
+};
 
 /// A disk with the directories that a store has.
 pub(super) fn disk() -> SimFs {
@@ -124,6 +132,7 @@ impl Oracle {
     pub(super) fn begin(&mut self, fs: &SimFs) -> Result<Log> {
         let (scan, found) = self.scan(fs)?;
         wal::set_aside(fs, DIR, &scan, QUARANTINE)?;
+        wal::clear_temporaries(fs, DIR, &scan)?;
         self.nonces += 1;
         let incarnation = scan.incarnation_max.max(self.begun.unwrap_or(0)) + 1;
         let identity = Identity { store: STORE, incarnation, nonce: self.nonces };

@@ -6,7 +6,8 @@ use super::oracle::{DIR, QUARANTINE, disk, wal_file};
 use crate::base::Lsn;
 use crate::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 use crate::wal::{
-    self, Finding, Hints, Leftover, Scan, SegmentNumber, Verdict, clear_leftovers, set_aside,
+    self, Finding, Hints, Leftover, Scan, SegmentNumber, Verdict, clear_leftovers,
+    clear_temporaries, set_aside,
 };
 
 /// A file of 10,000 bytes as segment 1, and a scan that found 5000 of them damaged and says that of
@@ -77,6 +78,7 @@ fn what_is_moved_aside_takes_a_free_name_and_only_what_is_worthless_goes() {
         fs.write_now(&format!("{DIR}/{name}"), b"half").unwrap();
         scan.other_files.push(name.to_owned());
     }
+    clear_temporaries(&fs, DIR, &scan).unwrap();
     for times in 1..=3 {
         fs.write_now(&wal_file(2), &[times; 9]).unwrap();
         clear_leftovers(&fs, DIR, &scan, QUARANTINE).unwrap();

@@ -49,7 +49,7 @@ pub(super) struct Reference {
 pub(super) fn options() -> Options {
     let bytes = 32 << 10;
     Options {
-        log: LogOptions { segment_bytes_min: bytes, segment_bytes_max: bytes, direct: true },
+        log: LogOptions { segment_bytes_min: bytes, segment_bytes_max: bytes, ..small().log },
         ..small()
     }
 }

@@ -14,7 +14,7 @@ use crate::support::{PATIENCE, TestClock, at, builder, documents, open, small, w
 /// Segments of which an eighth are four blocks.
 fn roomy() -> Options {
     let log =
-        LogOptions { segment_bytes_min: 128 << 10, segment_bytes_max: 128 << 10, direct: true };
+        LogOptions { segment_bytes_min: 128 << 10, segment_bytes_max: 128 << 10, ..small().log };
     Options { log, ..small() }
 }
 

@@ -67,7 +67,12 @@ fn open(dir: &Path) -> Result<Store> {
         buffered_bytes_max: 64 << 10,
         buffered_age_max: Duration::from_millis(100),
         witness_after: Duration::from_millis(5),
-        log: LogOptions { segment_bytes_min: 32 << 10, segment_bytes_max: 128 << 10, direct: true },
+        log: LogOptions {
+            segment_bytes_min: 32 << 10,
+            segment_bytes_max: 128 << 10,
+            direct: true,
+            reuse_group_bytes: 0,
+        },
         ..Options::default()
     };
     let builder = Store::builder(dir).options(options);
