@@ -191,6 +191,7 @@ fn begin_log(
     let log = room.with(begin)?;
     write_owner(fs, &identity, Stage::Open, plan.evidence)?;
     let cleared = wal::clear_leftovers(fs, WAL, &plan.scan, QUARANTINE)
+        .and_then(|()| wal::clear_temporaries(fs, WAL, &plan.scan))
         .and_then(|()| if is_kept { wal::clear_passed_over(fs, WAL, &plan.scan) } else { Ok(()) });
     if let Err(error) = cleared {
         tracing::warn!(%error, "leftovers of the log stay where they are");

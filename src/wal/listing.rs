@@ -281,7 +281,7 @@ fn of_group(segment: u64, group: &GroupRef, verdict: Worth) -> GroupListing {
 }
 
 fn used_bytes(index: &SegmentIndex) -> u64 {
-    let header = if index.prepared { 0 } else { SEGMENT_HEADER_BYTES };
+    let header = if index.prepared.is_some() { 0 } else { SEGMENT_HEADER_BYTES };
     let ends = index.pieces.iter().map(|piece| match piece {
         Piece::Group(group) => group.end,
         Piece::Gap(gap) if gap.blank => 0,
@@ -292,7 +292,7 @@ fn used_bytes(index: &SegmentIndex) -> u64 {
 
 fn state(index: &SegmentIndex) -> SegmentState {
     match index.groups().next_back().map(|group| group.header.kind) {
-        None if index.prepared => SegmentState::Prepared,
+        None if index.prepared.is_some() => SegmentState::Prepared,
         Some(GroupKind::Seal) => SegmentState::Sealed,
         Some(GroupKind::Close) => SegmentState::Closed,
         _ => SegmentState::Open,

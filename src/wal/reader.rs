@@ -7,16 +7,18 @@
 use std::io;
 use std::sync::Arc;
 
-use crc32fast::Hasher;
-
-use crate::base::{Lsn, Timestamp};
+use crate::base::Lsn;
 use crate::fs::{self, File, Fs, Mode};
 use crate::wal::format::{
-    BLOCK_BYTES, ENTRY_BYTES, Entry, GROUP_HEADER_BYTES, GroupHeader, GroupKind, HeaderBlock,
-    Identity, SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentNumber, group_seed,
-    padded, usize_of,
+    BLOCK_BYTES, GROUP_HEADER_BYTES, GroupHeader, GroupKind, HeaderBlock, Identity,
+    SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentNumber, group_seed, padded,
+    usize_of,
 };
 use crate::wal::record::RecordView;
+
+mod records;
+
+use records::{crc_of, verify_records, walk_records};
 
 const WINDOW_BYTES: u64 = 1 << 20;
 /// Crafted lengths could make the search through damaged bytes take quadratic time; it gives up once
@@ -73,6 +75,15 @@ pub enum Piece {
     Gap(Gap),
 }
 
+/// How a segment is prepared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prepared {
+    /// Every byte is zero.
+    Zeroes,
+    /// It is marked to be reused, and has no group of its own and zeroes in the place of the first.
+    Marked,
+}
+
 /// One segment as it lies on the disk.
 #[derive(Clone, Debug)]
 pub struct SegmentIndex {
@@ -86,11 +97,8 @@ pub struct SegmentIndex {
     pub header_intact: bool,
     /// Whether its header is intact but bears another segment's number.
     pub is_renamed: bool,
-    /// Whether every byte is zero.
-    pub zero: bool,
-    /// Whether it is prepared, and was never used: every byte is zero, or it is marked to be reused and has
-    /// no group of its own and zeroes in the place of the first.
-    pub prepared: bool,
+    /// Whether it is prepared, and was never used.
+    pub prepared: Option<Prepared>,
     /// Whose groups it holds: the header's or the mark's identity, or the one under which groups were
     /// found.
     pub identity: Option<Identity>,
@@ -240,50 +248,10 @@ impl SegmentReader {
     }
 }
 
-/// The checksum of a group, given its header and table with the checksum's own field.
-fn crc_of(seed: u32, head: &[u8]) -> u32 {
-    let mut crc = Hasher::new_with_initial(seed);
-    crc.update(head.get(4..).unwrap_or_default());
-    crc.finalize()
-}
-
 /// Whether there is nothing but zeroes. Compared in pieces: a segment may hold many megabytes of them.
 fn is_zero(bytes: &[u8]) -> bool {
     const ZEROES: [u8; 256] = [0; 256];
     bytes.chunks(ZEROES.len()).all(|piece| ZEROES.starts_with(piece))
-}
-
-/// Checks the records of a group against its table; gives the last LSN.
-fn verify_records(header: &GroupHeader, group: &[u8]) -> Result<Lsn, &'static str> {
-    walk_records(header, group, |_| ())
-}
-
-fn walk_records<'a>(
-    header: &GroupHeader,
-    group: &'a [u8],
-    mut visit: impl FnMut(RecordView<'a>),
-) -> Result<Lsn, &'static str> {
-    const CUT: &str = "the group's record table is inconsistent";
-    let body = group.get(GROUP_HEADER_BYTES..).ok_or(CUT)?;
-    let (table, mut records) =
-        body.split_at_checked(usize_of(u64::from(header.count)) * ENTRY_BYTES).ok_or(CUT)?;
-    let last_lsn = header.first_lsn.0.checked_add(u64::from(header.count));
-    let last_lsn = last_lsn.and_then(|end| end.checked_sub(1)).ok_or(CUT)?;
-    for (lsn, entry) in (header.first_lsn.0..).zip(table.chunks_exact(ENTRY_BYTES)) {
-        let entry = Entry::decode(entry).ok_or(CUT)?;
-        let length = usize_of(u64::from(entry.length));
-        let (payload, rest) = records.split_at_checked(length).ok_or(CUT)?;
-        if crc32fast::hash(payload) != entry.crc {
-            return Err("a record's checksum is wrong");
-        }
-        records = rest;
-        let Entry { kind, flags, origin, .. } = entry;
-        let time = Timestamp(header.time_ns);
-        visit(RecordView { lsn: Lsn(lsn), time, kind, flags, origin, payload });
-    }
-    let may_have_records = matches!(header.kind, GroupKind::Data | GroupKind::Start);
-    let consistent = records.is_empty() && (header.count == 0 || may_have_records);
-    consistent.then_some(Lsn(last_lsn)).ok_or(CUT)
 }
 
 /// Reads only a segment's header.
@@ -319,8 +287,7 @@ pub(crate) fn index_segment(
         header,
         header_intact,
         is_renamed: header.is_err() && matches!(block, HeaderBlock::Read { .. }),
-        zero: false,
-        prepared: false,
+        prepared: None,
         identity: header.ok().map(|header| header.identity),
         pieces: Vec::new(),
     };
@@ -331,8 +298,7 @@ pub(crate) fn index_segment(
     }
     index.pieces = pieces(&mut reader, number, None)?;
     let zero = index.pieces.iter().all(|piece| matches!(piece, Piece::Gap(gap) if gap.blank));
-    index.zero = zero && matches!(block, HeaderBlock::Zero(_));
-    index.prepared = index.zero;
+    index.prepared = matches!(block, HeaderBlock::Zero(_) if zero).then_some(Prepared::Zeroes);
     let marked = if let HeaderBlock::Marked(identity) = block { Some(identity) } else { None };
     for identity in marked.iter().chain(others).filter(|_| !zero) {
         let found = pieces(&mut reader, number, Some(identity))?;
@@ -344,7 +310,7 @@ pub(crate) fn index_segment(
     }
     index.identity = marked;
     if marked.is_some() && reader.is_zero(SEGMENT_HEADER_BYTES, BLOCK_BYTES)? {
-        index.prepared = true;
+        index.prepared = Some(Prepared::Marked);
         let (offset, end, why) = (SEGMENT_HEADER_BYTES, index.size_bytes, "marked to be reused");
         index.pieces = vec![Piece::Gap(Gap { offset, end, blank: true, why })];
     }

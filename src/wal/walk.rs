@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 use crate::base::Lsn;
 use crate::wal::chain::{Directory, Link, incarnation_of};
 use crate::wal::format::{GroupKind, NUMBER_MAX, SEGMENT_HEADER_BYTES, SegmentNumber};
-use crate::wal::reader::{Gap, GroupRef, Piece, SegmentIndex};
+use crate::wal::reader::{Gap, GroupRef, Piece, Prepared, SegmentIndex};
 use crate::wal::scan::{Finding, Hints, Join, Older, Scan, Standing, Verdict};
 
 /// Where there is no log, or its end is in doubt, new LSNs keep this far away from any that may have
@@ -345,7 +345,8 @@ fn next_lsn(
     let clean = hints.clean.is_some_and(|(incarnation, lsn)| {
         lsn >= last_lsn && newest <= incarnation && !walk.doubtful
     });
-    let unused = segments().all(|index| index.zero && index.is_whole());
+    let unused =
+        segments().all(|index| index.prepared == Some(Prepared::Zeroes) && index.is_whole());
     let untouched = unused && last_lsn == Lsn::ZERO && hints.begun.is_none();
     if clean || untouched {
         return last_lsn.next();

@@ -153,7 +153,10 @@ impl Case<'_> {
         let is_old = is_log && !self.is_head;
         // The whole log can go after a clean stop.
         let was_log = is_log && !self.disk.names().iter().any(|name| name.ends_with(".wal"));
+        // A segment that is kept to be reused says nothing.
+        let is_temporary = self.name.ends_with(".tmp");
         is_output && !self.keeps_an_output_out()
+            || is_temporary
             || is_gone
                 && (is_spare || is_old || self.is_clean && was_log || !self.is_clean && is_mirror)
             || self.damage == Swapped && self.name == "wal/state.index"

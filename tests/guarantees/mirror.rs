@@ -319,7 +319,9 @@ fn what_passes_wrote_is_durable_before_the_log_that_knows_it_is_cut() {
             (unsynced, passed) = (true, passed + 1);
         } else if call == "sync tasks/" {
             unsynced = false;
-        } else if call.starts_with("remove wal/") && call.ends_with(".wal") {
+        } else if call.starts_with("remove wal/") && call.ends_with(".wal")
+            || call.starts_with("rename_new wal/") && call.ends_with(".tmp")
+        {
             assert!(!unsynced, "the log is cut, and the names are not durable");
             cuts += 1;
         }

@@ -8,11 +8,13 @@ use super::oracle::{DIR, Oracle, QUARANTINE, STORE, disk, rot, wal_file, zero};
 use crate::base::{Lsn, Result, StoreId, Timestamp};
 use crate::fs::Fs;
 use crate::fs::sim::{CallKind, Fault, SimFs};
-use crate::wal::format::{SEGMENT_HEADER_BYTES, SegmentNumber, encode_mark};
+use crate::wal::format::{SEGMENT_HEADER_BYTES, SegmentNumber, encode_mark, usize_of};
 use crate::wal::reader::SegmentReader;
 use crate::wal::{self, Hints, Identity, Log, LogOptions, Scan, Verdict};
 
 const BLOCK: usize = 4096;
+/// Where the first group lies.
+const HEADER: usize = 2 * BLOCK;
 const ROOM: u64 = 40 << 10;
 const ALWAYS: LogOptions = LogOptions {
     segment_bytes_min: ROOM,
@@ -55,6 +57,14 @@ fn temporary(number: u64) -> String {
     format!("{DIR}/{}", SegmentNumber(number).temporary_name())
 }
 
+/// How many segments are kept to be reused.
+fn spares(fs: &SimFs) -> usize {
+    fs.names()
+        .iter()
+        .filter(|name| name.split_once('.').is_some_and(|(_, end)| end == "tmp"))
+        .count()
+}
+
 fn look(fs: &SimFs, oracle: &Oracle) -> Scan {
     wal::scan(fs, DIR, &oracle.hints()).unwrap()
 }
@@ -92,14 +102,14 @@ fn a_reused_segment_ends_with_an_end_mark_and_says_nothing_of_what_it_was() {
     let bytes = fs.read_now(&wal_file(3)).unwrap();
     assert_eq!(bytes[116..124], 1_u64.to_le_bytes(), "its former number");
     // Header, two groups, an end mark; then groups of segment 1.
-    let at = SEGMENT_HEADER_BYTES as usize + 4 * BLOCK;
+    let at = HEADER + 4 * BLOCK;
     assert_eq!(bytes[at + 52], 6, "the end mark's kind");
     assert!(bytes[at + BLOCK..].iter().any(|byte| *byte != 0), "what it was before");
     let scan = look(&fs, &oracle);
     assert_eq!((scan.verdict(), &*scan.findings), (Verdict::Clean, &[][..]));
     oracle.scan(&fs).unwrap();
     oracle.close(log).unwrap();
-    assert!(!fs.names().iter().any(|name| name.ends_with(".tmp")), "{:?}", fs.names());
+    assert_eq!(spares(&fs), 0, "{:?}", fs.names());
     assert_eq!(look(&fs, &oracle).verdict(), Verdict::Clean);
 }
 
@@ -132,7 +142,7 @@ fn a_last_group_whose_beginning_is_lost_is_told_whatever_lies_there() {
     let before = fs.read_now(&wal_file(3)).unwrap();
     drop(log);
     let (fs_more, oracle_more, _log) = reused(1);
-    let at = SEGMENT_HEADER_BYTES as usize + 2 * BLOCK;
+    let at = HEADER + 2 * BLOCK;
     let whole = fs_more.read_now(&wal_file(3)).unwrap();
     assert_eq!(before[at + 52], 6, "the end mark that the last group replaced");
     for lost in [before[at..at + BLOCK].to_vec(), vec![0; BLOCK], vec![7; BLOCK]] {
@@ -236,7 +246,7 @@ fn a_segment_that_has_another_name_or_is_another_file_is_not_written_over() {
     let meddle: [Meddle; 4] = [
         |fs| fs.link(&temporary(1), "kept").unwrap(),
         |fs| fs.write_now(&temporary(1), b"somebody's").unwrap(),
-        |fs| fs.write_now(&temporary(1), &vec![7; ROOM as usize]).unwrap(),
+        |fs| fs.write_now(&temporary(1), &vec![7; usize_of(ROOM)]).unwrap(),
         |fs| fs.remove_now(&temporary(1)).unwrap(),
     ];
     for (nth, meddle) in meddle.into_iter().enumerate() {
@@ -318,7 +328,6 @@ fn only_as_many_as_were_begun_are_kept_and_only_if_groups_are_large() {
         for _ in 0..rotations {
             rotate(&mut log, &mut oracle).unwrap();
         }
-        let spares = |fs: &SimFs| fs.names().iter().filter(|name| name.ends_with(".tmp")).count();
         let size = log.size_bytes();
         assert_eq!(size, (rotations + 1) * ROOM);
         oracle.cut(&mut log, 0).unwrap();
@@ -331,6 +340,14 @@ fn only_as_many_as_were_begun_are_kept_and_only_if_groups_are_large() {
     let (fs, mut oracle, mut log) = reused(0);
     oracle.cut(&mut log, 0).unwrap();
     assert!(fs.names().contains(&temporary(2)), "one was begun since the last cut");
+    // The next opening has no use for them, nor for those of this one that it cuts itself.
+    drop(log);
+    let mut log = oracle.begin(&fs).unwrap();
+    rotate(&mut log, &mut oracle).unwrap();
+    assert!(fs.names().contains(&wal_file(3)) && !fs.names().contains(&temporary(2)));
+    oracle.cut(&mut log, 0).unwrap();
+    assert!(!fs.names().contains(&wal_file(3)) && !fs.names().contains(&temporary(3)));
+    assert!(fs.names().contains(&temporary(4)));
 }
 
 #[test]
@@ -338,7 +355,7 @@ fn a_marked_segment_alone_is_a_log_that_was_and_anothers_is_left_alone() {
     let (fs, mut oracle) = (disk(), oracle(ALWAYS));
     let identity = Identity { store: STORE, incarnation: 3, nonce: 0x2a };
     let mut bytes = encode_mark(&identity, SegmentNumber(9));
-    bytes.resize(ROOM as usize, 0);
+    bytes.resize(usize_of(ROOM), 0);
     fs.write_now(&wal_file(9), &bytes).unwrap();
     let scan = look(&fs, &oracle);
     assert!(scan.next_lsn > Lsn(1), "{:?}", scan.next_lsn);
@@ -348,7 +365,7 @@ fn a_marked_segment_alone_is_a_log_that_was_and_anothers_is_left_alone() {
     assert_eq!((scan.verdict(), scan.leftovers.len()), (Verdict::Clean, 0));
     assert!(scan.findings[0].why.contains("of store"), "{:?}", scan.findings);
     // Something in the place of the first group is kept aside.
-    bytes[SEGMENT_HEADER_BYTES as usize + 100] = 1;
+    bytes[HEADER + 100] = 1;
     fs.write_now(&wal_file(9), &bytes).unwrap();
     assert!(!look(&fs, &oracle).leftovers[0].is_worthless);
     oracle.begin(&fs).unwrap();

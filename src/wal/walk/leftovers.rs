@@ -30,7 +30,7 @@ pub(super) fn leftovers(
         let is_above = index.number > head;
         let is_cut = index.number < oldest && index.header.is_ok() && ends_at(index, hints.base);
         let is_restated = chain.iter().any(|link| passes_over(link, index));
-        let is_worthless = index.is_whole() && (index.prepared || is_cut || is_restated);
+        let is_worthless = index.is_whole() && (index.prepared.is_some() || is_cut || is_restated);
         if !is_worthless {
             let (verdict, why) = if !index.is_whole() {
                 (Verdict::Corrupt, "the segment was cut short")

@@ -102,6 +102,35 @@ fn open_again(disk: &SimFs) -> Result<Store> {
 }
 
 #[test]
+fn what_a_log_keeps_to_reuse_it_makes_room_before_any_backup_goes() -> Result<()> {
+    let disk = SimFs::new();
+    let store = at(&disk, 1).options(roomy()).open()?;
+    let kept =
+        |disk: &SimFs, end: &str| disk.names().iter().filter(|name| name.ends_with(end)).count();
+    let backups = |disk: &SimFs| disk.names().iter().filter(|name| name.contains("backup")).count();
+    // Two snapshots above the first segments, which are cut by the second.
+    for id in 0..80 {
+        save(&store, id, 2000)?;
+        if id % 40 == 39 {
+            store.checkpoint()?;
+            store.step();
+        }
+    }
+    save(&store, 90, 2000)?;
+    store.checkpoint()?;
+    assert!(kept(&disk, ".tmp") > 0, "{:?}", disk.names());
+    let (before, spares) = (backups(&disk), kept(&disk, ".tmp"));
+    save(&store, 91, 60_000)?;
+    disk.set_free_bytes(100_000);
+    store.checkpoint()?;
+    assert!(kept(&disk, ".tmp") < spares && backups(&disk) >= before, "{:?}", disk.names());
+    disk.set_free_bytes(1 << 30);
+    store.shutdown()?;
+    assert_eq!(kept(&disk, ".tmp"), 0, "{:?}", disk.names());
+    Ok(())
+}
+
+#[test]
 fn what_deletes_make_room_for_is_written_without_anybodys_help() -> Result<()> {
     let disk = SimFs::new();
     let clock = std::sync::Arc::new(TestClock::default());
@@ -141,7 +170,12 @@ fn a_disk_that_is_full_at_any_moment_poisons_nothing_and_heals_when_there_is_roo
                     assert_eq!(type_of(&error), "DiskFull", "{what}: {error}");
                     refused += 1;
                 }
-                let half = |name: &String| name.ends_with(".tmp") || name.ends_with(".part");
+                // A whole segment is kept to be reused.
+                let is_whole =
+                    |name: &str| disk.read_now(name).is_some_and(|bytes| bytes.len() == 44 << 10);
+                let half = |name: &String| {
+                    name.ends_with(".tmp") && !is_whole(name) || name.ends_with(".part")
+                };
                 let half: Vec<String> = disk.names().into_iter().filter(half).collect();
                 assert!(half.is_empty(), "{what}: {half:?}");
                 disk.set_free_bytes(1 << 30);

@@ -133,7 +133,9 @@ pub(super) const BUGS: [Bug; 29] = [
     bug(
         "segment-zeroes-not-flushed",
         "wal/segment.rs",
-        "file.sync_data()?;",
+        "offset += length as u64;
+    }
+    «file.sync_data()?;»",
         "",
         "a new segment gets its name before its zeroes are durable",
         LOG,

@@ -7,6 +7,7 @@ mod flushes_of_files;
 mod flushes_of_log;
 mod openings;
 mod orders;
+mod reuse;
 mod schedules;
 mod table;
 
@@ -21,6 +22,7 @@ pub(crate) fn all() -> Vec<Bug> {
         &checks_of_log::BUGS[..],
         &checks_of_files::BUGS[..],
         &openings::BUGS[..],
+        &reuse::BUGS[..],
         &edits::BUGS[..],
         &table::BUGS[..],
         &schedules::BUGS[..],

@@ -1,0 +1,132 @@
+//! Segments that are reused: what makes sure that nothing of what a file was before is taken for the log,
+//! and that nothing is written over which is still somebody's.
+
+use super::{Bug, By, bug};
+
+const REUSE: By = By::Lib("wal::tests::reuse_tests");
+
+pub(super) const BUGS: [Bug; 15] = [
+    bug(
+        "mark-not-flushed",
+        "wal/segment.rs",
+        "fs::write_all_at(&*file, head, 0)?;
+    «file.sync_data()?;»",
+        "",
+        "a segment gets its new number before its old header is durably gone",
+        REUSE,
+    ),
+    bug(
+        "cut-not-flushed-before-reuse",
+        "wal/log/segments.rs",
+        "if let Err(source) = «self.fs.sync_dir(&self.dir)» {",
+        "Ok::<(), std::io::Error>(())",
+        "a segment is written over whose old name a power cut brings back",
+        REUSE,
+    ),
+    bug(
+        "kept-though-the-cut-was-not-flushed",
+        "wal/log/segments.rs",
+        "kept.iter().try_for_each(|spare| spare.remove(&*self.fs, &self.dir))?;",
+        "self.spares.append(&mut kept);",
+        "the same, where that flush failed",
+        REUSE,
+    ),
+    bug(
+        "mark-left-out",
+        "wal/segment.rs",
+        "let mut head = «encode_mark(&spare.identity, number)»;",
+        "vec![0; usize_of(SEGMENT_HEADER_BYTES)]",
+        "a prepared segment cannot be told from one that lost its header",
+        REUSE,
+    ),
+    bug(
+        "end-mark-left-out",
+        "wal/log/write.rs",
+        "if «segment.end_mark_bytes(offset) > 0» {",
+        "false",
+        "what the file was before follows the last group",
+        REUSE,
+    ),
+    bug(
+        "any-end-mark-is-the-end",
+        "wal/reader.rs",
+        "if gap.why == END { «!is_end» } else { zero }",
+        "true",
+        "a last group that went back to the end mark before it is missed by nobody",
+        REUSE,
+    ),
+    bug(
+        "end-mark-is-a-group",
+        "wal/reader.rs",
+        "if «header.kind == GroupKind::End» {",
+        "false",
+        "an end mark is taken for a group of the log",
+        REUSE,
+    ),
+    bug(
+        "any-header-is-the-segments",
+        "wal/format/segment.rs",
+        "headers().find(|header| «header.number == number»)",
+        "header.number.0 > 0",
+        "the header of what the file was before counts before the segment's own",
+        REUSE,
+    ),
+    bug(
+        "mark-does-not-count",
+        "wal/format/segment.rs",
+        "decode_mark(block).filter(|_| «own.is_none()»)",
+        "false",
+        "a prepared segment whose old header is back is taken for damage",
+        REUSE,
+    ),
+    bug(
+        "written-over-though-it-has-another-name",
+        "wal/segment.rs",
+        "!is_ours || «stat.links != 1» ||",
+        "false",
+        "a backup made of hard links is written over",
+        REUSE,
+    ),
+    bug(
+        "written-over-though-it-is-another-file",
+        "wal/segment.rs",
+        "if «!is_ours» || stat.links",
+        "false",
+        "what somebody put in the place of a cut segment is written over",
+        REUSE,
+    ),
+    bug(
+        "segment-of-another-opening-kept",
+        "wal/log/segments.rs",
+        "«number >= self.first_number» && sizes.contains",
+        "true",
+        "segments of an earlier incarnation are kept to be reused",
+        REUSE,
+    ),
+    bug(
+        "read-again-unverified",
+        "wal/reader.rs",
+        "if «GroupHeader::decode(head) != Ok((group.crc, group.header))
+            || crc_of(group.seed, head) != group.crc» {",
+        "false",
+        "a reader takes records of the new segment for those of the old one",
+        REUSE,
+    ),
+    bug(
+        "padding-of-a-torn-write-is-corrupt",
+        "wal/walk.rs",
+        "let is_durable = «link.end.is_some() || is_vouched || link.header.former.0 == 0»;",
+        "true",
+        "a write that a power cut tore is told as damage",
+        REUSE,
+    ),
+    bug(
+        "cut-segments-kept-on-a-full-disk",
+        "engine/room.rs",
+        "if «self.free_spares(&error)» || self.make_room(&error) => {}
+                outcome",
+        "false",
+        "backups go from a full disk before what nobody needs",
+        By::Guarantees("full_disk::what_a_log_keeps"),
+    ),
+];
