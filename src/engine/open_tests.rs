@@ -85,7 +85,7 @@ fn an_opening_goes_on_without_a_copy_of_what_it_cuts_where_there_is_no_room_for_
     store.save_task_json(SAVED).unwrap();
     store.save_task_json(r#"{"id": "b"}"#).unwrap();
     let killed = disk.if_killed();
-    let segment = killed.names().into_iter().rfind(|name| name.ends_with(".wal")).unwrap();
+    let segment = killed.names().into_iter().rfind(|name| name.starts_with("wal/0")).unwrap();
     let groups = killed.read_now(&segment).unwrap();
     let last = groups.iter().rposition(|byte| *byte != 0).unwrap();
     killed.corrupt(&segment, u64::try_from(last).unwrap(), 1).unwrap();
