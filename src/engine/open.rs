@@ -295,8 +295,8 @@ fn keep_aside(fs: &dyn Fs, plan: &Plan) -> Result<bool> {
         return Ok(true);
     }
     let made = fs.create_dir(QUARANTINE).and_then(|_| fs.sync_dir(""));
-    made.map_err(|source| Error::io("make", fs.display(QUARANTINE), source))?;
-    match wal::set_aside(fs, WAL, &plan.scan, QUARANTINE) {
+    let made = made.map_err(|source| Error::io("make", fs.display(QUARANTINE), source));
+    match made.and_then(|()| wal::set_aside(fs, WAL, &plan.scan, QUARANTINE)) {
         Ok(_) => Ok(true),
         Err(error @ Error::DiskFull { .. }) => {
             tracing::warn!(%error, "what was cut from the log could not be kept aside");

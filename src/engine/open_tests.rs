@@ -1,12 +1,13 @@
 //! What an opening remembers, tells and leaves alone.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::*;
 use crate::base::{Event, Timestamp};
 use crate::engine::Store;
 use crate::engine::recovery::plan;
-use crate::fs::sim::{Fault, SimFs};
+use crate::fs::sim::{CallKind, Fault, SimFs};
 use crate::testing::{SteppedClock, builder};
 use crate::wal::Record;
 
@@ -75,6 +76,27 @@ fn an_opening_that_was_cut_off_remembers_that_there_was_a_log() {
         assert!(tells_of_the_log(&open(&left, 3).unwrap()), "it was there");
     }
     assert!(tried > 3, "{tried}");
+}
+
+#[test]
+fn an_opening_goes_on_without_a_copy_of_what_it_cuts_where_there_is_no_room_for_it() {
+    let disk = SimFs::new();
+    let store = open(&disk, 1).unwrap();
+    store.save_task_json(SAVED).unwrap();
+    store.save_task_json(r#"{"id": "b"}"#).unwrap();
+    let killed = disk.if_killed();
+    let segment = killed.names().into_iter().rfind(|name| name.starts_with("wal/0")).unwrap();
+    let groups = killed.read_now(&segment).unwrap();
+    let last = groups.iter().rposition(|byte| *byte != 0).unwrap();
+    killed.corrupt(&segment, u64::try_from(last).unwrap(), 1).unwrap();
+    for (kind, path) in [(CallKind::CreateDir, QUARANTINE), (CallKind::Write, "quarantine/")] {
+        let left = killed.if_killed();
+        left.fail_path(path, kind, 1, Fault::Sticky(ErrorKind::StorageFull));
+        let opened = open(&left, 2).unwrap();
+        assert!(left.faults_fired() > 0, "{kind:?}");
+        assert!(opened.recovery().torn_bytes > 0);
+        assert_eq!(opened.load_tasks().unwrap().len(), 1);
+    }
 }
 
 #[test]

@@ -143,6 +143,24 @@ fn an_opening_after_a_kill_reads_each_file_whatever_changed() {
 }
 
 #[test]
+fn an_opening_after_a_kill_opens_its_log_as_often_however_many_groups_it_replays() {
+    let opened = |groups: usize| {
+        let (disk, store) = saved(1);
+        (1..=groups).for_each(|n| put(&store, 0, n));
+        let disk = disk.if_killed();
+        drop(store);
+        disk.set_traced(true);
+        let mut again = None;
+        let calls = calls(&disk, || again = Some(open(&disk, 2)));
+        let opens = calls.iter().filter(|call| call.starts_with("open wal/0"));
+        (again.unwrap().recovery().records_replayed, opens.count())
+    };
+    let ((one, often), (many, as_often)) = (opened(1), opened(40));
+    assert_eq!((one, many), (1, 40));
+    assert!(often > 0 && as_often == often, "{often} times for one group, {as_often} for 40");
+}
+
+#[test]
 fn a_record_takes_its_bytes_and_little_more_and_a_group_is_filled_up_to_a_block() {
     let (disk, store) = saved(1);
     for length in [10, 1000, 3900, 4100, 20_000] {

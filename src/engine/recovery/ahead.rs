@@ -133,6 +133,25 @@ mod tests {
     }
 
     #[test]
+    fn without_threads_or_for_a_single_item_nobody_else_works() {
+        let here = thread::current().id();
+        let workers = |items: &[u32], threads| {
+            let mut all = Vec::new();
+            let take = |by| {
+                all.push(by);
+                Ok(())
+            };
+            in_order(items, threads, any, |_| thread::current().id(), take).unwrap();
+            all
+        };
+        assert_eq!(workers(&[1, 2, 3], false), [here; 3]);
+        assert_eq!(workers(&[1], true), [here]);
+        if thread::available_parallelism().unwrap().get() > 1 {
+            assert!(!workers(&[1, 2, 3], true).contains(&here));
+        }
+    }
+
+    #[test]
     fn a_bounded_number_of_results_waits_and_of_what_is_not_light_one() {
         let items: Vec<usize> = (0..200).collect();
         let (alive, most, heavy) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));

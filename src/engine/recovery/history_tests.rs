@@ -6,8 +6,8 @@ use crate::base::{ContentHash, StoreId, Timestamp};
 use crate::engine::recovery::plan;
 use crate::files::mirror::Entry;
 use crate::files::names::{self, STATE};
-use crate::files::snapshot::fixture::snapshot_bytes;
-use crate::files::snapshot::{Contents, Index, render};
+use crate::files::snapshot::Index;
+use crate::files::snapshot::fixture::{empty_index, snapshot_bytes};
 use crate::fs::sim::SimFs;
 use crate::state::{Doc, Document};
 use crate::wal::{self, Hints, Identity, Log, LogOptions, Origin, Record};
@@ -63,15 +63,6 @@ fn log_of(ops: &[Op]) -> SimFs {
 
 #[allow(clippy::unnecessary_wraps, reason = "as the tests hand it on")]
 fn index(lsn: u64, entry: Option<u64>) -> Option<Index> {
-    let contents = Contents {
-        store: STORE,
-        lsn: Lsn(lsn),
-        tasks: Vec::new(),
-        sessions: Vec::new(),
-        metrics: "{}",
-        last_saved: Timestamp(0),
-        others: "",
-    };
     let entry = entry.map(|lsn| Entry {
         file: FILE.to_owned(),
         hash: ContentHash(1),
@@ -79,7 +70,7 @@ fn index(lsn: u64, entry: Option<u64>) -> Option<Index> {
         lsn: Lsn(lsn),
         stat: None,
     });
-    Some(Index::new(&render(contents), &[], &[]).with_mirror(entry.into_iter().collect()))
+    Some(empty_index(STORE, lsn).with_mirror(entry.into_iter().collect()))
 }
 
 /// What recovery knows of a disk, of a store that was not shut down; sound, or not.

@@ -9,8 +9,7 @@ use crate::base::Timestamp;
 use crate::engine::Store;
 use crate::files::names::{self, MIGRATION_LOG, OWNER};
 use crate::files::owner::{self, Stage};
-use crate::files::snapshot::fixture::snapshot_bytes;
-use crate::files::snapshot::{Contents, Index, render};
+use crate::files::snapshot::fixture::{empty_index, snapshot_bytes};
 use crate::fs::sim::SimFs;
 use crate::state::{Collection, Op};
 use crate::testing::builder;
@@ -43,19 +42,6 @@ fn write_owner(disk: &SimFs, stage: Stage) {
     owner::write(disk, &owner).unwrap();
 }
 
-fn snapshot_index(lsn: u64) -> Index {
-    let contents = Contents {
-        store: STORE,
-        lsn: Lsn(lsn),
-        tasks: Vec::new(),
-        sessions: Vec::new(),
-        metrics: "{}",
-        last_saved: Timestamp(0),
-        others: "",
-    };
-    Index::new(&render(contents), &[], &[])
-}
-
 #[test]
 fn a_store_whose_log_is_gone_is_clean_after_a_clean_stop_but_vouches_for_no_file() {
     let disk = stopped();
@@ -64,6 +50,33 @@ fn a_store_whose_log_is_gone_is_clean_after_a_clean_stop_but_vouches_for_no_file
     let plan = plan(&disk).unwrap();
     assert!(plan.recovery.clean && plan.recovery.problems.is_empty());
     assert!(!plan.is_sound);
+}
+
+#[test]
+#[cfg(feature = "testing")]
+fn the_stat_of_state_json_is_known_unless_somebody_saved_it_as_it_was_read() {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    // Before the call of this number somebody saves it, as it is.
+    let planned = |place: u64| {
+        let disk = stopped();
+        let calls = AtomicU64::new(0);
+        let watched = crate::testing::Watched::at_all(&disk, move |disk| {
+            if calls.fetch_add(1, Relaxed) + 1 == place {
+                disk.save_now(STATE, &disk.read_now(STATE).unwrap()).unwrap();
+            }
+        });
+        let before = disk.stat(STATE).unwrap();
+        let found = plan(&watched).unwrap().state_stat;
+        assert!(found.is_none() || found == before || found == disk.stat(STATE).unwrap());
+        (found.is_some(), found == before)
+    };
+    assert_eq!(planned(u64::MAX), (true, true));
+    let all: Vec<_> = (1..30).map(planned).collect();
+    let saved_before = all.iter().take_while(|found| **found == (true, false)).count();
+    let as_it_was_read = all.iter().filter(|found| **found == (false, false)).count();
+    let later = all.iter().rev().take_while(|found| **found == (true, true)).count();
+    assert_eq!(saved_before + as_it_was_read + later, all.len(), "{all:?}");
+    assert!(saved_before > 0 && as_it_was_read > 0 && later > 0, "{all:?}");
 }
 
 #[test]
@@ -93,7 +106,7 @@ fn where_the_index_knows_of_later_records_than_the_log_they_are_missing() {
     log.append(&[Record::new(kind, Origin::Api, payload)], Timestamp(0)).unwrap();
     log.witness(Timestamp(0)).unwrap();
     assert_eq!(plan(&disk).unwrap().recovery.lsn, Lsn(1));
-    snapshot_index(20).save(&disk).unwrap();
+    empty_index(STORE, 20).save(&disk).unwrap();
     let plan = plan(&disk).unwrap();
     assert!(plan.has_hole);
     assert!(plan.recovery.lsn >= Lsn(20), "{}", plan.recovery.lsn);
@@ -115,7 +128,7 @@ fn where_log_and_snapshots_are_gone_the_hole_ends_with_the_clean_stop() {
     let disk = SimFs::new();
     disk.create_dir(WAL).unwrap();
     write_owner(&disk, Stage::Clean { lsn: Lsn(10), documents: None });
-    snapshot_index(20).save(&disk).unwrap();
+    empty_index(STORE, 20).save(&disk).unwrap();
     let plan = plan(&disk).unwrap();
     assert!(plan.has_hole);
     assert_eq!(plan.recovery.lsn, Lsn(10), "an index above it is of something else");

@@ -188,6 +188,38 @@ fn no_run_but_a_single_group_is_longer_than_runs_may_be() {
 }
 
 #[test]
+#[cfg(feature = "testing")]
+fn helpers_read_what_is_light_and_the_thread_that_applies_it_the_rest() {
+    use std::collections::HashSet;
+    use std::thread::{self, ThreadId};
+    let readers = |length: usize| {
+        let (fs, mut log) = begun();
+        let text = format!("{{\"id\": \"a\", \"x\": \"{}\"}}", "x".repeat(length));
+        for _ in 0..8 {
+            let (kind, payload) = Op::put(Collection::Task, &text, 1 << 20).unwrap().encode();
+            append(&mut log, Record::new(kind, Origin::Api, payload));
+        }
+        let scan = wal::scan(&fs, WAL, &Hints::default()).unwrap();
+        let readers = Arc::new(parking_lot::Mutex::new(HashSet::<ThreadId>::new()));
+        let seen = readers.clone();
+        let watched = crate::testing::Watched::at_all(&fs, move |_| {
+            seen.lock().insert(thread::current().id());
+        });
+        let doubt = || Err(Error::Closed);
+        let outcome = replay(&watched, &scan, (Table::new(), Lsn::ZERO), None, doubt, true);
+        assert_eq!(outcome.unwrap().records, 8);
+        let readers = readers.lock();
+        readers.clone()
+    };
+    let here = thread::current().id();
+    let long = usize::try_from(RUN_BYTES).unwrap();
+    assert_eq!(readers(long), HashSet::from([here]));
+    if thread::available_parallelism().unwrap().get() > 1 {
+        assert!(!readers(long / 3).contains(&here));
+    }
+}
+
+#[test]
 fn a_state_json_that_was_taken_in_is_known_until_the_next_snapshot_is_saved() {
     let edited = |file: &str| Op::Edited {
         file: file.to_owned(),

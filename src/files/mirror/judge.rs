@@ -50,6 +50,8 @@ pub(super) enum Contents {
     Invalid(String),
     /// What cannot be read, and why.
     Unreadable(String),
+    /// What is not what was written, and nobody can tell whether somebody wrote to it.
+    Undecided,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +95,7 @@ impl Judge<'_> {
         recorded.map_or(Placed::UNKNOWN, |placed| Placed { stat: None, ..placed })
     }
 
-    fn recorded(&self, file: &str) -> Option<Placed> {
+    pub(super) fn recorded(&self, file: &str) -> Option<Placed> {
         let Entry { hash, length, lsn, stat, .. } = **self.known.entries.get(file)?;
         Some(Placed { hash, length, lsn, stat })
     }
@@ -139,12 +141,6 @@ impl Judge<'_> {
         })
     }
 
-    /// Whether nobody wrote to a file from when its `stat` was taken until it had been read: only then are
-    /// other bytes than were recorded with that rot.
-    fn was_left_alone(&self, file: &str, before: Option<Stat>) -> bool {
-        stat(self.fs, file).map_or(true, |now| now == before)
-    }
-
     pub(super) fn of_document(
         &mut self,
         (collection, id): (Collection, &DocumentId),
@@ -175,10 +171,11 @@ impl Judge<'_> {
         if bytes == current.as_bytes() {
             return Contents::Current(found);
         }
-        let has_rotted = untouched.is_some_and(|placed| placed.hash != found.hash)
-            && self.was_left_alone(file, stat);
-        if has_rotted && is_clean {
-            return Contents::Rotten(found);
+        let has_rotted = self.has_rotted(file, stat, found.hash);
+        match has_rotted {
+            Some(true) if is_clean => return Contents::Rotten(found),
+            None if is_clean => return Contents::Undecided,
+            _ => {}
         }
         // What was taken in from it may have its members in another order.
         let is_as_left = recorded_lsn.is_some_and(|placed| placed.lsn >= doc.lsn());
@@ -192,9 +189,10 @@ impl Judge<'_> {
                 return Contents::Earlier(found);
             }
             Some(contents) => return contents,
-            None if has_rotted || self.is_quarantined(file, file, found.hash) => {
+            None if has_rotted == Some(true) || self.is_quarantined(file, file, found.hash) => {
                 return Contents::Rotten(found);
             }
+            None if has_rotted.is_none() => return Contents::Undecided,
             None if is_clean => PutBack::IfEarlier,
             None => PutBack::No,
         };
@@ -282,8 +280,10 @@ impl Judge<'_> {
             Err(contents) => return contents,
         };
         let found = placed(&bytes);
-        if self.has_rotted(file, stat, found.hash) {
-            return Contents::Rotten(found);
+        match self.has_rotted(file, stat, found.hash) {
+            Some(true) => return Contents::Rotten(found),
+            None => return Contents::Undecided,
+            Some(false) => {}
         }
         // What was taken in from it, before it could be removed.
         let is_recorded =
@@ -302,12 +302,15 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether a file is not what was written, though nobody wrote to it since.
-    fn has_rotted(&self, file: &str, stat: Option<Stat>, hash: ContentHash) -> bool {
-        let recorded = self.known.entries.get(file);
-        let is_untouched = |entry: &&Entry| stat.is_some() && entry.stat == stat;
-        recorded.filter(|entry| is_untouched(entry)).is_some_and(|entry| entry.hash != hash)
-            && self.was_left_alone(file, stat)
+    /// Whether a file is not what was written, though nobody wrote to it until it had been read: its `stat` is
+    /// as recorded, before that and since. `None` where one of the two cannot be had.
+    fn has_rotted(&self, file: &str, before: Option<Stat>, hash: ContentHash) -> Option<bool> {
+        let entry = self.known.entries.get(file).filter(|entry| entry.hash != hash);
+        let Some(written) = entry.and_then(|entry| entry.stat) else { return Some(false) };
+        let after = || stat(self.fs, file).ok().map(|after| after == before);
+        let is_rot = before.and_then(|now| if now == written { after() } else { Some(false) });
+        // In a damaged store it goes to `conflicts/`, whoever wrote it.
+        is_rot.or_else(|| self.is_in_doubt(file).then_some(false))
     }
 
     /// Whether a crash came between the copying of a damaged file to `quarantine/` and its end: its

@@ -203,6 +203,7 @@ impl Mirror {
             (Contents::Missing, Stop::Clean) => {
                 (Some((Missing, "it is gone; it is restored".into())), None, true)
             }
+            (Contents::Undecided, _) => self.decide_later(&file, (collection, id), judge),
             (contents, stop) => {
                 self.decide_of_person(&file, (collection, id), contents, (stat, stop), judge)
             }
@@ -216,6 +217,28 @@ impl Mirror {
         if let Some(placed) = placed {
             self.placed.insert(file, placed);
         }
+    }
+
+    /// What has rotted, or is somebody's: the file is known by its `stat` again, or not, and a look finds out
+    /// before anything is done to it.
+    fn decide_later(
+        &mut self,
+        file: &str,
+        (collection, id): (Collection, &DocumentId),
+        judge: &Judge<'_>,
+    ) -> Decision {
+        let (left_in, stat) = (judge.left_in(file), judge.recorded(file).and_then(|it| it.stat));
+        let doc = judge.table.get(collection, id.as_str());
+        let is_behind = doc.is_some_and(|doc| doc.lsn() > left_in.lsn);
+        (Some(self.leave_undecided(file)), Some(Placed { stat, ..left_in }), is_behind)
+    }
+
+    /// Leaves a file to a look, and gives what is told of it.
+    pub(super) fn leave_undecided(&mut self, file: &str) -> (ProblemKind, String) {
+        self.noticed.insert(file.to_owned());
+        let detail = "it is not what was written, and whether somebody changed it cannot be told yet; it is \
+                      left until that can";
+        (ProblemKind::Unreadable, detail.to_owned())
     }
 
     /// The rows of contents that the engine did not leave there.

@@ -109,6 +109,10 @@ impl Mirror {
                 let detail = format!("{why}; it is left as it is until it is mended");
                 judge.report_stranger(ProblemKind::Unreadable, &file, detail);
             }
+            Contents::Undecided => {
+                self.remove_when_known(file, judge);
+                return true;
+            }
             Contents::NoFile => {
                 let detail = "it is no regular file; it is left alone";
                 judge.report_stranger(ProblemKind::Unreadable, &file, detail);
@@ -153,6 +157,14 @@ impl Mirror {
                       goes to quarantine/";
         judge.report(ProblemKind::Corrupt, &file, detail);
         self.remove_later(file, found);
+    }
+
+    /// Rot that is to go, or somebody's.
+    fn remove_when_known(&mut self, file: String, judge: &mut Judge<'_>) {
+        let (kind, detail) = self.leave_undecided(&file);
+        judge.report(kind, &file, detail);
+        let left_in = judge.recorded(&file).unwrap_or(Placed::UNKNOWN);
+        self.remove_later(file, left_in);
     }
 
     fn remove_doubted(&mut self, file: String, theirs: &Theirs, judge: &mut Judge<'_>) {

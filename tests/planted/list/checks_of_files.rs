@@ -192,8 +192,8 @@ pub(super) const BUGS: [Bug; 34] = [
     bug(
         "rot-not-told",
         "files/mirror/judge.rs",
-        "let has_rotted = «untouched.is_some_and(|placed| placed.hash != found.hash)»",
-        "false",
+        "let has_rotted = «self.has_rotted(file, stat, found.hash)»;",
+        "Some(false)",
         "rot is taken for an edit",
         MIRROR,
     ),

@@ -7,7 +7,7 @@ const REPLAY: By = By::Lib("recovery::replay");
 const WINDOW: By = By::Lib("mirror::tests::window mirror::tests::judging::a_listing");
 const OPENING: By = By::Guarantees("opening::");
 
-pub(super) const BUGS: [Bug; 17] = [
+pub(super) const BUGS: [Bug; 21] = [
     bug(
         "runs-out-of-order",
         "engine/recovery/ahead.rs",
@@ -87,10 +87,45 @@ pub(super) const BUGS: [Bug; 17] = [
     bug(
         "edited-while-read-is-rot",
         "files/mirror/judge.rs",
-        "stat(self.fs, file).map_or(true, |now| «now == before»)",
-        "now == before || before.is_some()",
+        "stat(self.fs, file).ok().map(|after| «after == before»)",
+        "after == before || before.is_some()",
         "what somebody writes while an opening reads the files is taken for rot",
         WINDOW,
+    ),
+    bug(
+        "failed-stat-is-rot",
+        "files/mirror/judge.rs",
+        "let after = || «stat(self.fs, file).ok().map(|after| after == before)»;",
+        "Some(stat(self.fs, file).map_or(true, |after| after == before))",
+        "what somebody writes is taken for rot if its file cannot be looked at then",
+        WINDOW,
+    ),
+    bug(
+        "failed-stat-is-an-edit",
+        "files/mirror/judge.rs",
+        "«is_rot.or_else(|| self.is_in_doubt(file).then_some(false))»",
+        "is_rot.or(Some(false))",
+        "rot is taken in as an edit if its file cannot be looked at then",
+        WINDOW,
+    ),
+    bug(
+        "undecided-forgets-the-stat",
+        "files/mirror/open.rs",
+        "let (left_in, stat) = (judge.left_in(file), «judge.recorded(file).and_then(|it| it.stat)»);",
+        "None",
+        "rot is taken in as an edit by the look after an opening that could not tell",
+        WINDOW,
+    ),
+    bug(
+        "no-room-for-quarantine",
+        "engine/open.rs",
+        "match «made.and_then(|()| wal::set_aside(fs, WAL, &plan.scan, QUARANTINE))» {",
+        "{
+            made?;
+            wal::set_aside(fs, WAL, &plan.scan, QUARANTINE)
+        }",
+        "a store with a torn log is not opened on a full disk",
+        By::Lib("open::tests::an_opening_goes_on"),
     ),
     bug(
         "gone-while-read-is-restored",

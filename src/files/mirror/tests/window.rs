@@ -219,3 +219,107 @@ fn a_file_that_is_back_at_any_call_before_its_document_is_deleted_deletes_nothin
         assert_eq!(opened(place).0, [("a".to_owned(), Some(MINE_TEXT.to_owned()))], "at {place}");
     }
 }
+
+/// How an opening finds the store.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg(feature = "testing")]
+enum Stopped {
+    Cleanly,
+    Killed,
+    /// Before the file of `a` came to show it.
+    Behind,
+    /// Before the file of `a`, which was deleted, was removed.
+    Deleted,
+}
+
+#[cfg(feature = "testing")]
+const STOPS: [Stopped; 4] = [Stopped::Cleanly, Stopped::Killed, Stopped::Behind, Stopped::Deleted];
+
+/// Opens while the `nth` `stat` of the file of `a`, by its name or as it is read, fails, and `act` comes before the
+/// call of a number; `None` if there were fewer of either.
+#[cfg(feature = "testing")]
+fn opened_where_a_stat_fails(
+    (nth, place): (u64, u64),
+    stopped: Stopped,
+    act: Act,
+) -> Option<(SimFs, World, (Mirror, Vec<Problem>))> {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    let (disk, mut world) = recorded();
+    world.reads_all = true;
+    match stopped {
+        Stopped::Cleanly | Stopped::Killed => {}
+        Stopped::Behind => {
+            let doc = Doc::new(Document::new(text("a", 2)), Lsn(12), false);
+            world.table.load(TASK, &id("a"), doc);
+        }
+        Stopped::Deleted => drop(world.delete("a")),
+    }
+    disk.fail_path(A, CallKind::Stat, nth, Fault::Errno(5));
+    let calls = Arc::new(AtomicU64::new(0));
+    let counted = calls.clone();
+    let watched = crate::testing::Watched::at_all(&disk, move |disk| {
+        if counted.fetch_add(1, Relaxed) + 1 == place {
+            act(disk);
+        }
+    });
+    let opened = world.open(&watched, stopped != Stopped::Cleanly);
+    let is_there = disk.faults_fired() > 0 && calls.load(Relaxed) >= place;
+    disk.clear_faults();
+    is_there.then_some((disk, world, opened))
+}
+
+#[test]
+#[cfg(feature = "testing")]
+fn what_somebody_wrote_as_a_stat_failed_is_no_rot() {
+    let mut tried = 0;
+    for (stop, nth, place) in STOPS
+        .into_iter()
+        .flat_map(|stop| (1..=4).flat_map(move |nth| (1..40).map(move |place| (stop, nth, place))))
+    {
+        for (name, act, wanted) in acts().into_iter().take(2) {
+            let opened = opened_where_a_stat_fails((nth, place), stop, act);
+            let Some((disk, mut world, (mut mirror, problems))) = opened else { continue };
+            let is_unread =
+                problems.iter().any(|problem| problem.detail.contains("cannot be read"));
+            if is_unread && stop == Stopped::Deleted {
+                // What belongs to no document and cannot be read is told, and left until it changes.
+                continue;
+            }
+            let why = format!("{name} at {place}, stat {nth} failed, {stop:?}");
+            let found = followed(&mut world, &disk, &mut mirror);
+            assert_taken(&why, &world, (&disk, &mirror), &found, &wanted);
+            tried += 1;
+        }
+    }
+    assert!(tried > 100, "{tried}");
+}
+
+#[test]
+#[cfg(feature = "testing")]
+fn rot_is_no_edit_though_a_stat_failed() {
+    let (mut tried, mut undecided) = (0, 0);
+    for (stop, nth) in STOPS.into_iter().flat_map(|stop| (1..=4).map(move |nth| (stop, nth))) {
+        let why = format!("stat {nth} failed, {stop:?}");
+        let rot: Act = |disk| disk.corrupt(A, 700, 1).unwrap();
+        let opened = opened_where_a_stat_fails((nth, 1), stop, rot);
+        let Some((disk, mut world, (mut mirror, problems))) = opened else { continue };
+        if problems.iter().any(|problem| problem.detail.contains("cannot be read")) {
+            continue;
+        }
+        assert_eq!(texts(&mirror.take_edits()), [], "{why}");
+        let is_undecided = mirror.looks_again().contains(A);
+        for ms in [10_000, 12_000] {
+            assert_eq!(texts(&world.look(&mut mirror, &disk, ms).edits), [], "{why}");
+        }
+        // At the latest when its document changes it is mended.
+        let changed = [world.put("a", 3)];
+        let told = world.pass(&mut mirror, &disk, &changed).unwrap();
+        assert_eq!((disk.read_now(A).unwrap(), mirror.behind()), (shown("a", 3), 0), "{why}");
+        let kept = (below(&disk, "quarantine/").len(), below(&disk, "conflicts/").len());
+        assert_eq!(kept, (1, 0), "{why}");
+        assert_eq!(kinds(&told) == [ProblemKind::Corrupt], is_undecided, "{why}");
+        undecided += usize::from(is_undecided);
+        tried += 1;
+    }
+    assert!(tried > undecided && undecided == 8, "{undecided} of {tried}");
+}
