@@ -41,10 +41,11 @@ enum Extent {
 /// The documents that changed since a pass took them, with what they were then.
 #[derive(Debug, Default)]
 pub(crate) struct DirtySet {
-    tasks: HashMap<DocumentId, Option<Arc<Doc>>>,
-    sessions: HashMap<DocumentId, Option<Arc<Doc>>>,
+    tasks: Formers,
+    sessions: Formers,
 }
 
+type Formers = HashMap<DocumentId, Option<Arc<Doc>>, foldhash::fast::RandomState>;
 /// A document that changed, and what it was before: what its file shows, if the mirror had caught up.
 pub(crate) type Changed = (Collection, DocumentId, Option<Arc<Doc>>);
 
@@ -56,10 +57,7 @@ impl DirtySet {
         id: &DocumentId,
         former: Option<&Arc<Doc>>,
     ) {
-        let ids = match collection {
-            Collection::Task => &mut self.tasks,
-            Collection::Session => &mut self.sessions,
-        };
+        let ids = self.of(collection);
         if !ids.contains_key(id) {
             ids.insert(id.clone(), former.cloned());
         }
@@ -67,20 +65,22 @@ impl DirtySet {
 
     /// Its file shows what the document has changed to: an edit that was taken in.
     pub(crate) fn shown(&mut self, collection: Collection, id: &DocumentId, doc: Arc<Doc>) {
-        let ids = match collection {
+        self.of(collection).insert(id.clone(), Some(doc));
+    }
+
+    fn of(&mut self, collection: Collection) -> &mut Formers {
+        match collection {
             Collection::Task => &mut self.tasks,
             Collection::Session => &mut self.sessions,
-        };
-        ids.insert(id.clone(), Some(doc));
+        }
     }
 
     /// What a document was before it changed.
     pub(crate) fn former(&self, collection: Collection, id: &DocumentId) -> Option<&Arc<Doc>> {
-        let ids = match collection {
-            Collection::Task => &self.tasks,
-            Collection::Session => &self.sessions,
-        };
-        ids.get(id)?.as_ref()
+        match collection {
+            Collection::Task => self.tasks.get(id)?.as_ref(),
+            Collection::Session => self.sessions.get(id)?.as_ref(),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::base::{Error, Result, Timestamp};
-use crate::state::json::{self, JsonError, Object, append_to_array, merge_patch};
+use crate::state::json::{self, JsonError, Merged, Object, append_to_array};
 
 /// The member of a task that log entries are appended to.
 const LOGS: &str = "logs";
@@ -107,7 +107,14 @@ impl Document {
 
     /// The document with a merge patch applied.
     pub(super) fn patched(&self, patch: &str) -> Document {
-        Document::new(merge_patch(&self.text, patch))
+        let merged = Merged::of(&self.text, patch);
+        let mut patched =
+            Document::indexed(merged.text.as_str().into(), &merged.text, &merged.object());
+        // Most patches leave the status as it is: then both share its text.
+        if patched.members.status == self.members.status {
+            patched.members.status.clone_from(&self.members.status);
+        }
+        patched
     }
 
     /// The document with one more entry in `logs`; refused where `logs` is no array.

@@ -11,6 +11,7 @@
 //! something meaningless, but they return.
 
 mod edit;
+mod split;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,7 +21,9 @@ use serde_json::value::RawValue;
 
 use crate::base::Error;
 
+pub(super) use edit::Merged;
 pub use edit::{append_to_array, compact, merge_patch, pretty};
+use split::{members_of, string_length};
 
 /// How deep objects and arrays may be nested; the document itself is the first level.
 pub const DEPTH_MAX: usize = 128;
@@ -121,21 +124,6 @@ impl<'a> Iterator for Tokens<'a> {
 
 pub(super) fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')
-}
-
-/// The length of the string that `text` begins with, both quotes included.
-fn string_length(text: &str) -> usize {
-    let bytes = text.as_bytes();
-    let mut at = 1_usize;
-    while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
-        at = at.saturating_add(found);
-        if bytes.get(at) == Some(&b'"') {
-            return at.saturating_add(1);
-        }
-        // What is escaped ends no string.
-        at = at.saturating_add(2);
-    }
-    text.len()
 }
 
 /// What a string token says; it fails on a lone surrogate.

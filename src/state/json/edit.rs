@@ -7,8 +7,13 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 
-use super::{DEPTH_MAX, JsonError, Member, Object, Tokens, is_space, name_of, offset_in};
+use foldhash::fast::RandomState;
+
+use super::{
+    DEPTH_MAX, JsonError, Member, Object, Tokens, is_space, members_of, name_of, offset_in,
+};
 
 /// Applies a JSON merge patch (RFC 7396) to an object's text.
 ///
@@ -21,40 +26,77 @@ use super::{DEPTH_MAX, JsonError, Member, Object, Tokens, is_space, name_of, off
 /// assert_eq!(merged, r#"{"b":1.00,"c":4,"d":3}"#);
 /// ```
 pub fn merge_patch(target: &str, patch: &str) -> String {
-    let mut out = String::with_capacity(target.len().saturating_add(patch.len()));
-    merge_into(&mut out, target.trim_matches(is_space), patch.trim_matches(is_space), DEPTH_MAX);
-    out
+    Merged::of(target, patch).text
 }
 
-fn merge_into(out: &mut String, target: &str, patch: &str, levels: usize) {
-    let object = |text| Object::parse(text).ok();
-    let Some(patch) = object(patch).filter(|_| levels > 0) else {
+/// A patched text, with its members, which need not be looked for again.
+pub(in crate::state) struct Merged<'a> {
+    pub(in crate::state) text: String,
+    members: Vec<Place<'a>>,
+}
+
+/// A key, what it says and how it is written, and where its value is.
+type Place<'a> = (Cow<'a, str>, &'a str, Range<usize>);
+
+impl<'a> Merged<'a> {
+    /// What [`merge_patch`] makes of the same.
+    pub(in crate::state) fn of(target: &'a str, patch: &'a str) -> Merged<'a> {
+        let mut text = String::with_capacity(target.len().saturating_add(patch.len()));
+        let mut members = Vec::new();
+        let (target, patch) = (target.trim_matches(is_space), patch.trim_matches(is_space));
+        merge_into(&mut text, target, patch, DEPTH_MAX, Some(&mut members));
+        Merged { text, members }
+    }
+
+    /// Its members, as spans of its text.
+    pub(in crate::state) fn object(&self) -> Object<'_> {
+        let mut members = Vec::with_capacity(self.members.len());
+        for (key, raw_key, value) in &self.members {
+            let value = self.text.get(value.clone()).unwrap_or_default();
+            members.push(Member { key: Cow::Borrowed(key), raw_key, value });
+        }
+        Object { members }
+    }
+}
+
+fn merge_into<'a>(
+    out: &mut String,
+    target: &'a str,
+    patch: &'a str,
+    levels: usize,
+    mut places: Option<&mut Vec<Place<'a>>>,
+) {
+    let Some(patch) = members_of(patch).filter(|_| levels > 0) else {
         out.push_str(patch);
         return;
     };
-    let target = object(target).unwrap_or_default();
-    let mut changes: HashMap<&str, &Member<'_>> =
+    let target = members_of(target).unwrap_or_default();
+    let mut changes: HashMap<&str, &Member<'_>, RandomState> =
         patch.iter().map(|member| (&*member.key, member)).collect();
     let mut first = true;
-    let mut emit = |raw_key: &str, old: &str, change: Option<&str>| {
+    let mut emit = |member: &Member<'a>, old: &'a str, change: Option<&'a str>| {
         if change == Some("null") {
             return;
         }
         out.push(if first { '{' } else { ',' });
         first = false;
-        out.push_str(raw_key);
+        out.push_str(member.raw_key);
         out.push(':');
+        let start = out.len();
         match change {
             None => out.push_str(old),
-            Some(change) => merge_into(out, old, change, levels.saturating_sub(1)),
+            Some(change) => merge_into(out, old, change, levels.saturating_sub(1), None),
+        }
+        if let Some(places) = &mut places {
+            places.push((member.key.clone(), member.raw_key, start..out.len()));
         }
     };
     for member in &target {
         let change = changes.remove(&*member.key);
-        emit(member.raw_key, member.value, change.map(|change| change.value));
+        emit(member, member.value, change.map(|change| change.value));
     }
     for member in patch.iter().filter(|member| changes.contains_key(&*member.key)) {
-        emit(member.raw_key, "null", Some(member.value));
+        emit(member, "null", Some(member.value));
     }
     out.push_str(if first { "{}" } else { "}" });
 }

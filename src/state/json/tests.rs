@@ -7,8 +7,10 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::{
-    DEPTH_MAX, Object, append_to_array, check_object, compact, merge_patch, parse_checked, pretty,
+    DEPTH_MAX, Object, append_to_array, check_object, compact, members_of, merge_patch,
+    parse_checked, pretty,
 };
+use crate::state::Document;
 
 /// Any value without floats: those are compared as text elsewhere.
 fn value() -> impl Strategy<Value = Value> {
@@ -26,9 +28,11 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Few different keys, so that patches meet their targets.
+/// Few different keys, so that patches meet their targets; some are indexed.
 fn members(inner: impl Strategy<Value = Value>) -> impl Strategy<Value = Map<String, Value>> {
-    prop::collection::vec(("[ab\"\\\\é]{1,2}", inner), 0..5).prop_map(Map::from_iter)
+    let indexed = prop::sample::select(vec!["status", "logs"]).prop_map(str::to_owned);
+    let key = prop_oneof![4 => "[ab\"\\\\é]{1,2}", 1 => indexed];
+    prop::collection::vec((key, inner), 0..5).prop_map(Map::from_iter)
 }
 
 fn object() -> impl Strategy<Value = Value> {
@@ -71,8 +75,11 @@ proptest! {
     fn a_merge_patch_of_text_equals_one_of_values(
         target in object(), patch in object(), style in 0..3_u8,
     ) {
-        let merged = merge_patch(&written(&target, style), &written(&patch, style / 2));
+        let (before, change) = (written(&target, style), written(&patch, style / 2));
+        let merged = merge_patch(&before, &change);
         check_object(&merged).unwrap();
+        let patched = Document::new(before).patched(&change);
+        prop_assert_eq!(patched, Document::new(merged.as_str()), "its index is as if read anew");
         prop_assert_eq!(parsed(&merged), merge_values(target, &patch));
     }
 
@@ -92,6 +99,7 @@ proptest! {
         let text = written(&value, style);
         let (walked, read) = (parse_checked(&text).unwrap(), Object::parse(&text).unwrap());
         prop_assert_eq!(walked.iter().collect::<Vec<_>>(), read.iter().collect::<Vec<_>>());
+        prop_assert_eq!(members_of(&text).unwrap().members, read.members);
     }
 
     #[test]
