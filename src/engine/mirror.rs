@@ -21,8 +21,8 @@ use crate::engine::edits::Past;
 use crate::files::mirror::{Change, Mirror};
 use crate::state::{Collection, Doc, Op};
 
-/// Most bytes of mirror files that are laid out at once.
-const BATCH_BYTES: u64 = 64 << 20;
+/// Most bytes of mirror files that are laid out at once; their records are one group of the log, which others wait for.
+const BATCH_BYTES: u64 = 8 << 20;
 /// A pass between checkpoints writes so much at most, some 25 ms of work: who looks for edits waits for it.
 const SLICE_BYTES: u64 = 1 << 20;
 /// A pass that took so long is followed by a pause of nine times that.
@@ -373,7 +373,12 @@ impl Core {
     /// Keeps what a cut of the log would forget of the mirror.
     pub(crate) fn remember_mirror(&self, mirror: &mut Mirror) -> Result<()> {
         mirror.sync_dirs(&*self.around.fs)?;
-        let lagging = mirror.lagging(self.writer.lock().dirty.iter());
+        // Nobody waits while it is found out what they hold. What changes from here on is in the log that stays.
+        let changed: Vec<_> = {
+            let writer = self.writer.lock();
+            writer.dirty.iter().map(|(collection, id)| (collection, id.clone())).collect()
+        };
+        let lagging = mirror.lagging(changed.iter().map(|(collection, id)| (*collection, id)));
         if lagging.is_empty() {
             return Ok(());
         }
