@@ -14,6 +14,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use smol_str::SmolStr;
 
 use crate::base::DocumentId;
 use crate::state::table::Doc;
@@ -38,7 +39,7 @@ struct Shard {
     statuses: Arc<Statuses>,
 }
 
-type Statuses = HashMap<Arc<str>, HashSet<DocumentId, RandomState>, RandomState>;
+type Statuses = HashMap<SmolStr, HashSet<DocumentId, RandomState>, RandomState>;
 
 /// The documents of one status as of one moment. Taking it costs next to nothing where few have it.
 #[derive(Debug)]
@@ -110,7 +111,7 @@ impl Shard {
         };
         let before = previous.as_deref().and_then(Doc::status);
         let after = next.and_then(|doc| doc.document().members().status.as_ref());
-        if before == after.map(|status| &**status) {
+        if before == after.map(SmolStr::as_str) {
             return previous;
         }
         let statuses = Arc::make_mut(&mut self.statuses);
@@ -128,7 +129,7 @@ impl Shard {
         if let Some(status) = after
             && let Some((id, _)) = self.docs.get_key_value(id)
         {
-            statuses.entry(Arc::clone(status)).or_default().insert(id.clone());
+            statuses.entry(status.clone()).or_default().insert(id.clone());
         }
         previous
     }
