@@ -18,7 +18,7 @@ use crate::base::{DocumentId, Error, Event, Problem, Result};
 use crate::engine::checkpoint::{Checkpointer, Cut, Reason};
 use crate::engine::core::{Core, Writer};
 use crate::engine::edits::Past;
-use crate::files::mirror::{Change, Mirror};
+use crate::files::mirror::{Change, Entry, Mirror};
 use crate::state::{Collection, Doc, Op};
 
 /// Most bytes of mirror files that are laid out at once; their records are one group of the log, which others wait for.
@@ -91,9 +91,9 @@ impl DirtySet {
         self.tasks.len() + self.sessions.len()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Collection, &DocumentId)> {
-        let tasks = self.tasks.keys().map(|id| (Collection::Task, id));
-        tasks.chain(self.sessions.keys().map(|id| (Collection::Session, id)))
+    pub(crate) fn ids(&self) -> Vec<(Collection, DocumentId)> {
+        let tasks = self.tasks.keys().map(|id| (Collection::Task, id.clone()));
+        tasks.chain(self.sessions.keys().map(|id| (Collection::Session, id.clone()))).collect()
     }
 
     /// Takes back what a failed checkpoint had taken, which was older.
@@ -374,22 +374,14 @@ impl Core {
     pub(crate) fn remember_mirror(&self, mirror: &mut Mirror) -> Result<()> {
         mirror.sync_dirs(&*self.around.fs)?;
         // Nobody waits while it is found out what they hold. What changes from here on is in the log that stays.
-        let changed: Vec<_> = {
-            let writer = self.writer.lock();
-            writer.dirty.iter().map(|(collection, id)| (collection, id.clone())).collect()
-        };
+        let changed = self.writer.lock().dirty.ids();
         let lagging = mirror.lagging(changed.iter().map(|(collection, id)| (*collection, id)));
         if lagging.is_empty() {
             return Ok(());
         }
         let records: Vec<Op> = lagging
             .into_iter()
-            .map(|known| Op::Wrote {
-                file: known.file,
-                hash: known.hash,
-                length: known.length,
-                lsn: known.lsn,
-            })
+            .map(|Entry { file, hash, length, lsn, .. }| Op::Wrote { file, hash, length, lsn })
             .collect();
         self.log_own(&records).map(drop)
     }

@@ -5,7 +5,7 @@
 //! status, a change of one copies at most the ids of one shard.
 //!
 //! Invariants: `set` is the one place where a shard changes; an id is below a status exactly while its document
-//! is there and has that string as its `status`; no status is without ids. The index shares the ids' texts with
+//! is there and has that string as its `status`; no status is without ids. The index shares long ids' texts with
 //! the documents, and takes 20 to 80 bytes a document, however often statuses change; some 200 where each
 //! document has a status of its own.
 
