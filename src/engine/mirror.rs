@@ -18,11 +18,11 @@ use crate::base::{DocumentId, Error, Event, Problem, Result};
 use crate::engine::checkpoint::{Checkpointer, Cut, Reason};
 use crate::engine::core::{Core, Writer};
 use crate::engine::edits::Past;
-use crate::files::mirror::{Change, Mirror};
+use crate::files::mirror::{Change, Entry, Mirror};
 use crate::state::{Collection, Doc, Op};
 
-/// Most bytes of mirror files that are laid out at once.
-const BATCH_BYTES: u64 = 64 << 20;
+/// Most bytes of mirror files that are laid out at once; their records are one group of the log, which others wait for.
+const BATCH_BYTES: u64 = 8 << 20;
 /// A pass between checkpoints writes so much at most, some 25 ms of work: who looks for edits waits for it.
 const SLICE_BYTES: u64 = 1 << 20;
 /// A pass that took so long is followed by a pause of nine times that.
@@ -91,9 +91,9 @@ impl DirtySet {
         self.tasks.len() + self.sessions.len()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Collection, &DocumentId)> {
-        let tasks = self.tasks.keys().map(|id| (Collection::Task, id));
-        tasks.chain(self.sessions.keys().map(|id| (Collection::Session, id)))
+    pub(crate) fn ids(&self) -> Vec<(Collection, DocumentId)> {
+        let tasks = self.tasks.keys().map(|id| (Collection::Task, id.clone()));
+        tasks.chain(self.sessions.keys().map(|id| (Collection::Session, id.clone()))).collect()
     }
 
     /// Takes back what a failed checkpoint had taken, which was older.
@@ -373,18 +373,15 @@ impl Core {
     /// Keeps what a cut of the log would forget of the mirror.
     pub(crate) fn remember_mirror(&self, mirror: &mut Mirror) -> Result<()> {
         mirror.sync_dirs(&*self.around.fs)?;
-        let lagging = mirror.lagging(self.writer.lock().dirty.iter());
+        // Nobody waits while it is found out what they hold. What changes from here on is in the log that stays.
+        let changed = self.writer.lock().dirty.ids();
+        let lagging = mirror.lagging(changed.iter().map(|(collection, id)| (*collection, id)));
         if lagging.is_empty() {
             return Ok(());
         }
         let records: Vec<Op> = lagging
             .into_iter()
-            .map(|known| Op::Wrote {
-                file: known.file,
-                hash: known.hash,
-                length: known.length,
-                lsn: known.lsn,
-            })
+            .map(|Entry { file, hash, length, lsn, .. }| Op::Wrote { file, hash, length, lsn })
             .collect();
         self.log_own(&records).map(drop)
     }

@@ -120,6 +120,9 @@ pub trait File: fmt::Debug + Send + Sync {
     /// this handle was opened for. The file system may keep it more coarsely. `PermissionDenied` if
     /// the file is another user's.
     fn set_modified(&self, modified_ns: i64) -> io::Result<()>;
+    /// Says that a long file will be read bit by bit by somebody who has time: nothing is to be read ahead,
+    /// so that others' writes come in between.
+    fn read_gently(&self) {}
     /// The file's `stat`.
     fn stat(&self) -> io::Result<Stat>;
     /// Whether some process, this one included, has the file open for writing now. This handle must

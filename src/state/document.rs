@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use smol_str::SmolStr;
 
 use crate::base::{Error, Result, Timestamp};
 use crate::state::json::{self, JsonError, Merged, Object, append_to_array};
@@ -29,9 +30,9 @@ pub struct Document {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Indexed {
     /// The member `status`, where it is a string.
-    pub status: Option<Arc<str>>,
+    pub status: Option<SmolStr>,
     /// The member `assigned_to`, where it is a string.
-    pub assigned_to: Option<Arc<str>>,
+    pub assigned_to: Option<SmolStr>,
     /// The member `started_at`, where it is an RFC 3339 time.
     pub started_at: Option<Timestamp>,
     /// The member `completed_at`, where it is an RFC 3339 time.
@@ -60,8 +61,8 @@ impl Document {
             (inside != "[").then(|| json::offset_in(source, logs).saturating_add(inside.len()))
         });
         let members = Indexed {
-            status: string("status").map(Arc::from),
-            assigned_to: string("assigned_to").map(Arc::from),
+            status: string("status").map(SmolStr::from),
+            assigned_to: string("assigned_to").map(SmolStr::from),
             started_at: time("started_at"),
             completed_at: time("completed_at"),
             logs_end,

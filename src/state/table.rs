@@ -168,9 +168,10 @@ impl Table {
     }
 
     /// Puts a document from a snapshot or a mirror file in its place, whatever was there.
-    pub fn load(&mut self, collection: Collection, id: &DocumentId, doc: Doc) {
+    pub fn load(&mut self, collection: Collection, id: &DocumentId, doc: impl Into<Arc<Doc>>) {
+        let doc = doc.into();
         self.last_changed = self.last_changed.max(doc.lsn);
-        self.set(collection, id, Some(&Arc::new(doc)));
+        self.set(collection, id, Some(&doc));
     }
 
     /// Takes a document away that recovery found to be deleted.

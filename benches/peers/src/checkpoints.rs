@@ -77,10 +77,15 @@ pub(crate) fn run(session: &Session, report: &mut Report) -> Result<()> {
     let (plan, count) = (&session.plan, session.plan.documents());
     session.step(&format!("checkpoints: a store of {count} documents"));
     let store = documents::saved(&session.path("quiet"), documents::quiet(), count, plan)?;
-    let texts: Vec<String> =
-        (0..count.min(CHANGED)).map(|number| documents::text(number, plan)).collect();
-    report.note(format!("{} of {count} documents are written to", texts.len()));
+    let written = count.min(CHANGED);
+    report.note(format!("{written} of {count} documents are written to"));
+    let mut round = 0;
     let found = session.rounds("checkpoint", &["walden"], |_| {
+        // Texts that no file shows yet.
+        round += 1;
+        let with = format!(r#""description":"{round} "#);
+        let text = |number| documents::text(number, plan).replacen(r#""description":""#, &with, 1);
+        let texts: Vec<String> = (0..written).map(text).collect();
         store.checkpoint()?;
         beside(session, &store, &texts)
     })?;

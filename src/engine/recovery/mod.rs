@@ -21,9 +21,9 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind, Result, StoreId};
+use crate::base::{DocumentId, Lsn, Problem, ProblemKind, Result, StoreId};
 use crate::files::backups::Fallback;
-use crate::files::mirror::{Known, Listing, Mentions, Mirror};
+use crate::files::mirror::{Known, Listing, Mentions, Mirror, Recorded};
 use crate::files::names::WAL;
 use crate::files::outputs::Logged;
 use crate::files::owner::{Evidence, Owner, Stage};
@@ -117,7 +117,7 @@ pub(crate) struct Plan {
     pub(crate) outputs: Logged,
     base: Table,
     /// Hashes that the log records as written to each mirror file.
-    versions: HashMap<String, HashMap<ContentHash, Lsn>>,
+    versions: HashMap<String, Recorded>,
     /// What else it says of each of them.
     mentions: HashMap<String, Mentions>,
     /// The LSN of its last record that all their names are durable.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::base::{ContentHash, DocumentId, Error, Lsn, Problem, ProblemKind, Result};
 use crate::engine::recovery::ahead;
 use crate::engine::recovery::doubt::{AsOf, Doubt, Hole};
-use crate::files::mirror::Mentions;
+use crate::files::mirror::{Mentions, Recorded};
 use crate::files::names::{STATE, WAL};
 use crate::files::outputs::Logged;
 use crate::fs::Fs;
@@ -22,7 +22,7 @@ pub(super) struct Outcome {
     pub(super) records: u64,
     pub(super) problems: Vec<Problem>,
     /// Hashes that the log records as written to each mirror file.
-    pub(super) versions: HashMap<String, HashMap<ContentHash, Lsn>>,
+    pub(super) versions: HashMap<String, Recorded>,
     /// What else it says of each mirror file.
     pub(super) mentions: HashMap<String, Mentions>,
     /// The LSN of the last record that all names are durable.

@@ -221,10 +221,10 @@ impl Mirror {
         let target = self.pending.remove(file);
         if write.is_some() {
             let placed = Placed { hash: *hash, length: *length, lsn: *lsn, stat };
-            self.placed.insert(file.clone(), placed);
+            self.placed.insert(file.as_str().into(), placed);
             self.unsynced.insert(file.clone(), target.unwrap_or(Target::Nothing));
         } else {
-            self.placed.remove(file);
+            self.placed.remove(file.as_str());
             self.unsynced.remove(file);
         }
     }

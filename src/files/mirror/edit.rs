@@ -128,7 +128,7 @@ impl Mirror {
         }
         let is_shown = matches!(self.pending.get(&file), Some(Target::Document(..)));
         let is_documents = is_shown
-            || self.placed.contains_key(&file)
+            || self.placed.contains_key(file.as_str())
             || id_of_plain(name).is_some_and(|owner| {
                 table.get(collection, owner.as_str()).is_some() && names.file_name(&owner) == name
             });
@@ -187,7 +187,7 @@ impl Mirror {
         self.unsettled.remove(file);
         self.unsynced_dirs.insert(dir_of(file).to_owned());
         let Now::Text(theirs) = now else {
-            self.placed.remove(file);
+            self.placed.remove(file.as_str());
             self.pending.remove(file);
             return;
         };
@@ -199,9 +199,9 @@ impl Mirror {
         }
         let stat = theirs.stat.filter(|stat| stat.modified_ns < self.past_ns);
         // If not, the last version of the engine's that it showed is still the same.
-        let former = self.placed.get(file).map(|placed| placed.lsn);
+        let former = self.placed.get(file.as_str()).map(|placed| placed.lsn);
         let lsn = shows.or(former).unwrap_or_default();
-        self.placed.insert(file.clone(), Placed { hash, length, lsn, stat });
+        self.placed.insert(file.as_str().into(), Placed { hash, length, lsn, stat });
         let target = Target::Document(*collection, id.clone());
         self.unsynced.insert(file.clone(), target.clone());
         self.attempts.remove(file);
@@ -226,12 +226,13 @@ impl Mirror {
         for edit in edits {
             let Edit { collection, id, file, now } = edit;
             let Now::Text(theirs) = now else { continue };
-            if !self.placed.contains_key(&file) {
+            if !self.placed.contains_key(file.as_str()) {
                 self.strangers.insert(file, Stranger { stat: theirs.stat, id: None });
                 continue;
             }
             let Theirs { hash, length, .. } = theirs;
-            self.placed.insert(file.clone(), Placed { hash, length, lsn: Lsn::ZERO, stat: None });
+            self.placed
+                .insert(file.as_str().into(), Placed { hash, length, lsn: Lsn::ZERO, stat: None });
             self.pending.insert(file, Target::Document(collection, id));
         }
     }
@@ -317,7 +318,7 @@ impl Mirror {
     /// Writes a file anew, whatever was known of it.
     pub(super) fn write_anew(&mut self, file: String, target: Target) {
         self.unsettled.remove(&file);
-        self.placed.remove(&file);
+        self.placed.remove(file.as_str());
         self.laid_out.remove(&file);
         self.pending.insert(file, target);
     }

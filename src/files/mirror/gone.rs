@@ -32,7 +32,7 @@ impl Mirror {
             judge.report(ProblemKind::Edited, &file, detail);
             // If that cannot be taken in yet, a look finds it gone again.
             let placed = Placed { lsn: doc.lsn(), ..judge.left_in(&file) };
-            self.placed.insert(file.clone(), placed);
+            self.placed.insert(file.as_str().into(), placed);
             self.edits.push(Edit { collection, id: id.clone(), file, now: Now::Gone });
             return;
         }

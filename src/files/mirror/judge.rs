@@ -13,7 +13,7 @@ use std::io::ErrorKind;
 
 use super::contents::{document_in, id_inside, id_of_plain, is_laid_out_otherwise, is_part_of};
 use super::edit::{PutBack, Source, Theirs};
-use super::{Entry, Former, Known, Placed};
+use super::{Entry, Former, Known, Placed, Recorded};
 use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind};
 use crate::files::conflicts::holds;
 use crate::files::{names, stat};
@@ -224,9 +224,8 @@ impl Judge<'_> {
         file: &str,
     ) -> Vec<Placed> {
         let texts = self.renditions(collection, id);
-        let recorded = self.known.versions.get(file).into_iter().flatten();
-        let recorded =
-            recorded.map(|(hash, lsn)| Placed { hash: *hash, lsn: *lsn, ..Placed::UNKNOWN });
+        let recorded = self.known.versions.get(file).into_iter().flat_map(Recorded::iter);
+        let recorded = recorded.map(|(hash, lsn)| Placed { hash, lsn, ..Placed::UNKNOWN });
         let entry = self
             .known
             .entries
@@ -287,7 +286,7 @@ impl Judge<'_> {
         }
         // What was taken in from it, before it could be removed.
         let is_recorded =
-            self.known.versions.get(file).is_some_and(|all| all.contains_key(&found.hash));
+            self.known.versions.get(file).is_some_and(|all| all.get(found.hash).is_some());
         if is_recorded && self.stop == Stop::Unclean {
             return Contents::Earlier(found);
         }
@@ -328,7 +327,7 @@ impl Judge<'_> {
     fn recorded_as(&self, file: &str, hash: ContentHash) -> Option<Lsn> {
         let Known { entries, versions, .. } = self.known;
         let entry = entries.get(file).filter(|entry| entry.hash == hash).map(|entry| entry.lsn);
-        entry.or_else(|| versions.get(file)?.get(&hash).copied())
+        entry.or_else(|| versions.get(file)?.get(hash))
     }
 
     /// Whether the contents of a file are an earlier version of the engine's, or half of one.

@@ -26,6 +26,35 @@ pub struct Entry {
     pub stat: Option<Stat>,
 }
 
+/// The contents that the log records as written to a mirror file, by their hashes, and the LSNs as of which they
+/// showed its document. There are few: a list is smaller than a map.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded(Vec<(ContentHash, Lsn)>);
+
+impl Recorded {
+    /// Adds contents; of the same ones, the last LSN counts.
+    pub fn insert(&mut self, hash: ContentHash, lsn: Lsn) {
+        if let Some(known) = self.0.iter_mut().find(|(known, _)| *known == hash) {
+            known.1 = lsn;
+            return;
+        }
+        if self.0.is_empty() {
+            self.0.reserve_exact(1);
+        }
+        self.0.push((hash, lsn));
+    }
+
+    /// The LSN of contents with this hash, if there are any.
+    pub fn get(&self, hash: ContentHash) -> Option<Lsn> {
+        self.iter().find(|(known, _)| *known == hash).map(|(_, lsn)| lsn)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (ContentHash, Lsn)> {
+        self.0.iter().copied()
+    }
+}
+
 /// What the log says of a mirror file.
 #[derive(Clone, Debug, Default)]
 pub struct Mentions {
@@ -37,8 +66,8 @@ pub struct Mentions {
 
 /// What the engine is known to have put into the mirror, besides the present state.
 pub struct Known<'a> {
-    /// By file (`tasks/a.json`): the hashes of what the log records as written there.
-    pub versions: &'a HashMap<String, HashMap<ContentHash, Lsn>>,
+    /// By file (`tasks/a.json`): what the log records as written there.
+    pub versions: &'a HashMap<String, Recorded>,
     /// The texts that a document had in earlier snapshots, or since, as far as they are at hand.
     pub earlier: &'a dyn Fn(Collection, &DocumentId) -> Vec<Arc<str>>,
     /// By file: what [`super::Mirror::entries`] gave when it was last recorded. May be empty or old.
@@ -76,7 +105,7 @@ impl Mirror {
         let mut lagging = Vec::new();
         for file in files {
             let attempts = self.attempts.get(&file).into_iter().flatten();
-            let known = self.placed.get(&file).into_iter().chain(attempts);
+            let known = self.placed.get(file.as_str()).into_iter().chain(attempts);
             // Damage must not become a version of the engine's.
             let known = known.filter(|placed| self.damaged.get(&file) != Some(&placed.hash));
             lagging.extend(known.map(|placed| entry(&file, placed)));
@@ -89,7 +118,7 @@ impl Mirror {
     pub fn entries(&self) -> Vec<Entry> {
         // Damage must not become a version of the engine's.
         let known = self.placed.iter().map(|(file, placed)| {
-            let is_damage = self.damaged.get(file) == Some(&placed.hash);
+            let is_damage = self.damaged.get(file.as_str()) == Some(&placed.hash);
             entry(file, if is_damage { &Placed::UNKNOWN } else { placed })
         });
         let mut entries: Vec<Entry> = known.collect();
@@ -102,6 +131,7 @@ impl Mirror {
     pub fn passed(&mut self, lsn: Lsn) {
         let Mirror { placed, pending, held, noticed, .. } = self;
         for (file, placed) in placed {
+            let file = file.as_str();
             let is_left =
                 pending.contains_key(file) || held.contains_key(file) || noticed.contains(file);
             if !is_left {
@@ -134,4 +164,22 @@ impl Mirror {
 fn entry(file: &str, placed: &Placed) -> Entry {
     let Placed { hash, length, lsn, stat } = *placed;
     Entry { file: file.to_owned(), hash, length, lsn, stat }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contents_that_were_recorded_again_are_of_the_last_lsn_and_others_stay() {
+        let (one, two) = (ContentHash(1), ContentHash(2));
+        let mut recorded = Recorded::default();
+        assert_eq!(recorded.get(one), None);
+        recorded.insert(one, Lsn(3));
+        recorded.insert(two, Lsn(4));
+        recorded.insert(one, Lsn(2));
+        assert_eq!((recorded.get(one), recorded.get(two)), (Some(Lsn(2)), Some(Lsn(4))));
+        assert_eq!(recorded.iter().count(), 2);
+        assert_eq!(recorded.get(ContentHash(3)), None);
+    }
 }

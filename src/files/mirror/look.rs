@@ -204,8 +204,11 @@ impl Mirror {
         match document_in(collection, &bytes) {
             Err(why) => self.hold_and_tell(collection, file, stat, &why, seen),
             Ok((inside, text)) => {
-                let put_back =
-                    if self.placed.contains_key(&file) { PutBack::IfEarlier } else { PutBack::No };
+                let put_back = if self.placed.contains_key(file.as_str()) {
+                    PutBack::IfEarlier
+                } else {
+                    PutBack::No
+                };
                 let (length, stat) = (bytes.len() as u64, Some(stat));
                 let theirs = Theirs { text, hash, length, stat, put_back, source: Source::File };
                 self.found_document(collection, name, inside, theirs, look, ids, seen);
@@ -232,7 +235,7 @@ impl Mirror {
         if let Some(attempt) = attempt.filter(|_| !is_known) {
             // It could not be read before; what it is to be is decided already, unless it is to go.
             let (length, stat) = (stat.size_bytes, Some(stat).filter(|_| is_trusted));
-            self.placed.insert(file.to_owned(), Placed { length, stat, ..attempt });
+            self.placed.insert(file.into(), Placed { length, stat, ..attempt });
             self.pending.entry(file.to_owned()).or_insert(Target::Nothing);
         }
         if is_ours {
@@ -323,7 +326,7 @@ impl Mirror {
                 let has_file = is_present && !matches!(look.fs.stat(&own), Ok(None));
                 if !has_file {
                     // Nothing is left of what the engine put there.
-                    self.placed.remove(&own);
+                    self.placed.remove(own.as_str());
                 }
                 (id, !has_file)
             }

@@ -31,6 +31,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use smol_str::SmolStr;
+
 use crate::base::{ContentHash, DocumentId, Error, Lsn, Problem, Result};
 use crate::files::conflicts::sync_dir;
 use crate::files::names::{self, Names};
@@ -41,7 +43,7 @@ use crate::state::{Collection, Table};
 pub use contents::means;
 pub use dir::deletions_max;
 pub use edit::{Displaced, Edit, Now, PutBack, Source, Theirs};
-pub use known::{Entry, Known, Mentions};
+pub use known::{Entry, Known, Mentions, Recorded};
 use leftovers::Leftover;
 use linger::Lingering;
 pub use listing::Listing;
@@ -58,7 +60,7 @@ pub struct Mirror {
     sessions: Names,
     /// What the engine put into each file, as far as it knows. Contents with this hash may be
     /// removed; any other are a person's.
-    placed: HashMap<String, Placed>,
+    placed: HashMap<SmolStr, Placed>,
     /// What must still be done to which file.
     pending: BTreeMap<String, Target>,
     /// The file at which the last plan ended, since it was full, and how often plans came by the last file.
@@ -215,7 +217,7 @@ impl Mirror {
         self.rounds += u64::from(self.planned_to < from || self.planned_to.is_empty());
         for file in done {
             if let (Some(Target::Document(..)), Some(placed)) =
-                (self.pending.remove(&file), self.placed.get_mut(&file))
+                (self.pending.remove(&file), self.placed.get_mut(file.as_str()))
             {
                 placed.lsn = lsn;
             }

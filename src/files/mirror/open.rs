@@ -95,6 +95,8 @@ impl Mirror {
         let stats = stats.unwrap_or_else(|| stats_of(judge.fs, dir, entries.iter().zip(&of)));
         let mut stats = stats.into_iter();
         let mut orphans = Vec::new();
+        // Nearly all of them are as they were left.
+        self.placed.reserve(entries.len());
         for (entry, of) in entries.iter().zip(of) {
             let is_listed = entry.kind == Kind::File && (has_all_stats || of.is_some());
             let stat = if is_listed { stats.next().flatten() } else { None };
@@ -108,7 +110,7 @@ impl Mirror {
             if matches!(contents, Contents::Missing) {
                 // It went since it was listed, perhaps to another name: a look finds out.
                 let left_in = judge.left_in(&file);
-                self.placed.insert(file, left_in);
+                self.placed.insert(file.into(), left_in);
                 continue;
             }
             self.decide(file, (collection, &id), contents, stat, judge);
@@ -215,7 +217,7 @@ impl Mirror {
             self.pending.insert(file.clone(), Target::Document(collection, id.clone()));
         }
         if let Some(placed) = placed {
-            self.placed.insert(file, placed);
+            self.placed.insert(file.into(), placed);
         }
     }
 

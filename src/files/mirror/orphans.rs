@@ -180,6 +180,6 @@ impl Mirror {
     fn remove_later(&mut self, file: String, found: Placed) {
         self.strangers.remove(&file);
         self.pending.insert(file.clone(), Target::Nothing);
-        self.placed.insert(file, found);
+        self.placed.insert(file.into(), found);
     }
 }

@@ -43,7 +43,7 @@ impl Mirror {
     /// next changes, if it still holds this.
     pub fn taken_in(&mut self, file: String, hash: ContentHash, length: u64) {
         let placed = Placed { hash, length, lsn: Lsn::ZERO, stat: None };
-        self.placed.insert(file.clone(), placed);
+        self.placed.insert(file.as_str().into(), placed);
         self.pending.insert(file, Target::Nothing);
     }
 }

@@ -44,7 +44,7 @@ fn shown(name: &str, version: u32) -> Vec<u8> {
 #[derive(Clone, Default)]
 struct World {
     table: Table,
-    versions: HashMap<String, HashMap<ContentHash, Lsn>>,
+    versions: HashMap<String, Recorded>,
     texts: HashMap<DocumentId, Vec<Arc<str>>>,
     entries: HashMap<String, Entry>,
     mentions: HashMap<String, Mentions>,

@@ -130,7 +130,7 @@ impl Index {
             let Range { start, end } = place.span;
             let span = usize::try_from(start).ok()?..usize::try_from(end).ok()?;
             let document = Document::with_members(text.get(span)?, place.members.clone());
-            let doc = Doc::new(document, place.lsn, place.suspect);
+            let doc = Arc::new(Doc::new(document, place.lsn, place.suspect));
             match place.collection {
                 Collection::Task => tasks.push((place.id.clone(), doc)),
                 Collection::Session => sessions.push((place.id.clone(), doc)),

@@ -30,6 +30,7 @@ mod tests;
 
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::base::{ContentHash, ContentHasher, DocumentId, Lsn, StoreId, Timestamp};
 use crate::fs::Stat;
@@ -61,9 +62,9 @@ pub struct Snapshot {
     pub lsn: Lsn,
     /// The tasks, in the order of the file, each document's text verbatim. When a document was last
     /// changed, and whether it is suspect, only an index tells; without, it is as of `lsn`.
-    pub tasks: Vec<(DocumentId, Doc)>,
+    pub tasks: Vec<(DocumentId, Arc<Doc>)>,
     /// The sessions, likewise.
-    pub sessions: Vec<(DocumentId, Doc)>,
+    pub sessions: Vec<(DocumentId, Arc<Doc>)>,
     /// When it was saved, as it stands in the file.
     pub last_saved: Option<String>,
     /// The members that a person added, as [`Contents::others`] has them.

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::error::Category;
@@ -247,7 +248,7 @@ fn documents(
     array: Option<&RawValue>,
     key: &str,
     lsn: Lsn,
-) -> Result<Vec<(DocumentId, Doc)>, Defect> {
+) -> Result<Vec<(DocumentId, Arc<Doc>)>, Defect> {
     #[derive(Deserialize)]
     struct Named<'a> {
         #[serde(borrow)]
@@ -271,7 +272,7 @@ fn documents(
             return Err(wrong(format!("the id {:?} appears twice", id.as_str())));
         }
         let whole = with_space_around(array.get(), text.get(), &mut from);
-        documents.push((id, Doc::new(Document::new(whole), lsn, false)));
+        documents.push((id, Arc::new(Doc::new(Document::new(whole), lsn, false))));
     }
     Ok(documents)
 }

@@ -53,6 +53,7 @@ pub fn prove(fs: &dyn Fs, file: &str) -> Result<Option<Result<(StoreId, Lsn), De
 }
 
 fn prove_by_digest(file: &dyn File) -> io::Result<Option<(StoreId, Lsn)>> {
+    file.read_gently();
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut length = read_full_at(file, &mut chunk, 0)?;
     let Some(head) = Head::parse(chunk.get(..length.min(HEAD_BYTES)).unwrap_or_default()) else {

@@ -1,5 +1,7 @@
 //! Snapshots: what is rendered is read back verbatim, and nothing else vouches for itself.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::state::Document;
 
@@ -58,7 +60,7 @@ fn documents_come_back_verbatim_and_sorted() {
         snapshot.tasks.iter().map(|(id, doc)| (id.as_str(), &**doc.text())).collect();
     assert_eq!(tasks, [TASKS[1], TASKS[0], TASKS[2]]);
     let session = Doc::new(Document::new(" {\"id\":\"s\"}\n"), Lsn(41), false);
-    assert_eq!(snapshot.sessions, [(id("s"), session)]);
+    assert_eq!(snapshot.sessions, [(id("s"), Arc::new(session))]);
     assert_eq!((snapshot.store, snapshot.lsn), (STORE, Lsn(41)));
     assert_eq!(snapshot.last_saved.as_deref(), Some("1970-01-01T00:00:00.000000001Z"));
 }

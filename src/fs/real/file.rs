@@ -89,6 +89,12 @@ impl File for RealFile {
         self.0.set_modified(time.ok_or(io::ErrorKind::InvalidInput)?)
     }
 
+    #[cfg(target_os = "linux")]
+    fn read_gently(&self) {
+        // It is no more than advice: without it, the same is read.
+        let _ = os::fadvise(&self.0, 0, None, os::Advice::Random);
+    }
+
     fn stat(&self) -> io::Result<Stat> {
         Ok(super::stat_of(&os::fstat(&self.0)?))
     }

@@ -5,7 +5,7 @@
 //! status, a change of one copies at most the ids of one shard.
 //!
 //! Invariants: `set` is the one place where a shard changes; an id is below a status exactly while its document
-//! is there and has that string as its `status`; no status is without ids. The index shares the ids' texts with
+//! is there and has that string as its `status`; no status is without ids. The index shares long ids' texts with
 //! the documents, and takes 20 to 80 bytes a document, however often statuses change; some 200 where each
 //! document has a status of its own.
 
@@ -14,6 +14,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use smol_str::SmolStr;
 
 use crate::base::DocumentId;
 use crate::state::table::Doc;
@@ -38,7 +39,7 @@ struct Shard {
     statuses: Arc<Statuses>,
 }
 
-type Statuses = HashMap<Arc<str>, HashSet<DocumentId, RandomState>, RandomState>;
+type Statuses = HashMap<SmolStr, HashSet<DocumentId, RandomState>, RandomState>;
 
 /// The documents of one status as of one moment. Taking it costs next to nothing where few have it.
 #[derive(Debug)]
@@ -110,7 +111,7 @@ impl Shard {
         };
         let before = previous.as_deref().and_then(Doc::status);
         let after = next.and_then(|doc| doc.document().members().status.as_ref());
-        if before == after.map(|status| &**status) {
+        if before == after.map(SmolStr::as_str) {
             return previous;
         }
         let statuses = Arc::make_mut(&mut self.statuses);
@@ -128,7 +129,7 @@ impl Shard {
         if let Some(status) = after
             && let Some((id, _)) = self.docs.get_key_value(id)
         {
-            statuses.entry(Arc::clone(status)).or_default().insert(id.clone());
+            statuses.entry(status.clone()).or_default().insert(id.clone());
         }
         previous
     }

@@ -138,7 +138,7 @@ pub(super) const BUGS: [Bug; 20] = [
     bug(
         "removal-tried-once",
         "files/mirror/gone.rs",
-        "«self.placed.insert(file.clone(), placed);»",
+        "«self.placed.insert(file.as_str().into(), placed);»",
         "let _ = placed;",
         "a removal that could not be taken in by the opening is not tried again",
         EDITS,

@@ -8,7 +8,7 @@ pub(super) const BUGS: [Bug; 2] = [
     bug(
         "status-of-replaced-document-kept",
         "state/table/shard.rs",
-        "if «before == after.map(|status| &**status)» {",
+        "if «before == after.map(SmolStr::as_str)» {",
         "previous.is_some() && after.is_some()",
         "a document that is replaced stays below its former status",
         INDEX,

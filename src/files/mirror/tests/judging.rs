@@ -5,11 +5,18 @@ use super::*;
 /// A version that is known by its hash only.
 const VERSION_0: &[u8] = b"{\"id\": \"a\", \"version\": 0}\n";
 
+/// What the log says of a file that was written with these contents, one does not know of which LSN.
+fn recorded(contents: &[u8]) -> Recorded {
+    let mut recorded = Recorded::default();
+    recorded.insert(ContentHash::of(contents), Lsn::ZERO);
+    recorded
+}
+
 /// A disk whose mirror of `a`, at version 2, holds `contents`; version 1 is known by its text, 0 by
 /// its hash only.
 fn holding(contents: Option<&[u8]>) -> (SimFs, World) {
     let (disk, mut world) = (disk(), World::default());
-    world.versions.insert(A.to_owned(), HashMap::from([(ContentHash::of(VERSION_0), Lsn::ZERO)]));
+    world.versions.insert(A.to_owned(), recorded(VERSION_0));
     world.put("a", 1);
     world.put("a", 2);
     disk.create_dir("tasks").unwrap();
@@ -239,9 +246,7 @@ fn a_file_of_no_document_is_removed_only_if_it_is_known_to_be_the_engines() {
             let (disk, mut world) = holding(Some(&shown("a", 2)));
             world.put("gone", 1);
             world.delete("gone");
-            world
-                .versions
-                .insert(gone.to_owned(), HashMap::from([(ContentHash::of(VERSION_0), Lsn::ZERO)]));
+            world.versions.insert(gone.to_owned(), recorded(VERSION_0));
             disk.write_now(file, &contents).unwrap();
             let (mut mirror, problems) = world.open(&disk, unclean);
             assert_eq!(world.pass(&mut mirror, &disk, &[]).unwrap(), vec![]);

@@ -6,7 +6,7 @@
 //! same, and no bit is without meaning. Decoding panics on nothing, and bounds every length by what
 //! is left of the file before memory is taken for it.
 
-use std::sync::Arc;
+use smol_str::SmolStr;
 
 use super::{Index, Place};
 use crate::base::{ContentHash, DocumentId, Lsn, StoreId, Timestamp};
@@ -218,10 +218,10 @@ impl<'a> Reader<'a> {
             members.logs_end = Some(usize::try_from(self.number()?).ok()?);
         }
         if has(HAS_STATUS) {
-            members.status = Some(Arc::from(self.text()?));
+            members.status = Some(SmolStr::from(self.text()?));
         }
         if has(HAS_ASSIGNED) {
-            members.assigned_to = Some(Arc::from(self.text()?));
+            members.assigned_to = Some(SmolStr::from(self.text()?));
         }
         let collection = if has(IS_SESSION) { Collection::Session } else { Collection::Task };
         Some(Place { collection, id, span, lsn, suspect: has(IS_SUSPECT), members })

@@ -101,10 +101,7 @@ fn what_is_loaded_by_the_index_is_what_was_saved_lsns_and_suspicion_included() {
     assert_eq!(loaded.index, Some(index));
     let Some(Parsed::Intact(snapshot)) = loaded.state else { panic!("it is intact") };
     let [tasks, sessions] = documents();
-    let plain = |docs: Documents| -> Vec<(DocumentId, Doc)> {
-        docs.into_iter().map(|(id, doc)| (id, Doc::clone(&doc))).collect()
-    };
-    assert_eq!((snapshot.tasks, snapshot.sessions), (plain(tasks), plain(sessions)));
+    assert_eq!((snapshot.tasks, snapshot.sessions), (tasks, sessions));
     assert_eq!((snapshot.store, snapshot.lsn), (STORE, Lsn(9)));
     let Some(Parsed::Intact(by_text)) = parsed(&disk) else { panic!("it is intact") };
     assert_eq!(snapshot.last_saved, by_text.last_saved);

@@ -63,7 +63,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// Ids of which half fall into one shard of each collection of their own.
 fn ids_for(table: &Table) -> [Vec<DocumentId>; 2] {
     [&table.tasks, &table.sessions].map(|shards| {
-        let all = || (0..).map(|n| DocumentId::new(&format!("t{n}")).unwrap());
+        let all = || (0..).map(|n| DocumentId::new(&format!("{}{n}", "t".repeat(24))).unwrap());
         let place = shards.place("t0");
         let together = all().filter(|id| shards.place(id.as_str()) == place).take(IDS / 2);
         let apart = all().filter(|id| shards.place(id.as_str()) != place).take(IDS / 2);
@@ -110,7 +110,8 @@ fn check(table: &Table) {
             assert!(shard.statuses.values().all(|ids| !ids.is_empty()), "a status without ids");
             for id in shard.statuses.values().flatten() {
                 let (own, _) = shard.docs.get_key_value(id).unwrap();
-                assert_eq!(own.as_str().as_ptr(), id.as_str().as_ptr(), "a text of its own");
+                let is_shared = own.as_str().as_ptr() == id.as_str().as_ptr();
+                assert!(is_shared || own.as_str().len() <= 23, "a text of its own");
             }
         }
     }
