@@ -10,14 +10,14 @@ pub(super) const BUGS: [Bug; 38] = [
     bug(
         "group-crc-not-compared",
         "wal/reader.rs",
-        "if «group_crc(identity, number, offset, covered) != crc» {",
+        "if «crc_of(seed, self.bytes(offset, table_end)?) != crc» {",
         "false",
         "the checksum of a group is not compared",
         SCAN,
     ),
     bug(
         "record-crc-not-compared",
-        "wal/reader.rs",
+        "wal/reader/records.rs",
         "if «crc32fast::hash(payload) != entry.crc» {",
         "false",
         "the checksum of a record is not compared",
@@ -25,7 +25,7 @@ pub(super) const BUGS: [Bug; 38] = [
     ),
     bug(
         "records-table-not-compared",
-        "wal/reader.rs",
+        "wal/reader/records.rs",
         "records.is_empty() && (header.count == 0 || may_have_records)",
         "true",
         "the table of records need not add up",
@@ -114,8 +114,8 @@ pub(super) const BUGS: [Bug; 38] = [
     bug(
         "second-header-not-read",
         "wal/format/segment.rs",
-        "let second = «Self::decode_copy(block, usize_of(BLOCK_BYTES))»;",
-        "first",
+        "let copies = [0, «usize_of(BLOCK_BYTES)»].map(|at| Self::decode_copy(block, at));",
+        "0",
         "the second copy of a segment's header is not used",
         SCAN,
     ),
@@ -172,7 +172,7 @@ pub(super) const BUGS: [Bug; 38] = [
     bug(
         "damage-behind-a-clean-stop-taken-for-torn",
         "wal/walk.rs",
-        "} else if «self.closed && !zero» {",
+        "} else if «self.closed && !blank && link.header.former.0 == 0» {",
         "false",
         "bytes behind a clean stop are taken for a torn tail",
         SCAN,
@@ -276,7 +276,7 @@ pub(super) const BUGS: [Bug; 38] = [
     bug(
         "foreign-segment-taken",
         "wal/chain.rs",
-        "Ok(header) if «Some(header.identity.store) != self.store» =>",
+        "index.identity.filter(|identity| «Some(identity.store) != self.store»)",
         "false",
         "a segment of another store is taken",
         SCAN,

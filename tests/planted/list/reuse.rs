@@ -107,7 +107,8 @@ pub(super) const BUGS: [Bug; 15] = [
         "read-again-unverified",
         "wal/reader.rs",
         "if «GroupHeader::decode(head) != Ok((group.crc, group.header))
-            || crc_of(group.seed, head) != group.crc» {",
+            || crc_of(group.seed, head) != group.crc»
+        {",
         "false",
         "a reader takes records of the new segment for those of the old one",
         REUSE,
