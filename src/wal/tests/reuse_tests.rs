@@ -7,7 +7,7 @@ use super::crash_tests::{continuation, explore, prepare};
 use super::oracle::{DIR, Oracle, QUARANTINE, STORE, disk, rot, wal_file, zero};
 use crate::base::{Lsn, Result, StoreId, Timestamp};
 use crate::fs::Fs;
-use crate::fs::sim::{CallKind, Fault, SimFs};
+use crate::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 use crate::wal::format::{SEGMENT_HEADER_BYTES, SegmentNumber, encode_mark, usize_of};
 use crate::wal::reader::SegmentReader;
 use crate::wal::{self, Hints, Identity, Log, LogOptions, Scan, Verdict};
@@ -214,6 +214,29 @@ fn a_header_of_what_the_file_was_before_is_not_believed() {
     }
 }
 
+#[test]
+fn a_mark_is_durable_before_the_segment_has_its_number_also_without_direct_writes() {
+    let (fs, mut oracle) = (disk(), oracle(ALWAYS));
+    let mut log = oracle.begin(&fs).unwrap();
+    rotate(&mut log, &mut oracle).unwrap();
+    oracle.cut(&mut log, 0).unwrap();
+    let mut wanted = loop {
+        match log.begin_preparing() {
+            Some(wanted) => break wanted,
+            None => oracle.commit(&mut log, &[5000]).unwrap(),
+        }
+    };
+    // It is opened to be marked, and then for direct writes.
+    fs.fail_path(&temporary(1), CallKind::Open, 2, Fault::Error(ErrorKind::InvalidInput));
+    wanted.prepare(&fs, DIR).unwrap();
+    assert_eq!(fs.faults_fired(), 1);
+    // Not later: the flush of segment 1's seal, which the next installing makes, is one of the same file.
+    let cut = fs.if_crashed(CrashMode::Nothing);
+    assert!(cut.names().contains(&wal_file(3)), "{:?}", cut.names());
+    let scan = look(&cut, &oracle);
+    assert_eq!((scan.verdict(), scan.end_in_doubt), (Verdict::Clean, false), "{:?}", scan.findings);
+}
+
 /// A reader that has the file open reads either what it was, or learns that it is gone.
 #[test]
 fn what_was_read_once_is_read_again_only_if_it_is_still_there() {
@@ -233,9 +256,11 @@ fn what_was_read_once_is_read_again_only_if_it_is_still_there() {
     oracle.cut(&mut log, 0).unwrap();
     reader.records(&other, |_| ()).unwrap().unwrap();
     assert_eq!(number(&mut reader), Ok(first), "it is cut, but not used yet");
-    while log.stats().reused == 0 || log.stats().rotations < 3 {
-        oracle.commit(&mut log, &[5000]).unwrap();
+    // The first group of the segment takes one block, as the start did.
+    while log.stats().reused == 0 {
+        oracle.commit(&mut log, &[8]).unwrap();
     }
+    oracle.commit(&mut log, &[5000]).unwrap();
     assert!(reader.records(&other, |_| ()).unwrap().is_err());
     assert!(number(&mut reader).is_err(), "another group of the same shape is there");
 }
