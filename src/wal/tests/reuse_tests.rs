@@ -10,7 +10,7 @@ use crate::fs::Fs;
 use crate::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 use crate::wal::format::{SEGMENT_HEADER_BYTES, SegmentNumber, encode_mark, usize_of};
 use crate::wal::reader::SegmentReader;
-use crate::wal::{self, Hints, Identity, Log, LogOptions, Scan, Verdict};
+use crate::wal::{self, Hints, Identity, Log, LogOptions, Preparation, Scan, Verdict};
 
 const BLOCK: usize = 4096;
 /// Where the first group lies.
@@ -51,6 +51,16 @@ fn reused(more: usize) -> (SimFs, Oracle, Log) {
         oracle.commit(&mut log, &[5000]).unwrap();
     }
     (fs, oracle, log)
+}
+
+/// Appends until the log wants its next segment.
+fn wanted(log: &mut Log, oracle: &mut Oracle) -> Preparation {
+    loop {
+        match log.begin_preparing() {
+            Some(wanted) => return wanted,
+            None => oracle.commit(log, &[5000]).unwrap(),
+        }
+    }
 }
 
 fn temporary(number: u64) -> String {
@@ -220,12 +230,7 @@ fn a_mark_is_durable_before_the_segment_has_its_number_also_without_direct_write
     let mut log = oracle.begin(&fs).unwrap();
     rotate(&mut log, &mut oracle).unwrap();
     oracle.cut(&mut log, 0).unwrap();
-    let mut wanted = loop {
-        match log.begin_preparing() {
-            Some(wanted) => break wanted,
-            None => oracle.commit(&mut log, &[5000]).unwrap(),
-        }
-    };
+    let mut wanted = wanted(&mut log, &mut oracle);
     // It is opened to be marked, and then for direct writes.
     fs.fail_path(&temporary(1), CallKind::Open, 2, Fault::Error(ErrorKind::InvalidInput));
     wanted.prepare(&fs, DIR).unwrap();
@@ -298,12 +303,7 @@ fn a_reuse_that_fails_anywhere_leaves_a_log_that_goes_on() {
         let mut log = oracle.begin(&fs).unwrap();
         rotate(&mut log, &mut oracle).unwrap();
         oracle.cut(&mut log, 0).unwrap();
-        let mut wanted = loop {
-            match log.begin_preparing() {
-                Some(wanted) => break wanted,
-                None => oracle.commit(&mut log, &[5000]).unwrap(),
-            }
-        };
+        let mut wanted = wanted(&mut log, &mut oracle);
         fs.fail_at(at, Fault::Error(ErrorKind::PermissionDenied));
         log.install(wanted.prepare(&fs, DIR).ok()).unwrap();
         fs.clear_faults();
