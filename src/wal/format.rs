@@ -9,8 +9,8 @@ use crate::base::StoreId;
 mod group;
 mod segment;
 
-pub(crate) use group::group_seed;
 pub use group::{Entry, GroupHeader, GroupKind, encode_group_head, group_crc};
+pub(crate) use group::{group_seed, seeded_crc};
 pub use segment::{HeaderBlock, SegmentHeader, encode_mark};
 
 /// Groups begin on multiples of this, so that no block holding acknowledged bytes is written twice.

@@ -158,12 +158,8 @@ fn mark(fs: &dyn Fs, path: &str, head: &[u8], spare: &Spare) -> io::Result<Arc<d
     let stat = file.stat()?;
     let mut block = vec![0; usize_of(SEGMENT_HEADER_BYTES)];
     fs::read_full_at(&*file, &mut block, 0)?;
-    let is_ours = match SegmentHeader::decode(&block, spare.number) {
-        HeaderBlock::Read { header, .. } => {
-            (header.identity, header.number) == (spare.identity, spare.number)
-        }
-        _ => false,
-    };
+    let is_ours = matches!(SegmentHeader::decode(&block, spare.number),
+        HeaderBlock::Read { header, .. } if header.identity == spare.identity && header.number == spare.number);
     if !is_ours || stat.links != 1 || stat.size_bytes != spare.size_bytes {
         let why = "the file is not the segment that was cut, or not that alone";
         return Err(io::Error::new(io::ErrorKind::InvalidData, why));

@@ -13,6 +13,7 @@ mod made;
 mod made_tests;
 mod oracle;
 mod repair_tests;
+mod reuse_cut_tests;
 mod reuse_tests;
 mod tail_made_tests;
 mod tail_tests;

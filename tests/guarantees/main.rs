@@ -53,6 +53,7 @@ mod outputs_shared;
 mod recovery;
 mod repair;
 mod restore;
+mod reused;
 mod state_edits;
 mod state_edits_crash;
 mod support;

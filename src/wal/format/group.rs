@@ -145,7 +145,12 @@ impl Entry {
 
 /// The checksum of a group's header and table, bound to its store, segment, incarnation and place.
 pub fn group_crc(identity: &Identity, number: SegmentNumber, offset: u64, covered: &[u8]) -> u32 {
-    let mut crc = Hasher::new_with_initial(group_seed(identity, number, offset));
+    seeded_crc(group_seed(identity, number, offset), covered)
+}
+
+/// The same, of what was bound before.
+pub(crate) fn seeded_crc(seed: u32, covered: &[u8]) -> u32 {
+    let mut crc = Hasher::new_with_initial(seed);
     crc.update(covered);
     crc.finalize()
 }

@@ -96,8 +96,23 @@ impl Log {
         let size_before = self.size_bytes();
         let wanted = self.spares_wanted();
         self.drop_spares(wanted)?;
-        let sizes = self.next_size_bytes()..=self.options.segment_bytes_max;
         let mut kept = Vec::new();
+        if let Err(error) = self.cut(lsn, wanted, &mut kept) {
+            // A crash could bring an old name back: nothing may be written over such a file.
+            for spare in kept {
+                spare.remove(&*self.fs, &self.dir)?;
+            }
+            return Err(error);
+        }
+        self.spares.append(&mut kept);
+        self.at_cut = self.stats;
+        Ok(size_before.saturating_sub(self.size_bytes()))
+    }
+
+    /// Takes the names of the segments below `lsn`, durably; those that join the `wanted` spares are
+    /// added to `kept`.
+    fn cut(&mut self, lsn: Lsn, wanted: usize, kept: &mut Vec<Spare>) -> Result<()> {
+        let sizes = self.next_size_bytes()..=self.options.segment_bytes_max;
         while let Some(oldest) = self.older.front().filter(|oldest| oldest.last_lsn <= lsn) {
             let Older { number, size_bytes, .. } = *oldest;
             let path = join(&self.dir, &number.file_name());
@@ -111,14 +126,8 @@ impl Log {
             }
             self.older.pop_front();
         }
-        if let Err(source) = self.fs.sync_dir(&self.dir) {
-            // A crash could bring an old name back: nothing may be written over such a file.
-            kept.iter().try_for_each(|spare| spare.remove(&*self.fs, &self.dir))?;
-            return Err(Error::io("flush", self.fs.display(&self.dir), source));
-        }
-        self.spares.append(&mut kept);
-        self.at_cut = self.stats;
-        Ok(size_before.saturating_sub(self.size_bytes()))
+        let synced = self.fs.sync_dir(&self.dir);
+        synced.map_err(|source| Error::io("flush", self.fs.display(&self.dir), source))
     }
 
     /// How many segments are worth keeping: what was used since the last cut, if its groups were large.

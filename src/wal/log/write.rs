@@ -1,8 +1,8 @@
 //! How a group gets into the active segment.
 //!
 //! One group is one write, behind all that was written before, of whole blocks that hold nothing; in a segment
-//! that is reused, with an end mark behind it. Nothing
-//! is retried: a write that fails poisons the log, since nobody knows how much of it arrived.
+//! that is reused, with an end mark behind it. Nothing is retried: a write that fails poisons the log,
+//! since nobody knows how much of it arrived.
 
 use super::{Active, Log};
 use crate::base::{Result, Timestamp};

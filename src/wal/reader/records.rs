@@ -1,18 +1,16 @@
-//! What a group's checksums say of it, and its records one by one. Bytes in memory only.
-
-use crc32fast::Hasher;
+//! What a group's checksums say of it, and its records one by one.
+//!
+//! It reads bytes in memory alone, and gives no record whose checksum is wrong.
 
 use crate::base::{Lsn, Timestamp};
 use crate::wal::format::{
-    ENTRY_BYTES, Entry, GROUP_HEADER_BYTES, GroupHeader, GroupKind, usize_of,
+    ENTRY_BYTES, Entry, GROUP_HEADER_BYTES, GroupHeader, GroupKind, seeded_crc, usize_of,
 };
 use crate::wal::record::RecordView;
 
 /// The checksum of a group, given its header and table with the checksum's own field.
 pub(super) fn crc_of(seed: u32, head: &[u8]) -> u32 {
-    let mut crc = Hasher::new_with_initial(seed);
-    crc.update(head.get(4..).unwrap_or_default());
-    crc.finalize()
+    seeded_crc(seed, head.get(4..).unwrap_or_default())
 }
 
 /// Checks the records of a group against its table; gives the last LSN.

@@ -6,7 +6,6 @@ use std::io::ErrorKind;
 use super::crash_tests::{continuation, explore, prepare};
 use super::oracle::{DIR, Oracle, QUARANTINE, STORE, disk, rot, wal_file, zero};
 use crate::base::{Lsn, Result, StoreId, Timestamp};
-use crate::fs::Fs;
 use crate::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 use crate::wal::format::{SEGMENT_HEADER_BYTES, SegmentNumber, encode_mark, usize_of};
 use crate::wal::reader::SegmentReader;
@@ -15,22 +14,22 @@ use crate::wal::{self, Hints, Identity, Log, LogOptions, Preparation, Scan, Verd
 const BLOCK: usize = 4096;
 /// Where the first group lies.
 const HEADER: usize = 2 * BLOCK;
-const ROOM: u64 = 40 << 10;
-const ALWAYS: LogOptions = LogOptions {
+pub(super) const ROOM: u64 = 40 << 10;
+pub(super) const ALWAYS: LogOptions = LogOptions {
     segment_bytes_min: ROOM,
     segment_bytes_max: ROOM,
     direct: true,
     reuse_group_bytes: 0,
 };
 
-fn oracle(options: LogOptions) -> Oracle {
+pub(super) fn oracle(options: LogOptions) -> Oracle {
     let mut oracle = Oracle::default();
     oracle.options = Some(options);
     oracle
 }
 
 /// Appends groups of two blocks, each flushed, until the log has gone on in another segment.
-fn rotate(log: &mut Log, oracle: &mut Oracle) -> Result<()> {
+pub(super) fn rotate(log: &mut Log, oracle: &mut Oracle) -> Result<()> {
     let before = log.stats().rotations;
     while log.stats().rotations == before {
         oracle.commit(log, &[5000])?;
@@ -39,7 +38,7 @@ fn rotate(log: &mut Log, oracle: &mut Oracle) -> Result<()> {
 }
 
 /// A log whose segment 3 was segment 1 before, and has a start group of one block and `more` groups of two.
-fn reused(more: usize) -> (SimFs, Oracle, Log) {
+pub(super) fn reused(more: usize) -> (SimFs, Oracle, Log) {
     let (fs, mut oracle) = (disk(), oracle(ALWAYS));
     let mut log = oracle.begin(&fs).unwrap();
     rotate(&mut log, &mut oracle).unwrap();
@@ -54,7 +53,7 @@ fn reused(more: usize) -> (SimFs, Oracle, Log) {
 }
 
 /// Appends until the log wants its next segment.
-fn wanted(log: &mut Log, oracle: &mut Oracle) -> Preparation {
+pub(super) fn wanted(log: &mut Log, oracle: &mut Oracle) -> Preparation {
     loop {
         match log.begin_preparing() {
             Some(wanted) => return wanted,
@@ -63,12 +62,12 @@ fn wanted(log: &mut Log, oracle: &mut Oracle) -> Preparation {
     }
 }
 
-fn temporary(number: u64) -> String {
+pub(super) fn temporary(number: u64) -> String {
     format!("{DIR}/{}", SegmentNumber(number).temporary_name())
 }
 
 /// How many segments are kept to be reused.
-fn spares(fs: &SimFs) -> usize {
+pub(super) fn spares(fs: &SimFs) -> usize {
     fs.names()
         .iter()
         .filter(|name| name.split_once('.').is_some_and(|(_, end)| end == "tmp"))
@@ -268,111 +267,6 @@ fn what_was_read_once_is_read_again_only_if_it_is_still_there() {
     oracle.commit(&mut log, &[5000]).unwrap();
     assert!(reader.records(&other, |_| ()).unwrap().is_err());
     assert!(number(&mut reader).is_err(), "another group of the same shape is there");
-}
-
-#[test]
-fn a_segment_that_has_another_name_or_is_another_file_is_not_written_over() {
-    type Meddle = fn(&SimFs);
-    let meddle: [Meddle; 4] = [
-        |fs| fs.link(&temporary(1), "kept").unwrap(),
-        |fs| fs.write_now(&temporary(1), b"somebody's").unwrap(),
-        |fs| fs.write_now(&temporary(1), &vec![7; usize_of(ROOM)]).unwrap(),
-        |fs| fs.remove_now(&temporary(1)).unwrap(),
-    ];
-    for (nth, meddle) in meddle.into_iter().enumerate() {
-        let (fs, mut oracle) = (disk(), oracle(ALWAYS));
-        let mut log = oracle.begin(&fs).unwrap();
-        rotate(&mut log, &mut oracle).unwrap();
-        let former = fs.read_now(&wal_file(1)).unwrap();
-        oracle.cut(&mut log, 0).unwrap();
-        meddle(&fs);
-        rotate(&mut log, &mut oracle).unwrap();
-        assert_eq!((log.stats().reused, log.stats().rotations), (0, 2), "{nth}");
-        if nth == 0 {
-            assert_eq!(fs.read_now("kept"), Some(former));
-        }
-        assert!(!fs.names().contains(&temporary(1)), "{nth}");
-        oracle.scan(&fs).unwrap();
-    }
-}
-
-#[test]
-fn a_reuse_that_fails_anywhere_leaves_a_log_that_goes_on() {
-    for at in 1..=9 {
-        let (fs, mut oracle) = (disk(), oracle(ALWAYS));
-        let mut log = oracle.begin(&fs).unwrap();
-        rotate(&mut log, &mut oracle).unwrap();
-        oracle.cut(&mut log, 0).unwrap();
-        let mut wanted = wanted(&mut log, &mut oracle);
-        fs.fail_at(at, Fault::Error(ErrorKind::PermissionDenied));
-        log.install(wanted.prepare(&fs, DIR).ok()).unwrap();
-        fs.clear_faults();
-        rotate(&mut log, &mut oracle).unwrap();
-        oracle.commit(&mut log, &[5000]).unwrap();
-        oracle.scan(&fs).unwrap();
-        oracle.close(log).unwrap();
-        oracle.begin(&fs).unwrap();
-    }
-}
-
-#[test]
-fn a_cut_whose_flush_fails_keeps_nothing_to_be_reused() {
-    let (fs, mut oracle) = (disk(), oracle(ALWAYS));
-    let mut log = oracle.begin(&fs).unwrap();
-    rotate(&mut log, &mut oracle).unwrap();
-    fs.fail_when(CallKind::SyncDir, 1, Fault::Error(ErrorKind::PermissionDenied));
-    oracle.cut(&mut log, 0).unwrap_err();
-    assert!(!fs.names().contains(&temporary(1)), "{:?}", fs.names());
-    rotate(&mut log, &mut oracle).unwrap();
-    assert_eq!(log.stats().reused, 0);
-}
-
-#[test]
-fn a_cut_goes_on_where_somebody_removed_a_segment_or_took_its_name() {
-    for is_removed in [true, false] {
-        let (fs, mut oracle) = (disk(), oracle(ALWAYS));
-        let mut log = oracle.begin(&fs).unwrap();
-        rotate(&mut log, &mut oracle).unwrap();
-        if is_removed {
-            fs.remove_now(&wal_file(1)).unwrap();
-        } else {
-            fs.write_now(&temporary(1), b"mine").unwrap();
-        }
-        oracle.cut(&mut log, 0).unwrap();
-        assert!(!log.can_remove_below(Lsn(u64::MAX)), "nothing is left to be cut");
-        assert!(!fs.names().contains(&wal_file(1)));
-    }
-}
-
-#[test]
-fn only_as_many_as_were_begun_are_kept_and_only_if_groups_are_large() {
-    let rotations = 9;
-    for (reuse_group_bytes, kept) in [(0, 4), (8 << 10, 4), (16 << 10, 0), (u64::MAX, 0)] {
-        let (fs, mut oracle) = (disk(), oracle(LogOptions { reuse_group_bytes, ..ALWAYS }));
-        let mut log = oracle.begin(&fs).unwrap();
-        for _ in 0..rotations {
-            rotate(&mut log, &mut oracle).unwrap();
-        }
-        let size = log.size_bytes();
-        assert_eq!(size, (rotations + 1) * ROOM);
-        oracle.cut(&mut log, 0).unwrap();
-        assert_eq!(spares(&fs), kept, "{reuse_group_bytes}");
-        assert_eq!(log.size_bytes(), (1 + kept as u64) * ROOM);
-        assert_eq!(log.free_spares().unwrap(), kept > 0);
-        assert_eq!((spares(&fs), log.size_bytes()), (0, ROOM));
-        assert!(!log.free_spares().unwrap());
-    }
-    let (fs, mut oracle, mut log) = reused(0);
-    oracle.cut(&mut log, 0).unwrap();
-    assert!(fs.names().contains(&temporary(2)), "one was begun since the last cut");
-    // The next opening has no use for them, nor for those of this one that it cuts itself.
-    drop(log);
-    let mut log = oracle.begin(&fs).unwrap();
-    rotate(&mut log, &mut oracle).unwrap();
-    assert!(fs.names().contains(&wal_file(3)) && !fs.names().contains(&temporary(2)));
-    oracle.cut(&mut log, 0).unwrap();
-    assert!(!fs.names().contains(&wal_file(3)) && !fs.names().contains(&temporary(3)));
-    assert!(fs.names().contains(&temporary(4)));
 }
 
 #[test]

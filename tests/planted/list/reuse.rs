@@ -3,9 +3,9 @@
 
 use super::{Bug, By, bug};
 
-const REUSE: By = By::Lib("wal::tests::reuse_tests");
+const REUSE: By = By::Lib("wal::tests::reuse_");
 
-pub(super) const BUGS: [Bug; 15] = [
+pub(super) const BUGS: [Bug; 17] = [
     bug(
         "mark-not-flushed",
         "wal/segment.rs",
@@ -18,7 +18,7 @@ pub(super) const BUGS: [Bug; 15] = [
     bug(
         "cut-not-flushed-before-reuse",
         "wal/log/segments.rs",
-        "if let Err(source) = «self.fs.sync_dir(&self.dir)» {",
+        "let synced = «self.fs.sync_dir(&self.dir)»;",
         "Ok::<(), std::io::Error>(())",
         "a segment is written over whose old name a power cut brings back",
         REUSE,
@@ -26,7 +26,9 @@ pub(super) const BUGS: [Bug; 15] = [
     bug(
         "kept-though-the-cut-was-not-flushed",
         "wal/log/segments.rs",
-        "kept.iter().try_for_each(|spare| spare.remove(&*self.fs, &self.dir))?;",
+        "for spare in kept {
+                spare.remove(&*self.fs, &self.dir)?;
+            }",
         "self.spares.append(&mut kept);",
         "the same, where that flush failed",
         REUSE,
@@ -129,5 +131,21 @@ pub(super) const BUGS: [Bug; 15] = [
         "false",
         "backups go from a full disk before what nobody needs",
         By::Guarantees("full_disk::what_a_log_keeps"),
+    ),
+    bug(
+        "lent-segment-forgotten",
+        "wal/log.rs",
+        "if let Some(spare) = «self.lent.take()» {",
+        "None::<Spare>",
+        "a clean stop leaves a segment that was to be reused",
+        REUSE,
+    ),
+    bug(
+        "history-not-read-again",
+        "engine/history.rs",
+        "Err(Error::Corrupt { .. }) => «thread::sleep(ATTEMPT_PAUSE)»,",
+        "return read()",
+        "a history beside a writer tells of damage where a segment was reused",
+        By::Guarantees("reused::"),
     ),
 ];
