@@ -10,12 +10,19 @@ use serde_json::Value;
 
 const BLOCK: u64 = 4096;
 const FIRST_GROUP: u64 = 8192;
+/// The kind of a group, and the kind that says that nothing was written there.
+const KIND_AT: usize = 52;
+const KIND_END: u8 = 6;
+/// How long an end mark is.
+pub(super) const END_MARK: usize = 64;
 
 /// What is lost with a byte of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Meaning {
     /// Nothing: prepared, void behind where the log goes on, or behind its end.
     Nothing,
+    /// The end mark behind the last group: that nothing was written there.
+    EndMark,
     /// The last group before an unclean stop, which nothing vouches for.
     LastGroup,
     /// Something that was durable, and is known to have been.
@@ -34,8 +41,10 @@ pub(super) struct Group {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Segment {
-    /// All zeroes.
+    /// All zeroes, or marked to be used again.
     pub(super) is_prepared: bool,
+    /// It was another segment before.
+    pub(super) is_reused: bool,
     pub(super) groups: Vec<Group>,
     /// Every byte, in order.
     pub(super) regions: Vec<(Range<usize>, Meaning)>,
@@ -54,13 +63,16 @@ fn segment(bytes: &[u8]) -> Segment {
     if bytes.iter().all(|byte| *byte == 0) {
         return Segment { is_prepared: true, ..Segment::default() };
     }
+    if bytes.starts_with(b"WALDENPR") {
+        return Segment { is_prepared: true, is_reused: true, ..Segment::default() };
+    }
     assert_eq!(&bytes[..8], b"WALDENLG", "a segment has a header");
     let mut groups = Vec::new();
     let mut at = FIRST_GROUP;
     while at < bytes.len() as u64 {
         let start = usize::try_from(at).unwrap();
         let length = word(bytes, start + 8);
-        if length == 0 {
+        if is_end(&bytes[start..start + END_MARK]) {
             break;
         }
         let end = at + length.next_multiple_of(BLOCK);
@@ -72,11 +84,17 @@ fn segment(bytes: &[u8]) -> Segment {
     }
     Segment {
         groups,
+        is_reused: word(bytes, 116) != 0,
         previous: word(bytes, 80),
         previous_end: word(bytes, 88),
         previous_lsn: word(bytes, 96),
         ..Segment::default()
     }
+}
+
+/// Whether nothing was written in the place of a group: zeroes, or an end mark.
+pub(super) fn is_end(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0) || bytes[KIND_AT] == KIND_END
 }
 
 /// Reads all segments of a store, and says what their bytes mean.
@@ -111,11 +129,16 @@ pub(super) fn read(files: &BTreeMap<String, Vec<u8>>, is_clean: bool) -> BTreeMa
                 let is_vouched = is_clean || last.first_lsn + last.count <= vouched + 1;
                 let meaning = if is_vouched { Meaning::Durable } else { Meaning::LastGroup };
                 let Range { start, end } = last.range;
-                vec![
+                let mark = if segment.is_reused { END_MARK } else { 0 };
+                let behind = (end + mark).min(length);
+                let mut regions = vec![
                     (0..start, Meaning::Durable),
                     (start..end, meaning),
-                    (end..length, Meaning::Nothing),
-                ]
+                    (end..behind, Meaning::EndMark),
+                    (behind..length, Meaning::Nothing),
+                ];
+                regions.retain(|(range, _)| !range.is_empty());
+                regions
             }
             (false, None, None) => panic!("{name} has a header and no group"),
         };
@@ -148,6 +171,7 @@ impl Segment {
             .iter()
             .map(|group| format!("{}+{}@{}", group.first_lsn, group.count, group.range.start))
             .collect();
-        format!("prepared: {}, groups {groups:?}, {:?}", self.is_prepared, self.regions)
+        let (prepared, reused) = (self.is_prepared, self.is_reused);
+        format!("prepared: {prepared}, reused: {reused}, groups {groups:?}, {:?}", self.regions)
     }
 }

@@ -8,7 +8,7 @@ use walden::fs::sim::SimFs;
 use walden::{Error, Problem, ProblemKind, Store};
 
 use super::cases::{Family, Kind};
-use super::format::Meaning;
+use super::format::{END_MARK, Meaning, is_end};
 use super::store::{Key, Reference, open};
 use super::tally::Class;
 use crate::support::{Documents, at, documents, files};
@@ -177,6 +177,9 @@ impl Case<'_> {
             named.map(|one| one.kind).max_by_key(|kind| weight(*kind))
         };
         let (by_verify, by_opening) = (told(verified), told(problems));
+        if self.meaning == Some(Meaning::EndMark) && self.is_log() {
+            return self.end_mark(lost, by_opening);
+        }
         if self.meaning == Some(Meaning::LastGroup) && self.is_log() {
             return self.undecidable(lost, by_opening);
         }
@@ -192,7 +195,7 @@ impl Case<'_> {
                 by_opening,
                 Some(ProblemKind::Corrupt | ProblemKind::Missing | ProblemKind::Foreign)
             );
-            ensure(self.is_log() && !self.reference.is_clean && is_told, || {
+            ensure(self.is_log() && !self.reference.is_clean() && is_told, || {
                 format!("a loss that is not told, of {lost:?}")
             })?;
             return Ok(Class::Lost);
@@ -218,7 +221,7 @@ impl Case<'_> {
     fn is_head(&self) -> bool {
         let mut segments = self.reference.segments.iter();
         let last = segments.rfind(|(_, segment)| !segment.groups.is_empty());
-        !self.reference.is_clean && last.is_some_and(|(name, _)| name == self.name)
+        !self.reference.is_clean() && last.is_some_and(|(name, _)| name == self.name)
     }
 
     /// What opening must read, and so must tell of. A name that cannot be a segment's is not.
@@ -236,12 +239,27 @@ impl Case<'_> {
         }
         let now = self.before.get(self.name).and_then(Option::as_deref);
         let now = now.and_then(|bytes| bytes.get(group.range.clone())).unwrap_or_default();
-        let is_traceless = now.iter().all(|byte| *byte == 0);
+        let is_traceless = is_end(now);
         match told {
             Some(ProblemKind::Torn) => Ok(Class::Undecidable),
             None if is_traceless => Ok(Class::Traceless),
             Some(ProblemKind::Corrupt) if self.kind != Kind::BitFlipped => Ok(Class::Lost),
             told => Err(format!("the last group is damaged, and it is told as {told:?}")),
+        }
+    }
+
+    /// Damage where nothing was written: it may be what is left of a write that was never acknowledged.
+    fn end_mark(&self, lost: &[Key], told: Option<ProblemKind>) -> Judged<Class> {
+        let at = self.reference.segments[self.name].groups.last().unwrap().range.end;
+        let now = self.before.get(self.name).and_then(Option::as_deref);
+        let now = now.and_then(|bytes| bytes.get(at..at + END_MARK)).unwrap_or_default();
+        match told {
+            Some(ProblemKind::Torn) if lost.is_empty() => Ok(Class::Undecidable),
+            Some(ProblemKind::Corrupt) if lost.is_empty() => Ok(Class::Told(ProblemKind::Corrupt)),
+            None if lost.is_empty() && is_end(now) => Ok(Class::Harmless),
+            told => {
+                Err(format!("an end mark is damaged, {lost:?} lost, and it is told as {told:?}"))
+            }
         }
     }
 
@@ -252,7 +270,7 @@ impl Case<'_> {
         if self.is_log() {
             let segment = &self.reference.segments[self.name];
             let is_spare = segment.is_below_snapshot && self.kind == Kind::SegmentMissing
-                || self.reference.is_clean && self.kind == Kind::AllSegmentsGone;
+                || self.reference.is_clean() && self.kind == Kind::AllSegmentsGone;
             let says_nothing = self.meaning.is_none_or(|meaning| meaning == Meaning::Nothing);
             ensure(is_spare || says_nothing, || format!("nothing is told: {:?}", self.meaning))?;
         } else if self.is_mirror() {
@@ -261,7 +279,7 @@ impl Case<'_> {
             let is_same = value(now).is_some() && value(now) == value(whole);
             let earlier = self.reference.earlier.get(self.name);
             let was = earlier.is_some_and(|all| all.iter().any(|bytes| bytes == now));
-            let is_explained = is_same || was && !self.reference.is_clean;
+            let is_explained = is_same || was && !self.reference.is_clean();
             ensure(is_explained, || "nothing is told of a mirror file".to_owned())?;
         } else {
             ensure(self.is_peoples(), || "nothing is told".to_owned())?;
@@ -280,7 +298,7 @@ impl Case<'_> {
                 let is_named = problem.file == self.name && self.hides_its_end();
                 ensure(!is_durable || is_named, || format!("called torn: {problem}"))?;
             } else {
-                let is_lagging = self.is_mirror() && !self.reference.is_clean;
+                let is_lagging = self.is_mirror() && !self.reference.is_clean();
                 ensure(is_lagging || self.is_log(), || format!("called torn: {problem}"))?;
             }
         }
@@ -320,7 +338,7 @@ impl Case<'_> {
         let regions = &self.reference.segments[file].regions;
         let says_something = |at: &usize| {
             let region = regions.iter().find(|(range, _)| range.contains(at));
-            now[*at] != 0 && region.is_some_and(|(_, what)| *what != Meaning::Nothing)
+            now[*at] != 0 && region.is_some_and(|(_, what)| *what > Meaning::EndMark)
         };
         let differing = (0..whole.len().min(now.len())).filter(|at| whole[*at] != now[*at]);
         let mut damaged = differing.filter(says_something);

@@ -29,10 +29,21 @@ pub(super) struct Last {
     pub(super) is_delta: bool,
 }
 
+/// How a store was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Shut down.
+    Clean,
+    /// Killed, with writes that are in the log alone.
+    Killed,
+    /// The same, in segments that were others before.
+    KilledReusing,
+}
+
 /// A store as it was left.
 pub(super) struct Reference {
     pub(super) disk: SimFs,
-    pub(super) is_clean: bool,
+    pub(super) stop: Stop,
     pub(super) files: BTreeMap<String, Vec<u8>>,
     /// Other contents that each file had before, oldest first.
     pub(super) earlier: BTreeMap<String, Vec<Vec<u8>>>,
@@ -47,10 +58,16 @@ pub(super) struct Reference {
 
 /// Options under which a few groups fill a segment.
 pub(super) fn options() -> Options {
-    let bytes = 32 << 10;
+    let bytes = 24 << 10;
     Options {
         log: LogOptions { segment_bytes_min: bytes, segment_bytes_max: bytes, ..small().log },
         ..small()
+    }
+}
+
+impl Reference {
+    pub(super) fn is_clean(&self) -> bool {
+        self.stop == Stop::Clean
     }
 }
 
@@ -123,8 +140,21 @@ impl Writer {
         self.note();
     }
 
+    /// Goes on until segments of this incarnation are cut: what the first snapshot makes superfluous goes
+    /// with the second.
+    fn cut(&mut self) {
+        for round in 0..10 {
+            self.put("sessions", json!({"id": "fill", "round": round}));
+            self.store.step();
+            if round % 5 == 4 {
+                self.store.checkpoint().unwrap();
+            }
+        }
+        self.note();
+    }
+
     /// What is left if it ends here.
-    fn left(mut self, is_clean: bool) -> Reference {
+    fn left(mut self, stop: Stop) -> Reference {
         let disk = self.disk.if_killed();
         let now: BTreeMap<String, Vec<u8>> =
             files(&disk).into_iter().map(|(name, bytes)| (name, bytes.unwrap())).collect();
@@ -134,10 +164,10 @@ impl Writer {
         for versions in self.ever.values_mut() {
             versions.insert(Value::Null.to_string());
         }
-        let segments = format::read(&now, is_clean);
+        let segments = format::read(&now, stop == Stop::Clean);
         let state = self.oracle.present().clone();
         let Writer { ever, last, seen: earlier, .. } = self;
-        Reference { disk, is_clean, files: now, earlier, state, ever, last, segments }
+        Reference { disk, stop, files: now, earlier, state, ever, last, segments }
     }
 }
 
@@ -158,8 +188,8 @@ fn earlier_implementation(disk: &SimFs) -> Value {
     document
 }
 
-/// A store of the seed's own id. Killed, its last writes are in the log alone.
-pub(super) fn reference(seed: u64, is_clean: bool) -> Reference {
+/// A store of the seed's own id.
+pub(super) fn reference(seed: u64, stop: Stop) -> Reference {
     let disk = SimFs::new();
     let old = earlier_implementation(&disk);
     let mut writer = Writer {
@@ -191,9 +221,12 @@ pub(super) fn reference(seed: u64, is_clean: bool) -> Reference {
     writer.note();
     writer.shut_down();
     writer.reopen(seed + 2);
-    if is_clean {
+    if stop == Stop::Clean {
         writer.shut_down();
-        return writer.left(true);
+        return writer.left(stop);
+    }
+    if stop == Stop::KilledReusing {
+        writer.cut();
     }
     writer.submit(&[
         Change::Put("tasks", json!({"id": "a", "round": 2, "by": seed})),
@@ -218,5 +251,5 @@ pub(super) fn reference(seed: u64, is_clean: bool) -> Reference {
     ]);
     writer.store.step();
     writer.note();
-    writer.left(false)
+    writer.left(stop)
 }
