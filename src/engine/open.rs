@@ -189,7 +189,7 @@ fn begin_log(
     let now = around.clock.now();
     let begin = || Log::begin(around.fs.clone(), WAL, &plan.scan, identity, options.log, now);
     let log = room.with(begin)?;
-    write_owner(fs, &identity, Stage::Open, plan.evidence)?;
+    room.with(|| write_owner(fs, &identity, Stage::Open, plan.evidence))?;
     let cleared = wal::clear_leftovers(fs, WAL, &plan.scan, QUARANTINE)
         .and_then(|()| wal::clear_temporaries(fs, WAL, &plan.scan))
         .and_then(|()| if is_kept { wal::clear_passed_over(fs, WAL, &plan.scan) } else { Ok(()) });

@@ -178,6 +178,29 @@ fn a_full_disk_costs_surplus_backups_before_it_costs_an_opening() {
 }
 
 #[test]
+fn an_opening_on_a_full_disk_has_room_wherever_it_needs_some() {
+    let disk = SimFs::new();
+    let log = LogOptions { reuse_group_bytes: u64::MAX, ..small().log };
+    let options = Options { backups: 20, log, ..small() };
+    let store = checkpointed(&disk, options.clone(), 8);
+    save(&store, 100).unwrap();
+    let shown = documents(&store.view());
+    let killed = disk.if_killed();
+    let before = backups(&killed).len();
+    let mut went = 0;
+    // `.walden` takes less than a step; a segment, all before the last.
+    for free_bytes in (0..60_000).step_by(100) {
+        let full = killed.if_killed();
+        full.set_free_bytes(free_bytes);
+        let store = at(&full, 2).options(options.clone()).open();
+        let store = store.unwrap_or_else(|error| panic!("{free_bytes} bytes free: {error}"));
+        assert_eq!(documents(&store.view()), shown);
+        went += usize::from(backups(&full).len() < before);
+    }
+    assert!(went > 100, "{went}");
+}
+
+#[test]
 fn what_an_editor_writes_into_a_held_snapshot_is_kept_and_told() {
     let disk = SimFs::new();
     let store = checkpointed(&disk, Options { backups: 10, ..small() }, 2);

@@ -106,7 +106,7 @@ pub(super) const BUGS: [Bug; 20] = [
     bug(
         "doubt-forgotten",
         "engine/open.rs",
-        "write_owner(fs, &identity, Stage::Open, «plan.evidence»)?;",
+        "write_owner(fs, &identity, Stage::Open, «plan.evidence»))?;",
         "Evidence::default()",
         "an opening that is cut off forgets that the store was damaged, or shut down",
         EDITS,
