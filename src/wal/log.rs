@@ -17,7 +17,7 @@ use crate::wal::format::{
 };
 use crate::wal::group::group_length;
 use crate::wal::options::{LogOptions, LogStats};
-use crate::wal::record::{RECORD_BYTES_MAX, Record};
+use crate::wal::record::Record;
 use crate::wal::scan::{Join, Older, Scan};
 use crate::wal::segment::{PreparedSegment, Spare, prepare_segment};
 
@@ -47,9 +47,9 @@ struct Active {
 }
 
 impl Active {
-    fn new(prepared: PreparedSegment, options: &LogOptions) -> Active {
+    fn new(prepared: PreparedSegment, direct: Option<bool>) -> Active {
         let PreparedSegment { number, size_bytes, former, file, through } = prepared;
-        let through = through.filter(|_| options.direct);
+        let through = through.filter(|_| direct != Some(false));
         Active { number, size_bytes, file, through, former, offset: SEGMENT_HEADER_BYTES }
     }
 
@@ -94,6 +94,8 @@ pub struct Log {
     identity: Identity,
     options: LogOptions,
     active: Active,
+    /// Whether durable groups go past the page cache; not measured yet: they do, where they can.
+    direct: Option<bool>,
     older: VecDeque<Older>,
     prepared: Option<PreparedSegment>,
     /// Cut segments, to be reused, and the one that is being made another.
@@ -155,8 +157,10 @@ impl Log {
         let tail: Vec<&Record> = tail.iter().collect();
         let need = segment_for(padded(group_length(&tail)));
         let segment = prepare_segment(&*fs, dir, number, options.segment_bytes_min.max(need))?;
+        let direct = (!options.direct).then_some(false);
         let mut log = Log {
-            active: Active::new(segment, &options),
+            active: Active::new(segment, direct),
+            direct,
             older: scan.older().collect(),
             prepared: None,
             spares: Vec::new(),
@@ -261,33 +265,6 @@ impl Log {
     pub fn commit<R: Borrow<Record>>(&mut self, records: &[R], now: Timestamp) -> Result<Lsn> {
         self.write(records, now, true)?;
         self.sync()
-    }
-
-    fn write<R: Borrow<Record>>(
-        &mut self,
-        records: &[R],
-        now: Timestamp,
-        is_durable: bool,
-    ) -> Result<Lsn> {
-        self.check()?;
-        let records: &[&Record] = &records.iter().map(Borrow::borrow).collect::<Vec<_>>();
-        if let Some(record) = records.iter().find(|record| record.len() > RECORD_BYTES_MAX) {
-            let why = format!("a record has at most {RECORD_BYTES_MAX} bytes");
-            return Err(Error::invalid(format!("record of {} bytes", record.len()), why));
-        }
-        if u32::try_from(records.len()).is_err() {
-            return Err(Error::invalid("group", format!("{} records are too many", records.len())));
-        }
-        if records.is_empty() {
-            return Ok(self.last_lsn);
-        }
-        let need = padded(group_length(records));
-        if self.fits(need + RESERVED_BYTES + kept_back(self.active.size_bytes)) {
-            self.write_group(&self.draft(GroupKind::Data, records, now), None, is_durable)?;
-        } else {
-            self.rotate(records, need, now)?;
-        }
-        Ok(self.last_lsn)
     }
 
     /// Writes `records` as [`Log::append`] does, but into the part of the active segment that every

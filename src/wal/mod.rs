@@ -22,6 +22,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod way;
 
 pub use format::{Identity, SegmentNumber};
 pub use listing::{

@@ -8,8 +8,8 @@ pub struct LogOptions {
     /// The largest, but for a group that needs more (default 64 MiB).
     pub segment_bytes_max: u64,
     /// Whether a group that is to be durable at once goes past the page cache, with one call instead of a
-    /// write and a flush, where the file system can do that (`O_DIRECT` and `O_DSYNC`). Default: true.
-    /// What is durable when does not depend on it.
+    /// write and a flush, where the file system can do that (`O_DIRECT` and `O_DSYNC`) and is not slower so,
+    /// which is measured once in an opening. Default: true. What is durable when does not depend on it.
     pub direct: bool,
     /// A segment that was cut is used again, instead of one that has to be filled with zeroes, if the groups
     /// since the cut before took so many bytes each on the average (default 16 KiB). Each group in such a

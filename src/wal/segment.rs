@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::base::{Error, Result};
+use crate::base::{Clock, Error, Result};
 use crate::fs::replace::remove_if_any;
 use crate::fs::{self, File, Fs, Mode, join};
 use crate::wal::buffer::Buffer;
@@ -15,6 +15,7 @@ use crate::wal::format::{
     HeaderBlock, Identity, SEGMENT_BYTES_MIN, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentNumber,
     encode_mark, padded, usize_of,
 };
+use crate::wal::way;
 
 const ZEROES_BYTES: u64 = 1 << 20;
 
@@ -54,6 +55,8 @@ pub struct Preparation {
     pub(crate) number: SegmentNumber,
     pub(crate) size_bytes: u64,
     pub(crate) spare: Option<Spare>,
+    /// It is to be found out which way to the medium is the quicker one.
+    pub(crate) is_measured: bool,
 }
 
 impl Preparation {
@@ -70,6 +73,39 @@ impl Preparation {
             tracing::debug!(%error, "a segment that was cut could not be reused");
             prepare_segment(fs, dir, self.number, self.size_bytes)
         })
+    }
+
+    /// Finds out once for each [`Log`](crate::wal::Log) whether this disk is quicker with one direct write
+    /// or with a write and a flush; if that is not known yet, some milliseconds. A segment for which the second
+    /// is quicker has no direct way.
+    ///
+    /// # Errors
+    /// `Io` where the segment cannot be written; it is removed then.
+    pub fn measure(
+        &self,
+        mut segment: PreparedSegment,
+        fs: &dyn Fs,
+        dir: &str,
+        clock: &dyn Clock,
+    ) -> Result<PreparedSegment> {
+        let Some(through) = segment.through.as_deref().filter(|_| self.is_measured) else {
+            return Ok(segment);
+        };
+        match way::is_direct_quicker(&*segment.file, through, clock) {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::info!(
+                    "groups are written by way of the page cache, which is quicker here"
+                );
+                segment.through = None;
+            }
+            Err(source) => {
+                let path = join(dir, &segment.number.file_name());
+                remove_if_any(fs, &path)?;
+                return Err(Error::io("try", fs.display(&path), source));
+            }
+        }
+        Ok(segment)
     }
 }
 

@@ -17,3 +17,4 @@ mod reuse_cut_tests;
 mod reuse_tests;
 mod tail_made_tests;
 mod tail_tests;
+mod way_tests;

@@ -30,7 +30,7 @@ impl Log {
             self.next_number = SegmentNumber(number.0.saturating_add(1));
             attempts += 1;
             let spare = self.take_spare(number, size_bytes);
-            let mut preparation = Preparation { number, size_bytes, spare };
+            let mut preparation = Preparation { number, size_bytes, spare, is_measured: false };
             match preparation.prepare(&*self.fs, &self.dir) {
                 Err(Error::Io { source, .. })
                     if source.kind() == ErrorKind::AlreadyExists && attempts < ATTEMPTS_MAX => {}
@@ -51,7 +51,8 @@ impl Log {
         self.next_number = SegmentNumber(number.0 + 1);
         let size_bytes = self.next_size_bytes();
         self.lent = self.take_spare(number, size_bytes);
-        Some(Preparation { number, size_bytes, spare: self.lent })
+        let is_measured = self.direct.is_none();
+        Some(Preparation { number, size_bytes, spare: self.lent, is_measured })
     }
 
     /// A segment of so many bytes, or more, to be reused as `number`. Numbers that differ in more than 32
@@ -74,6 +75,9 @@ impl Log {
         match segment {
             Some(late) if late.number < self.active.number => self.discard(&late),
             segment => {
+                if let (None, Some(segment)) = (self.direct, &segment) {
+                    self.direct = Some(segment.through.is_some());
+                }
                 self.prepared = segment;
                 Ok(())
             }
@@ -203,7 +207,7 @@ impl Log {
                 self.prepare_now(self.next_size_bytes().max(need))?
             }
         };
-        let active = Active::new(segment, &self.options);
+        let active = Active::new(segment, self.direct);
         let old = std::mem::replace(&mut self.active, active);
         let last_lsn = self.last_lsn;
         self.older.push_back(Older { number: old.number, size_bytes: old.size_bytes, last_lsn });

@@ -4,17 +4,47 @@
 //! that is reused, with an end mark behind it. Nothing is retried: a write that fails poisons the log,
 //! since nobody knows how much of it arrived.
 
-use super::{Active, Log};
-use crate::base::{Result, Timestamp};
+use std::borrow::Borrow;
+
+use super::{Active, Log, RESERVED_BYTES, kept_back};
+use crate::base::{Error, Lsn, Result, Timestamp};
 use crate::fs;
 use crate::wal::format::{
     GroupKind, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentNumber, padded, usize_of,
 };
 use crate::wal::group::{Draft, group_length};
-use crate::wal::record::Record;
+use crate::wal::record::{RECORD_BYTES_MAX, Record};
 use crate::wal::scan::Join;
 
 impl Log {
+    /// Writes `records` as one group, going on in another segment where it does not fit.
+    pub(super) fn write<R: Borrow<Record>>(
+        &mut self,
+        records: &[R],
+        now: Timestamp,
+        is_durable: bool,
+    ) -> Result<Lsn> {
+        self.check()?;
+        let records: &[&Record] = &records.iter().map(Borrow::borrow).collect::<Vec<_>>();
+        if let Some(record) = records.iter().find(|record| record.len() > RECORD_BYTES_MAX) {
+            let why = format!("a record has at most {RECORD_BYTES_MAX} bytes");
+            return Err(Error::invalid(format!("record of {} bytes", record.len()), why));
+        }
+        if u32::try_from(records.len()).is_err() {
+            return Err(Error::invalid("group", format!("{} records are too many", records.len())));
+        }
+        if records.is_empty() {
+            return Ok(self.last_lsn);
+        }
+        let need = padded(group_length(records));
+        if self.fits(need + RESERVED_BYTES + kept_back(self.active.size_bytes)) {
+            self.write_group(&self.draft(GroupKind::Data, records, now), None, is_durable)?;
+        } else {
+            self.rotate(records, need, now)?;
+        }
+        Ok(self.last_lsn)
+    }
+
     /// Writes one group to the active segment, behind the segment's header if that is given too. If it is
     /// to be durable, the next [`Log::sync`] may find that it is. A write past the page cache flushes
     /// nothing that was written before it, so there must be nothing.

@@ -4,9 +4,10 @@ use super::{Bug, By, bug};
 
 const BYTES: By = By::Lib("bytes_tests forgery_tests");
 const SCAN: By = By::Lib("corruption_tests guarantee_tests forgery_tests");
+const WAY: By = By::Lib("way_tests");
 const CRASH: By = By::Lib("crash_tests guarantee_tests forgery_tests");
 
-pub(super) const BUGS: [Bug; 38] = [
+pub(super) const BUGS: [Bug; 41] = [
     bug(
         "group-crc-not-compared",
         "wal/reader.rs",
@@ -312,5 +313,29 @@ pub(super) const BUGS: [Bug; 38] = [
         "true",
         "what is cut from the log is not kept",
         By::Lib("wal::tests"),
+    ),
+    bug(
+        "the-slower-way",
+        "wal/segment.rs",
+        "segment.through = None;",
+        "",
+        "groups are written past the page cache where that is slower",
+        WAY,
+    ),
+    bug(
+        "way-measured-without-its-flush",
+        "wal/way.rs",
+        "file.sync_data()?;",
+        "",
+        "a write alone is held against a write that is durable",
+        WAY,
+    ),
+    bug(
+        "way-measured-each-time",
+        "wal/log/segments.rs",
+        "let is_measured = «self.direct.is_none()»;",
+        "true",
+        "each segment that is prepared disturbs the writer for some milliseconds",
+        WAY,
     ),
 ];
