@@ -88,6 +88,18 @@ fn a_checkpoint_costs_nine_flushes_and_three_groups_and_then_by_the_files_that_c
 }
 
 #[test]
+fn which_way_to_the_medium_is_quicker_is_measured_once_in_an_opening() {
+    let (disk, store) = saved(1);
+    for n in 0..300 {
+        put(&store, 0, n);
+        store.step();
+    }
+    let trace = disk.trace();
+    assert!(count(&trace, "rename_new wal/0") >= 3, "segments were prepared");
+    assert_eq!(trace.iter().filter(|call| call.ends_with(".tmp 8192+4096")).count(), 10);
+}
+
+#[test]
 fn an_opening_after_a_clean_stop_costs_one_stat_a_file_and_reads_no_other_document() {
     let mut found = Vec::new();
     for documents in [10, 20, 200] {

@@ -7,7 +7,7 @@ const SCAN: By = By::Lib("corruption_tests guarantee_tests forgery_tests");
 const WAY: By = By::Lib("way_tests");
 const CRASH: By = By::Lib("crash_tests guarantee_tests forgery_tests");
 
-pub(super) const BUGS: [Bug; 41] = [
+pub(super) const BUGS: [Bug; 42] = [
     bug(
         "group-crc-not-compared",
         "wal/reader.rs",
@@ -337,5 +337,14 @@ pub(super) const BUGS: [Bug; 41] = [
         "true",
         "each segment that is prepared disturbs the writer for some milliseconds",
         WAY,
+    ),
+    bug(
+        "way-never-measured",
+        "engine/core.rs",
+        "
+            .and_then(|segment| wanted.measure(segment, fs, WAL, &*self.around.clock))",
+        "",
+        "a disk that is slow past the page cache is written past it",
+        By::Guarantees("costs::which_way"),
     ),
 ];
