@@ -7,7 +7,7 @@ use walden::fs::sim::{CrashMode, SimFs};
 use walden::wal::LogOptions;
 use walden::{Error, Event, Options, ProblemKind, Store};
 
-use crate::support::{at, documents, open, small};
+use crate::support::{Documents, at, documents, open, small};
 use crate::workload::snapshot_documents;
 
 fn backups(disk: &SimFs) -> Vec<String> {
@@ -149,17 +149,20 @@ fn a_full_disk_costs_surplus_backups_before_it_costs_a_checkpoint() {
     assert_eq!(documents(&store.view()), shown);
 }
 
-#[test]
-fn a_full_disk_costs_surplus_backups_before_it_costs_an_opening() {
+/// A store that was killed with backups, how it is opened, and what it showed. It kept no segment to reuse
+/// it, which would make room first.
+fn killed_with_backups() -> (SimFs, Options, Documents) {
     let disk = SimFs::new();
-    // What a log keeps to reuse it would make room first.
     let log = LogOptions { reuse_group_bytes: u64::MAX, ..small().log };
     let options = Options { backups: 20, log, ..small() };
     let store = checkpointed(&disk, options.clone(), 8);
     save(&store, 100).unwrap();
-    let shown = documents(&store.view());
-    let full = disk.if_killed();
-    drop(store);
+    (disk.if_killed(), options, documents(&store.view()))
+}
+
+#[test]
+fn a_full_disk_costs_surplus_backups_before_it_costs_an_opening() {
+    let (full, options, shown) = killed_with_backups();
     full.set_free_bytes(100);
     let before = backups(&full);
     let store = at(&full, 2).options(options).open().unwrap();
@@ -179,13 +182,7 @@ fn a_full_disk_costs_surplus_backups_before_it_costs_an_opening() {
 
 #[test]
 fn an_opening_on_a_full_disk_has_room_wherever_it_needs_some() {
-    let disk = SimFs::new();
-    let log = LogOptions { reuse_group_bytes: u64::MAX, ..small().log };
-    let options = Options { backups: 20, log, ..small() };
-    let store = checkpointed(&disk, options.clone(), 8);
-    save(&store, 100).unwrap();
-    let shown = documents(&store.view());
-    let killed = disk.if_killed();
+    let (killed, options, shown) = killed_with_backups();
     let before = backups(&killed).len();
     let mut went = 0;
     // `.walden` takes less than a step; a segment, all before the last.
