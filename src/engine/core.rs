@@ -308,9 +308,8 @@ impl Core {
         let _alone = self.preparing.lock();
         let Some(mut wanted) = self.wishes.lock().segment.take() else { return Ok(()) };
         let fs = &*self.around.fs;
-        let made: Result<PreparedSegment> = self
-            .with_room(|| wanted.prepare(fs, WAL))
-            .and_then(|segment| wanted.measure(segment, fs, WAL, &*self.around.clock));
+        let made: Result<PreparedSegment> = self.with_room(|| wanted.prepare(fs, WAL));
+        let made = made.and_then(|made| wanted.measure(made, fs, WAL, &*self.around.clock));
         if let Err(error) = &made {
             tracing::warn!(%error, "no segment could be prepared; the writer will try itself");
         }

@@ -341,9 +341,8 @@ pub(super) const BUGS: [Bug; 42] = [
     bug(
         "way-never-measured",
         "engine/core.rs",
-        "
-            .and_then(|segment| wanted.measure(segment, fs, WAL, &*self.around.clock))",
-        "",
+        "let made = «made.and_then(|made| wanted.measure(made, fs, WAL, &*self.around.clock))»;",
+        "made",
         "a disk that is slow past the page cache is written past it",
         By::Guarantees("costs::which_way"),
     ),
