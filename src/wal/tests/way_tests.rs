@@ -123,7 +123,7 @@ fn a_direct_way_that_fails_is_not_taken_and_a_segment_that_cannot_be_written_is_
 
 #[test]
 fn it_is_measured_on_a_real_disk() {
-    let dir = tempfile::tempdir_in("target").unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let fs = RealFs::open(dir.path()).unwrap();
     let segment = prepare_segment(&fs, "", SegmentNumber(1), 0).unwrap();
     let Some(through) = segment.through.as_deref() else {
