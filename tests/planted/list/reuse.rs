@@ -144,8 +144,8 @@ pub(super) const BUGS: [Bug; 17] = [
         "history-not-read-again",
         "engine/history.rs",
         "Err(Error::Corrupt { .. }) => «thread::sleep(ATTEMPT_PAUSE)»,",
-        "return read()",
-        "a history beside a writer tells of damage where a segment was reused",
+        "return Err(Error::Closed)",
+        "a history beside a writer fails where a segment was reused",
         By::Guarantees("reused::"),
     ),
 ];
