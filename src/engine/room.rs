@@ -20,7 +20,7 @@ impl Core {
     pub(crate) fn with_room<T>(&self, mut work: impl FnMut() -> Result<T>) -> Result<T> {
         loop {
             match work() {
-                Err(error) if self.free_spares(&error) || self.make_room(&error) => {}
+                Err(error) if self.make_room(&error) => {}
                 outcome => return outcome,
             }
         }
@@ -54,7 +54,7 @@ impl Core {
         loop {
             let written = if sync { log.commit(records, wall) } else { log.append(records, wall) };
             match written {
-                Err(error) if log.poison().is_none() && self.make_room(&error) => {}
+                Err(error) if log.poison().is_none() && self.free_backup(&error) => {}
                 Err(error @ Error::DiskFull { .. })
                     if log.poison().is_none()
                         && records.iter().all(|record| Op::makes_room(record.borrow().kind)) =>
@@ -66,8 +66,13 @@ impl Core {
         }
     }
 
+    /// Makes some room if that can help against `error`; says whether it did.
+    pub(crate) fn make_room(&self, error: &Error) -> bool {
+        self.free_spares(error) || self.free_backup(error)
+    }
+
     /// Removes a backup if that can help against `error`; says whether it did.
-    fn make_room(&self, error: &Error) -> bool {
+    fn free_backup(&self, error: &Error) -> bool {
         let present = self.facts.lock().snapshot_lsn;
         make_room(&*self.around.fs, &mut self.backups.lock(), present, error)
     }

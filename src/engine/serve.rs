@@ -116,9 +116,9 @@ impl Core {
         if errors.is_empty() && evidence != Evidence::default() {
             // From here on nobody needs to know what this opening found.
             let identity = self.writer.lock().identity;
-            let written =
-                write_owner(&*self.around.fs, &identity, Stage::Open, Evidence::default());
-            errors.extend(written.err());
+            let write =
+                || write_owner(&*self.around.fs, &identity, Stage::Open, Evidence::default());
+            errors.extend(self.with_room(write).err());
         }
         for error in errors {
             tracing::error!(%error, "edits are not taken in yet");
@@ -187,7 +187,8 @@ impl Core {
             let table = self.table.read();
             let [tasks, sessions] = Collection::ALL.map(|each| table.len(each) as u64);
             let stage = Stage::Clean { lsn, documents: Some((tasks, sessions)) };
-            write_owner(&*self.around.fs, &identity, stage, Evidence::default())?;
+            let write = || write_owner(&*self.around.fs, &identity, stage, Evidence::default());
+            self.with_room(write)?;
         }
         drop(lock);
         closed

@@ -160,7 +160,7 @@ impl Builder {
     /// # Errors
     /// `NotFound` if there is no such directory; otherwise as [`Builder::open`].
     pub fn open_read_only(self) -> Result<View> {
-        open_view(&*self.existing_fs()?, &*self.clock)
+        open_view(&self.surroundings(self.existing_fs()?))
     }
 
     pub(crate) fn makes_threads(&self) -> bool {

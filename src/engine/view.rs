@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::base::{Clock, DocumentId, Error, Lsn, ProblemKind, Result};
+use crate::base::{DocumentId, Error, Lsn, ProblemKind, Result};
+use crate::engine::core::Surroundings;
 use crate::engine::edits::{Merged, earlier_versions, preview, preview_state};
 use crate::engine::options::Options;
-use crate::engine::recovery::{Intake, Plan, Recovery, hints, plan};
+use crate::engine::recovery::{Intake, Plan, Recovery, hints, plan_by};
 use crate::engine::store::Builder;
 use crate::files::mirror::Edit;
 use crate::files::names::{CONFLICTS, WAL};
@@ -118,9 +119,10 @@ impl View {
     }
 }
 
-pub(crate) fn open_view(fs: &dyn Fs, clock: &dyn Clock) -> Result<View> {
+pub(crate) fn open_view(around: &Surroundings) -> Result<View> {
+    let (fs, clock) = (&*around.fs, &*around.clock);
     let begun = clock.monotonic();
-    let (mut plan, writer_is_alive) = read_plan(fs)?;
+    let (mut plan, writer_is_alive) = read_plan_by(fs, around.overlaps())?;
     // Beside a writer, edits are its business.
     let edits = if writer_is_alive { Vec::new() } else { look_at_edits(fs, &mut plan) };
     let took = clock.monotonic().saturating_sub(begun);
@@ -181,11 +183,17 @@ pub(crate) fn writer_is_alive(fs: &dyn Fs) -> Result<bool> {
 /// A snapshot that looks put back may be the one from before a checkpoint that fell between two reads; if
 /// it stays, a person did it, and it is the writer's to take in: until then snapshot and log are the state.
 pub(crate) fn read_plan(fs: &dyn Fs) -> Result<(Plan, bool)> {
+    read_plan_by(fs, false)
+}
+
+/// The same; with `threads` on several.
+fn read_plan_by(fs: &dyn Fs, threads: bool) -> Result<(Plan, bool)> {
+    let plan = || plan_by(fs, threads);
     for _ in 1..ATTEMPTS_MAX {
         if !writer_is_alive(fs)? {
-            return Ok((plan(fs)?, writer_is_alive(fs)?));
+            return Ok((plan()?, writer_is_alive(fs)?));
         }
-        match plan(fs) {
+        match plan() {
             Ok(mut plan) => {
                 let problems = &mut plan.recovery.problems;
                 problems.retain(|problem| problem.kind != ProblemKind::Torn);
@@ -199,7 +207,7 @@ pub(crate) fn read_plan(fs: &dyn Fs) -> Result<(Plan, bool)> {
         }
         thread::sleep(ATTEMPT_PAUSE);
     }
-    let mut plan = plan(fs)?;
+    let mut plan = plan()?;
     plan.intake.take_if(|intake| matches!(intake, Intake::Restore { .. }));
     Ok((plan, true))
 }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use smol_str::SmolStr;
 
 use crate::base::{Error, Result, Timestamp};
-use crate::state::json::{self, JsonError, Merged, Object, append_to_array};
+use crate::state::json::{self, JsonError, Merged, Object, append_to_array, members_of};
 
 /// The member of a task that log entries are appended to.
 const LOGS: &str = "logs";
@@ -43,11 +43,11 @@ pub struct Indexed {
 }
 
 impl Document {
-    /// Takes a text that passed [`check_object`](crate::state::json::check_object). Of any other
-    /// text nothing is indexed.
+    /// Takes a text that passed [`check_object`](crate::state::json::check_object). What is indexed of any other
+    /// means nothing.
     pub fn new(text: impl Into<Arc<str>>) -> Self {
         let text = text.into();
-        let object = Object::parse(&text).unwrap_or_default();
+        let object = members_of(&text).unwrap_or_default();
         Self::indexed(Arc::clone(&text), &text, &object)
     }
 

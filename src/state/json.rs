@@ -23,7 +23,8 @@ use crate::base::Error;
 
 pub(super) use edit::Merged;
 pub use edit::{append_to_array, compact, merge_patch, pretty};
-use split::{members_of, string_length};
+pub(super) use split::members_of;
+use split::string_length;
 
 /// How deep objects and arrays may be nested; the document itself is the first level.
 pub const DEPTH_MAX: usize = 128;

@@ -101,7 +101,9 @@ impl Preparation {
             }
             Err(source) => {
                 let path = join(dir, &segment.number.file_name());
-                remove_if_any(fs, &path)?;
+                if let Err(error) = remove_if_any(fs, &path) {
+                    tracing::warn!(%error, "a segment that is not used stays until the next opening");
+                }
                 return Err(Error::io("try", fs.display(&path), source));
             }
         }

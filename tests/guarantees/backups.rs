@@ -198,6 +198,24 @@ fn an_opening_on_a_full_disk_has_room_wherever_it_needs_some() {
 }
 
 #[test]
+fn a_shutdown_on_a_full_disk_has_room_wherever_it_needs_some() {
+    let (killed, options, shown) = killed_with_backups();
+    let mut went = 0;
+    for free_bytes in (0..60_000).step_by(100) {
+        let full = killed.if_killed();
+        let store = at(&full, 2).options(options.clone()).open().unwrap();
+        let before = backups(&full).len();
+        full.set_free_bytes(free_bytes);
+        store.shutdown().unwrap_or_else(|error| panic!("{free_bytes} bytes free: {error}"));
+        went += usize::from(backups(&full).len() < before);
+        let store = at(&full, 3).options(options.clone()).open().unwrap();
+        assert!(store.recovery().clean, "{free_bytes} bytes free");
+        assert_eq!(documents(&store.view()), shown);
+    }
+    assert!(went > 100, "{went}");
+}
+
+#[test]
 fn what_an_editor_writes_into_a_held_snapshot_is_kept_and_told() {
     let disk = SimFs::new();
     let store = checkpointed(&disk, Options { backups: 10, ..small() }, 2);

@@ -36,7 +36,7 @@ use doubt::{AsOf, Doubt};
 pub(crate) use edited::{StateEdit, Strange, What, file_of};
 pub(crate) use history::{Former, Wanted};
 pub(crate) use intake::{Intake, diff};
-pub(crate) use planning::{plan, plan_with_mirror};
+pub(crate) use planning::{plan, plan_by, plan_with_mirror};
 pub(crate) use replay::decode;
 
 /// What recovery built the state on.

@@ -50,7 +50,8 @@ pub(crate) fn plan_with_mirror(fs: &dyn Fs, threads: bool) -> Result<(Plan, Mirr
     Ok((plan, mirror, problems))
 }
 
-fn plan_by(fs: &dyn Fs, threads: bool) -> Result<Plan> {
+/// The plan; with `threads` the log is read on several.
+pub(crate) fn plan_by(fs: &dyn Fs, threads: bool) -> Result<Plan> {
     let mut problems = Vec::new();
     let owner = base::read_owner(fs, &mut problems)?;
     let stat_before = files::stat(fs, STATE)?;

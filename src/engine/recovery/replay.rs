@@ -38,14 +38,22 @@ pub(super) struct Outcome {
     pub(super) doubt: Option<Doubt>,
 }
 
-/// A piece of the log, decoded.
+/// A stretch of the log, decoded. All changes are in one list, since every piece of memory that one thread
+/// takes and another gives back makes both wait for the allocator.
+#[derive(Default)]
+struct Stretch {
+    pieces: Vec<Piece>,
+    changes: Vec<(Lsn, Op)>,
+}
+
 enum Piece {
     Transaction {
         /// The LSN at which it ends.
         last: Lsn,
         /// Whether it is above the base, so that its changes of documents count.
         is_new: bool,
-        changes: Vec<(Lsn, Op)>,
+        /// Where its changes end, which begin where those of the one before it do.
+        end: usize,
     },
     /// Records up to this LSN are missing.
     Hole(Lsn),
@@ -69,8 +77,10 @@ pub(super) fn replay(
         hole = Some(gap.last);
     }
     let is_light = |run: &Run<'_>| run.size_bytes() <= RUN_BYTES;
-    let read = |run: &Run<'_>| pieces(fs, run, base_lsn);
-    ahead::in_order(&scan.runs(RUN_BYTES), threads, is_light, read, |(pieces, read)| {
+    let read = |run: &Run<'_>| stretch(fs, run, base_lsn);
+    ahead::in_order(&scan.runs(RUN_BYTES), threads, is_light, read, |(stretch, read)| {
+        let Stretch { pieces, changes } = stretch;
+        let mut begin = 0;
         for piece in pieces {
             match piece {
                 // They rise, and the first is above the gap, which ends where the log begins.
@@ -79,11 +89,13 @@ pub(super) fn replay(
                     hole = Some(last);
                 }
                 Piece::Hole(_) => {}
-                Piece::Transaction { last, is_new, changes } => {
-                    outcome.note(&changes, last);
+                Piece::Transaction { last, is_new, end } => {
+                    let changes = changes.get(begin..end).unwrap_or_default();
+                    begin = end;
+                    outcome.note(changes, last);
                     if let Some((lsn, _)) = changes.last().filter(|_| is_new) {
                         passed = *lsn;
-                        outcome.apply(&changes, hole);
+                        outcome.apply(changes, hole);
                     }
                 }
             }
@@ -94,25 +106,26 @@ pub(super) fn replay(
 }
 
 /// What a stretch of the log says, by itself, up to where it cannot be read.
-fn pieces(fs: &dyn Fs, run: &Run<'_>, base_lsn: Lsn) -> (Vec<Piece>, Result<()>) {
-    let mut pieces = Vec::new();
+fn stretch(fs: &dyn Fs, run: &Run<'_>, base_lsn: Lsn) -> (Stretch, Result<()>) {
+    let mut stretch = Stretch::default();
     let read = run.replay(fs, WAL, Lsn::ZERO, &mut |replayed| {
         let records = match replayed {
             Replayed::Group(records) => records,
             Replayed::Hole(last) => {
-                pieces.push(Piece::Hole(last));
+                stretch.pieces.push(Piece::Hole(last));
                 return Ok(());
             }
         };
         for transaction in records.chunk_by(|record, _| record.continues()) {
             let last = transaction.last().map(|record| record.lsn);
             let is_new = last.is_some_and(|last| last > base_lsn);
-            let changes = decode(fs, transaction, is_new)?;
-            pieces.push(Piece::Transaction { last: last.unwrap_or_default(), is_new, changes });
+            decode_to(&mut stretch.changes, fs, transaction, is_new)?;
+            let (last, end) = (last.unwrap_or_default(), stretch.changes.len());
+            stretch.pieces.push(Piece::Transaction { last, is_new, end });
         }
         Ok(())
     });
-    (pieces, read)
+    (stretch, read)
 }
 
 impl Outcome {
@@ -221,6 +234,17 @@ pub(crate) fn decode(
     with_documents: bool,
 ) -> Result<Vec<(Lsn, Op)>> {
     let mut changes = Vec::with_capacity(transaction.len());
+    decode_to(&mut changes, fs, transaction, with_documents)?;
+    Ok(changes)
+}
+
+/// The same, behind what is in `changes`.
+fn decode_to(
+    changes: &mut Vec<(Lsn, Op)>,
+    fs: &dyn Fs,
+    transaction: &[RecordView<'_>],
+    with_documents: bool,
+) -> Result<()> {
     let wanted = |record: &&RecordView<'_>| with_documents || !Op::is_document_kind(record.kind);
     for record in transaction.iter().filter(wanted) {
         match Op::decode(record.kind, record.payload) {
@@ -235,7 +259,7 @@ pub(crate) fn decode(
             }
         }
     }
-    Ok(changes)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -125,7 +125,7 @@ impl Mirror {
         &mut self,
         collection: Collection,
         entries: &[Entry],
-        missing: Vec<(String, DocumentId, &Arc<Doc>)>,
+        mut missing: Vec<(String, DocumentId, &Arc<Doc>)>,
         taken: &HashSet<DocumentId>,
         judge: &mut Judge<'_>,
     ) {
@@ -144,6 +144,8 @@ impl Mirror {
             judge.report(ProblemKind::Missing, dir, detail);
         }
         if too_many {
+            // Nearly in the order of their names, and ids are compared where they lie.
+            missing.sort_unstable_by(|(_, a, _), (_, b, _)| a.cmp(b));
             let files = missing.into_iter().map(|(file, id, _)| (file, id));
             self.pending.append(&mut to_be_written(collection, files));
             return;

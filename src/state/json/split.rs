@@ -1,7 +1,7 @@
 //! Splitting an object whose text was checked before, without checking it again.
 //!
-//! What is in the table passed `check_object` when it came in, so a patch of it needs only the places of its
-//! members: strings are skipped from quote to quote, nested values by their brackets.
+//! What is in the table or the log passed `check_object` when it came in, so only the places of its members are
+//! needed: strings are skipped from quote to quote, nested values by their brackets.
 //!
 //! Invariant: of a text that passed, these are the members that [`Object::parse`] gives. Of any other they
 //! are something meaningless, but spans of it, found in one walk.
@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use super::{Member, Object, decode, is_space};
 
 /// The members of a text that passed `check_object`; `None` if it does not begin as an object.
-pub(super) fn members_of(text: &str) -> Option<Object<'_>> {
+pub(in crate::state) fn members_of(text: &str) -> Option<Object<'_>> {
     let mut rest = text.trim_start_matches(is_space).strip_prefix('{')?;
     let mut members = Vec::with_capacity(16);
     loop {

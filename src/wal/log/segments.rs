@@ -104,7 +104,9 @@ impl Log {
         if let Err(error) = self.cut(lsn, wanted, &mut kept) {
             // A crash could bring an old name back: nothing may be written over such a file.
             for spare in kept {
-                spare.remove(&*self.fs, &self.dir)?;
+                if let Err(error) = spare.remove(&*self.fs, &self.dir) {
+                    tracing::warn!(%error, "a segment that was cut stays until the next opening");
+                }
             }
             return Err(error);
         }

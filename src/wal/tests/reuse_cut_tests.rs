@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use super::oracle::{DIR, disk, wal_file};
 use super::reuse_tests::{ALWAYS, ROOM, oracle, reused, rotate, spares, temporary, wanted};
-use crate::base::Lsn;
+use crate::base::{Error, Lsn};
 use crate::fs::Fs;
 use crate::fs::sim::{CallKind, Fault, SimFs};
 use crate::wal::LogOptions;
@@ -128,6 +128,24 @@ fn a_cut_whose_flush_fails_keeps_nothing_to_be_reused() {
     assert!(!fs.names().contains(&temporary(1)), "{:?}", fs.names());
     rotate(&mut log, &mut oracle).unwrap();
     assert_eq!(log.stats().reused, 0);
+}
+
+#[test]
+fn a_cut_that_fails_tells_why_though_what_it_kept_cannot_be_removed_either() {
+    let (fs, mut oracle) = (disk(), oracle(ALWAYS));
+    let mut log = oracle.begin(&fs).unwrap();
+    for _ in 0..2 {
+        rotate(&mut log, &mut oracle).unwrap();
+    }
+    fs.fail_when(CallKind::SyncDir, 1, Fault::Error(ErrorKind::PermissionDenied));
+    fs.fail_path(&temporary(1), CallKind::Remove, 1, Fault::Error(ErrorKind::NotADirectory));
+    let told = oracle.cut(&mut log, 0).unwrap_err();
+    let is_first = |error: &Error| matches!(error, Error::Io { action, .. } if *action == "flush");
+    assert!(is_first(&told), "{told:?}");
+    assert_eq!(fs.faults_fired(), 2);
+    assert_eq!(spares(&fs), 1, "the other one went");
+    rotate(&mut log, &mut oracle).unwrap();
+    assert_eq!(log.stats().reused, 0, "nothing is written over what is left");
 }
 
 #[test]

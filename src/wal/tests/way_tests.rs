@@ -122,6 +122,16 @@ fn a_direct_way_that_fails_is_not_taken_and_a_segment_that_cannot_be_written_is_
 }
 
 #[test]
+fn a_segment_that_can_be_neither_written_nor_removed_is_told_by_the_first() {
+    let (fs, _, _, wanted, segment) = wanted();
+    fs.fail_path(DIR, CallKind::Write, 2, Fault::Error(ErrorKind::Other));
+    fs.fail_path(DIR, CallKind::Remove, 1, Fault::Error(ErrorKind::PermissionDenied));
+    let told = wanted.measure(segment, &fs, DIR, &Scripted::new(QUICK_DIRECT)).unwrap_err();
+    assert!(matches!(&told, Error::Io { action, .. } if *action == "try"), "{told:?}");
+    assert_eq!(fs.faults_fired(), 2);
+}
+
+#[test]
 fn it_is_measured_on_a_real_disk() {
     let dir = tempfile::tempdir().unwrap();
     let fs = RealFs::open(dir.path()).unwrap();

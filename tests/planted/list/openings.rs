@@ -7,7 +7,7 @@ const REPLAY: By = By::Lib("recovery::replay");
 const WINDOW: By = By::Lib("mirror::tests::window mirror::tests::judging::a_listing");
 const OPENING: By = By::Guarantees("opening::");
 
-pub(super) const BUGS: [Bug; 22] = [
+pub(super) const BUGS: [Bug; 24] = [
     bug(
         "runs-out-of-order",
         "engine/recovery/ahead.rs",
@@ -54,9 +54,9 @@ pub(super) const BUGS: [Bug; 22] = [
     bug(
         "pieces-before-an-error-dropped",
         "engine/recovery/replay.rs",
-        "(«pieces», read)
+        "(«stretch», read)
 }",
-        "if read.is_err() { Vec::new() } else { pieces }",
+        "if read.is_err() { Stretch::default() } else { stretch }",
         "which of two errors an opening tells depends on where stretches end",
         REPLAY,
     ),
@@ -190,5 +190,21 @@ pub(super) const BUGS: [Bug; 22] = [
         "write_owner(fs, &identity, Stage::Open, plan.evidence)",
         "an opening fails on a full disk though a backup could go, once its log has begun",
         By::Guarantees("backups::an_opening_on_a_full_disk"),
+    ),
+    bug(
+        "no-room-for-the-last-of-a-shutdown",
+        "engine/serve.rs",
+        "«self.with_room(write)»?;",
+        "write()",
+        "a shutdown fails on a full disk though a backup could go, once all is saved",
+        By::Guarantees("backups::a_shutdown_on_a_full_disk"),
+    ),
+    bug(
+        "no-room-for-the-mirror",
+        "engine/mirror.rs",
+        "Some(error) if «self.make_room(&error)» => continue,",
+        "false",
+        "task files are not written on a full disk though a backup could go",
+        By::Guarantees("backups::a_shutdown_on_a_full_disk"),
     ),
 ];

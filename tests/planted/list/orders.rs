@@ -136,7 +136,7 @@ pub(super) const BUGS: [Bug; 36] = [
     bug(
         "wrote-not-logged",
         "engine/mirror.rs",
-        "let mut failure = «self.record(&mut changes)?»;",
+        "let mut failure = «self.record(changes)?»;",
         "None",
         "what the mirror is to hold is not logged",
         CRASH,
@@ -241,25 +241,19 @@ pub(super) const BUGS: [Bug; 36] = [
     bug(
         "wrote-logged-after-the-file-changes",
         "engine/mirror.rs",
-        "let mut failure = self.record(&mut changes)?;
-            for change in &changes {
-                self.prepare_wanted();
-                match mirror.apply(fs, change) {
-                    Ok(found) => problems.extend(found),
-                    Err(error) => failure = failure.or(Some(error)),
-                }
+        "let mut failure = self.record(changes)?;
+        for change in &*changes {
+            self.prepare_wanted();
+            match mirror.apply(&*self.around.fs, change) {
+                Ok(found) => problems.extend(found),
+                Err(error) => failure = failure.or(Some(error)),
             }
-            done += changes.len();
-            if let Some(error) = failure {
-                return Err(error);
-            }",
-        "for change in &changes {
-                problems.extend(mirror.apply(fs, change)?);
-            }
-            if let Some(error) = self.record(&mut changes)? {
-                return Err(error);
-            }
-            done += changes.len();",
+        }
+        Ok(failure)",
+        "for change in &*changes {
+            problems.extend(mirror.apply(&*self.around.fs, change)?);
+        }
+        self.record(changes)",
         "mirror files are changed before their records are durable",
         By::Guarantees("mirror::a_kill_in_a_pass"),
     ),
