@@ -337,7 +337,14 @@ impl Core {
             if changes.is_empty() {
                 return Ok(done);
             }
-            let failure = self.make_changes(mirror, &mut changes, problems)?;
+            let mut failure = self.record(&mut changes)?;
+            for change in &changes {
+                self.prepare_wanted();
+                match mirror.apply(fs, change) {
+                    Ok(found) => problems.extend(found),
+                    Err(error) => failure = failure.or(Some(error)),
+                }
+            }
             done += changes.len();
             match failure {
                 // What could not be changed is in the next plan.
@@ -349,24 +356,6 @@ impl Core {
                 return Ok(done);
             }
         }
-    }
-
-    /// Logs the changes and makes them; gives the first failure.
-    fn make_changes(
-        &self,
-        mirror: &mut Mirror,
-        changes: &mut Vec<Change>,
-        problems: &mut Vec<Problem>,
-    ) -> Result<Option<Error>> {
-        let mut failure = self.record(changes)?;
-        for change in &*changes {
-            self.prepare_wanted();
-            match mirror.apply(&*self.around.fs, change) {
-                Ok(found) => problems.extend(found),
-                Err(error) => failure = failure.or(Some(error)),
-            }
-        }
-        Ok(failure)
     }
 
     /// Logs the changes that are about to be made. Where there is no room for their records, those that

@@ -136,7 +136,7 @@ pub(super) const BUGS: [Bug; 36] = [
     bug(
         "wrote-not-logged",
         "engine/mirror.rs",
-        "let mut failure = «self.record(changes)?»;",
+        "let mut failure = «self.record(&mut changes)?»;",
         "None",
         "what the mirror is to hold is not logged",
         CRASH,
@@ -241,19 +241,28 @@ pub(super) const BUGS: [Bug; 36] = [
     bug(
         "wrote-logged-after-the-file-changes",
         "engine/mirror.rs",
-        "let mut failure = self.record(changes)?;
-        for change in &*changes {
-            self.prepare_wanted();
-            match mirror.apply(&*self.around.fs, change) {
-                Ok(found) => problems.extend(found),
-                Err(error) => failure = failure.or(Some(error)),
+        "let mut failure = self.record(&mut changes)?;
+            for change in &changes {
+                self.prepare_wanted();
+                match mirror.apply(fs, change) {
+                    Ok(found) => problems.extend(found),
+                    Err(error) => failure = failure.or(Some(error)),
+                }
             }
-        }
-        Ok(failure)",
-        "for change in &*changes {
-            problems.extend(mirror.apply(&*self.around.fs, change)?);
-        }
-        self.record(changes)",
+            done += changes.len();
+            match failure {
+                // What could not be changed is in the next plan.
+                Some(error) if self.make_room(&error) => continue,
+                Some(error) => return Err(error),
+                None => {}
+            }",
+        "for change in &changes {
+                problems.extend(mirror.apply(fs, change)?);
+            }
+            if let Some(error) = self.record(&mut changes)? {
+                return Err(error);
+            }
+            done += changes.len();",
         "mirror files are changed before their records are durable",
         By::Guarantees("mirror::a_kill_in_a_pass"),
     ),
