@@ -1,5 +1,6 @@
 //! A read-only copy of the state: of an open store, or of a directory that nobody needs to own.
 
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -11,16 +12,18 @@ use crate::engine::options::Options;
 use crate::engine::recovery::{Intake, Plan, Recovery, hints, plan_by};
 use crate::engine::store::Builder;
 use crate::files::mirror::Edit;
-use crate::files::names::{CONFLICTS, WAL};
+use crate::files::names::{CONFLICTS, STATE, WAL};
 use crate::files::owner::{self, OwnerFile};
 use crate::files::stat;
-use crate::fs::{Fs, Kind, LockMode};
+use crate::fs::{Entry, Fs, Kind, LockMode, Stat};
 use crate::state::{Collection, Doc, Metrics, Session, Table, Task};
-use crate::wal::{self, SegmentListing};
+use crate::wal::{self, SegmentListing, SegmentNumber};
 
-/// Beside a writer files are cut and replaced while they are read; so often it is tried again.
-const ATTEMPTS_MAX: u32 = 20;
-const ATTEMPT_PAUSE: Duration = Duration::from_millis(10);
+/// Beside a writer, only what so many looks show is believed, during none of which it took a file away.
+const LOOKS_MIN: u32 = 20;
+/// With so many looks a reader gives up.
+const LOOKS_MAX: u32 = 500;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A consistent, read-only copy of the state.
 #[derive(Clone, Debug)]
@@ -177,8 +180,8 @@ pub(crate) fn writer_is_alive(fs: &dyn Fs) -> Result<bool> {
     }
 }
 
-/// Recovers in memory. Beside a writer, what looks wrong is looked at again, since it may only be
-/// half-way; what stays is told. Says whether a writer was alive.
+/// Recovers in memory. Beside a writer, what looks wrong may only be half-way, or cut and replaced while it was
+/// read, so it is looked at again: what stays is told. Says whether a writer was alive.
 ///
 /// A snapshot that looks put back may be the one from before a checkpoint that fell between two reads; if
 /// it stays, a person did it, and it is the writer's to take in: until then snapshot and log are the state.
@@ -188,28 +191,88 @@ pub(crate) fn read_plan(fs: &dyn Fs) -> Result<(Plan, bool)> {
 
 /// The same; with `threads` on several.
 fn read_plan_by(fs: &dyn Fs, threads: bool) -> Result<(Plan, bool)> {
-    let plan = || plan_by(fs, threads);
-    for _ in 1..ATTEMPTS_MAX {
+    let mut looks = Looks::default();
+    for _ in 0..LOOKS_MAX {
         if !writer_is_alive(fs)? {
-            return Ok((plan()?, writer_is_alive(fs)?));
+            return Ok((plan_by(fs, threads)?, writer_is_alive(fs)?));
         }
-        match plan() {
-            Ok(mut plan) => {
-                let problems = &mut plan.recovery.problems;
-                problems.retain(|problem| problem.kind != ProblemKind::Torn);
-                plan.recovery.torn_bytes = 0;
-                let is_put_back = matches!(plan.intake, Some(Intake::Restore { .. }));
-                if !is_put_back && problems.iter().all(|problem| problem.kind.is_harmless()) {
-                    return Ok((plan, true));
-                }
-            }
-            Err(error) => tracing::debug!(%error, "reading beside a writer is tried again"),
+        let before = Standing::of(fs)?;
+        let mut found = plan_by(fs, threads);
+        let findings = findings(&mut found);
+        let is_undisturbed = findings.is_empty() || before.still_stands(fs)?;
+        if is_undisturbed && looks.agree_on(&findings) {
+            let mut plan = found?;
+            plan.intake.take_if(|intake| matches!(intake, Intake::Restore { .. }));
+            return Ok((plan, true));
         }
-        thread::sleep(ATTEMPT_PAUSE);
+        tracing::debug!(is_undisturbed, ?findings, "reading beside a writer is tried again");
+        thread::sleep(PAUSE);
     }
-    let mut plan = plan()?;
-    plan.intake.take_if(|intake| matches!(intake, Intake::Restore { .. }));
-    Ok((plan, true))
+    let why = format!("its writer replaced what was read, {LOOKS_MAX} times in a row; try again");
+    Err(Error::io("read", fs.display(""), io::Error::new(ErrorKind::WouldBlock, why)))
+}
+
+/// The looks that were not disturbed.
+#[derive(Default)]
+struct Looks {
+    count: u32,
+    /// What each of them found wrong.
+    stays: Option<Vec<Finding>>,
+}
+
+impl Looks {
+    /// Whether there is nothing wrong, or what is was so in enough looks.
+    fn agree_on(&mut self, findings: &[Finding]) -> bool {
+        self.count += 1;
+        let stays = self.stays.get_or_insert_with(|| findings.to_vec());
+        stays.retain(|finding| findings.contains(finding));
+        let all_stay = findings.iter().all(|finding| stays.contains(finding));
+        findings.is_empty() || (self.count >= LOOKS_MIN && all_stay)
+    }
+}
+
+/// What a writer takes away when it has no more use for it: segments, and `state.json` for another one.
+struct Standing {
+    segments: Vec<Entry>,
+    state: Option<Stat>,
+}
+
+impl Standing {
+    fn of(fs: &dyn Fs) -> Result<Standing> {
+        let mut segments = match fs.list(WAL) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(source) => return Err(Error::io("list", fs.display(WAL), source)),
+        };
+        segments.retain(|entry| SegmentNumber::parse(&entry.name).is_some());
+        Ok(Standing { segments, state: stat(fs, STATE)? })
+    }
+
+    fn still_stands(&self, fs: &dyn Fs) -> Result<bool> {
+        let now = Standing::of(fs)?;
+        let is_there = |entry: &Entry| now.segments.iter().any(|other| other.name == entry.name);
+        Ok(self.state == now.state && self.segments.iter().all(is_there))
+    }
+}
+
+/// What is wrong, as far as two looks at it agree: which file, where, and in which way; or why nothing could
+/// be read.
+type Finding = (String, u64, Option<ProblemKind>);
+
+/// What a look beside a writer found wrong; what its end shows is only half-way, and left out of the plan.
+fn findings(found: &mut Result<Plan>) -> Vec<Finding> {
+    let plan = match found {
+        Ok(plan) => plan,
+        Err(error) => return vec![(error.to_string(), 0, None)],
+    };
+    let problems = &mut plan.recovery.problems;
+    problems.retain(|problem| problem.kind != ProblemKind::Torn);
+    plan.recovery.torn_bytes = 0;
+    let wrong = problems.iter().filter(|problem| !problem.kind.is_harmless());
+    let wrong = wrong.map(|problem| (problem.file.clone(), problem.offset, Some(problem.kind)));
+    let is_put_back = matches!(plan.intake, Some(Intake::Restore { .. }));
+    let put_back = is_put_back.then(|| (STATE.to_owned(), 0, Some(ProblemKind::Edited)));
+    wrong.chain(put_back).collect()
 }
 
 impl Builder {
@@ -238,4 +301,20 @@ fn list_log(fs: &dyn Fs) -> Result<Vec<SegmentListing>> {
         }
     };
     wal::list(fs, WAL, &hints)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_every_look_shows_is_believed_and_only_after_enough_of_them() {
+        let finding = |offset| ("wal/1".to_owned(), offset, Some(ProblemKind::Corrupt));
+        let mut looks = Looks::default();
+        assert!((1..LOOKS_MIN).all(|_| !looks.agree_on(&[finding(1), finding(2)])));
+        assert!(!looks.agree_on(&[finding(1), finding(3)]), "3 is new");
+        assert!(!looks.agree_on(&[finding(1), finding(2)]), "2 did not stay");
+        assert!(looks.agree_on(&[finding(1)]));
+        assert!(Looks::default().agree_on(&[]));
+    }
 }

@@ -97,3 +97,29 @@ fn a_view_beside_a_writer_that_reuses_segments_is_a_state_that_was() {
     println!("{calls} calls");
     assert!(calls > 20, "{calls}");
 }
+
+/// So many calls of a reader, more than the looks have after which what stays is believed.
+const DISTURBED: u64 = 2_500;
+
+#[test]
+fn a_reader_that_is_disturbed_many_times_shows_a_state_that_was_and_tells_of_no_damage() {
+    let (disk, said) = (SimFs::new(), Said::default());
+    let store = open(&disk, 1).unwrap();
+    (0..2).for_each(|_| go_on(&store, &said));
+    let acknowledged = *said.lock().unwrap().last_key_value().unwrap().0;
+    let calls = Arc::new(AtomicU64::new(0));
+    let (seen, writes) = (calls.clone(), said.clone());
+    let hook = move |_: &SimFs| {
+        let call = seen.fetch_add(1, SeqCst);
+        if call < DISTURBED && call % 5 == 0 {
+            (0..2).for_each(|_| go_on(&store, &writes));
+        }
+    };
+    let reader = Store::builder("sim").fs(Arc::new(Watched::at_all(&disk, hook)));
+    let view = reader.open_read_only().unwrap();
+    assert_eq!(view.recovery().problems, []);
+    let (lsn, text) = (view.lsn().0, view.task_json("t").unwrap().to_string());
+    assert!(lsn >= acknowledged, "{lsn} of {acknowledged}");
+    assert_eq!(said.lock().unwrap().range(..=lsn).next_back().unwrap().1, &text);
+    assert!(calls.load(SeqCst) > DISTURBED, "{calls:?}");
+}

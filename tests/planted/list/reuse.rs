@@ -5,7 +5,7 @@ use super::{Bug, By, bug};
 
 const REUSE: By = By::Lib("wal::tests::reuse_");
 
-pub(super) const BUGS: [Bug; 17] = [
+pub(super) const BUGS: [Bug; 18] = [
     bug(
         "mark-not-flushed",
         "wal/segment.rs",
@@ -148,5 +148,13 @@ pub(super) const BUGS: [Bug; 17] = [
         "return Err(Error::Closed)",
         "a history beside a writer fails where a segment was reused",
         By::Guarantees("reused::"),
+    ),
+    bug(
+        "a-disturbed-look-believed",
+        "engine/view.rs",
+        "findings.is_empty() || «before.still_stands(fs)?»;",
+        "true",
+        "a log that is cut again and again while it is read passes for one that is lost",
+        By::Guarantees("reused::a_reader_that_is_disturbed"),
     ),
 ];
