@@ -2,12 +2,14 @@
 //! make room when space is short, and that an editor who holds `state.json` open loses nothing.
 
 use std::io::{Seek, Write};
+use std::sync::Arc;
 
 use walden::fs::sim::{CrashMode, SimFs};
 use walden::wal::LogOptions;
 use walden::{Error, Event, Options, ProblemKind, Store};
 
 use crate::support::{Documents, at, documents, open, small};
+use crate::watched::Watched;
 use crate::workload::snapshot_documents;
 
 fn backups(disk: &SimFs) -> Vec<String> {
@@ -197,6 +199,14 @@ fn an_opening_on_a_full_disk_has_room_wherever_it_needs_some() {
     assert!(went > 100, "{went}");
 }
 
+/// Shuts a store down, which may fill the disk at any time, and opens it again.
+fn shut_down(store: Store, disk: &SimFs, options: &Options, shown: &Documents, when: &str) {
+    store.shutdown().unwrap_or_else(|error| panic!("{when}: {error}"));
+    let store = at(disk, 3).options(options.clone()).open().unwrap();
+    assert!(store.recovery().clean, "{when}");
+    assert_eq!(&documents(&store.view()), shown, "{when}");
+}
+
 #[test]
 fn a_shutdown_on_a_full_disk_has_room_wherever_it_needs_some() {
     let (killed, options, shown) = killed_with_backups();
@@ -206,13 +216,30 @@ fn a_shutdown_on_a_full_disk_has_room_wherever_it_needs_some() {
         let store = at(&full, 2).options(options.clone()).open().unwrap();
         let before = backups(&full).len();
         full.set_free_bytes(free_bytes);
-        store.shutdown().unwrap_or_else(|error| panic!("{free_bytes} bytes free: {error}"));
+        shut_down(store, &full, &options, &shown, &format!("{free_bytes} bytes free"));
         went += usize::from(backups(&full).len() < before);
-        let store = at(&full, 3).options(options.clone()).open().unwrap();
-        assert!(store.recovery().clean, "{free_bytes} bytes free");
-        assert_eq!(documents(&store.view()), shown);
     }
     assert!(went > 100, "{went}");
+}
+
+#[test]
+fn a_shutdown_has_room_though_the_disk_fills_at_any_of_its_calls() {
+    let (killed, options, shown) = killed_with_backups();
+    for nth in 1_u64.. {
+        let full = killed.if_killed();
+        let (watched, switch) = Watched::while_on(&full, move |disk, call| {
+            if call == nth {
+                disk.set_free_bytes(0);
+            }
+        });
+        let store = at(&full, 2).options(options.clone()).fs(Arc::new(watched)).open().unwrap();
+        switch.set(true);
+        shut_down(store, &full, &options, &shown, &format!("full at call {nth}"));
+        if switch.calls() < nth {
+            assert!(nth > 30, "{nth}");
+            return;
+        }
+    }
 }
 
 #[test]

@@ -197,7 +197,7 @@ pub(super) const BUGS: [Bug; 24] = [
         "«self.with_room(write)»?;",
         "write()",
         "a shutdown fails on a full disk though a backup could go, once all is saved",
-        By::Guarantees("backups::a_shutdown_on_a_full_disk"),
+        By::Guarantees("backups::a_shutdown_has_room"),
     ),
     bug(
         "no-room-for-the-mirror",
