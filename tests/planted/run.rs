@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::source::{REACHED, SWITCH, make_tree, root};
 use crate::{Bug, By, list};
 
-const TIME_MAX: Duration = Duration::from_secs(300);
+const TIME_MAX: Duration = Duration::from_secs(900);
 const AT_ONCE: usize = 2;
 const SIGABRT: i32 = 6;
 
@@ -177,6 +177,9 @@ impl Programs {
         command
             .args(by.filter().split_whitespace())
             .env_remove("WALDEN_PLANTED")
+            // Some bugs show in few of the random runs.
+            .env("WALDEN_SIM_SEEDS", "3000")
+            .env("WALDEN_SCHEDULES", "6000")
             .current_dir(&self.tree);
         if let Some(bug) = bug {
             command.env(SWITCH, bug).env(REACHED, &mark);
