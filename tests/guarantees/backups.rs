@@ -200,7 +200,7 @@ fn an_opening_on_a_full_disk_has_room_wherever_it_needs_some() {
 }
 
 /// Shuts a store down, which may fill the disk at any time, and opens it again.
-fn shut_down(store: Store, disk: &SimFs, options: &Options, shown: &Documents, when: &str) {
+fn shut_down(store: &Store, disk: &SimFs, options: &Options, shown: &Documents, when: &str) {
     store.shutdown().unwrap_or_else(|error| panic!("{when}: {error}"));
     let store = at(disk, 3).options(options.clone()).open().unwrap();
     assert!(store.recovery().clean, "{when}");
@@ -216,7 +216,7 @@ fn a_shutdown_on_a_full_disk_has_room_wherever_it_needs_some() {
         let store = at(&full, 2).options(options.clone()).open().unwrap();
         let before = backups(&full).len();
         full.set_free_bytes(free_bytes);
-        shut_down(store, &full, &options, &shown, &format!("{free_bytes} bytes free"));
+        shut_down(&store, &full, &options, &shown, &format!("{free_bytes} bytes free"));
         went += usize::from(backups(&full).len() < before);
     }
     assert!(went > 100, "{went}");
@@ -234,7 +234,7 @@ fn a_shutdown_has_room_though_the_disk_fills_at_any_of_its_calls() {
         });
         let store = at(&full, 2).options(options.clone()).fs(Arc::new(watched)).open().unwrap();
         switch.set(true);
-        shut_down(store, &full, &options, &shown, &format!("full at call {nth}"));
+        shut_down(&store, &full, &options, &shown, &format!("full at call {nth}"));
         if switch.calls() < nth {
             assert!(nth > 30, "{nth}");
             return;
