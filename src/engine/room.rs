@@ -71,7 +71,8 @@ impl Core {
         self.free_spares(error) || self.free_backup(error)
     }
 
-    /// Removes a backup if that can help against `error`; says whether it did.
+    /// Removes a backup if that can help against `error`; says whether it did. Until a store that was
+    /// opened on something else has an intact `state.json` again, its LSN here is 0, and none goes.
     fn free_backup(&self, error: &Error) -> bool {
         let present = self.facts.lock().snapshot_lsn;
         make_room(&*self.around.fs, &mut self.backups.lock(), present, error)

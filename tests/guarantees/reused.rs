@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-use walden::fs::sim::SimFs;
-use walden::{Builder, Collection, Source, Store};
+use walden::fs::sim::{Fault, SimFs};
+use walden::{Builder, Collection, Error, Source, Store};
 
-use crate::support::open;
+use crate::support::{at, open};
 use crate::watched::Watched;
 
 /// By LSN, what the one document was from then on.
@@ -25,6 +25,14 @@ fn go_on(store: &Store, said: &Said) {
         store.step();
     }
     store.checkpoint().unwrap();
+}
+
+/// A store with two checkpoints behind it, what was said, and the LSN of the last of it.
+fn gone_on(disk: &SimFs) -> (Store, Said, u64) {
+    let (store, said) = (open(disk, 1).unwrap(), Said::default());
+    (0..2).for_each(|_| go_on(&store, &said));
+    let acknowledged = *said.lock().unwrap().last_key_value().unwrap().0;
+    (store, said, acknowledged)
 }
 
 /// How many segments bear the number of one that they were before.
@@ -45,10 +53,8 @@ fn between_any_two_calls<T>(
     let mut nth = 0;
     loop {
         nth += 1;
-        let (disk, said) = (SimFs::new(), Said::default());
-        let store = open(&disk, 1).unwrap();
-        (0..2).for_each(|_| go_on(&store, &said));
-        let acknowledged = *said.lock().unwrap().last_key_value().unwrap().0;
+        let disk = SimFs::new();
+        let (store, said, acknowledged) = gone_on(&disk);
         let calls = Arc::new(AtomicU64::new(0));
         let (seen, writes) = (calls.clone(), said.clone());
         let hook = move |_: &SimFs| {
@@ -103,10 +109,8 @@ const DISTURBED: u64 = 2_500;
 
 #[test]
 fn a_reader_that_is_disturbed_many_times_shows_a_state_that_was_and_tells_of_no_damage() {
-    let (disk, said) = (SimFs::new(), Said::default());
-    let store = open(&disk, 1).unwrap();
-    (0..2).for_each(|_| go_on(&store, &said));
-    let acknowledged = *said.lock().unwrap().last_key_value().unwrap().0;
+    let disk = SimFs::new();
+    let (store, said, acknowledged) = gone_on(&disk);
     let calls = Arc::new(AtomicU64::new(0));
     let (seen, writes) = (calls.clone(), said.clone());
     let hook = move |_: &SimFs| {
@@ -122,4 +126,35 @@ fn a_reader_that_is_disturbed_many_times_shows_a_state_that_was_and_tells_of_no_
     assert!(lsn >= acknowledged, "{lsn} of {acknowledged}");
     assert_eq!(said.lock().unwrap().range(..=lsn).next_back().unwrap().1, &text);
     assert!(calls.load(SeqCst) > DISTURBED, "{calls:?}");
+}
+
+#[test]
+fn a_reader_any_of_whose_calls_fails_beside_a_writer_gets_an_error_or_the_state() {
+    let disk = SimFs::new();
+    let (_store, said, acknowledged) = gone_on(&disk);
+    let last = said.lock().unwrap()[&acknowledged].clone();
+    let (mut refused, mut shown) = (0, 0);
+    for nth in 1_u64.. {
+        let fired = disk.faults_fired();
+        disk.fail_at(nth, Fault::Errno(5));
+        let read = at(&disk, 2).open_read_only();
+        disk.clear_faults();
+        match read {
+            Ok(view) => {
+                assert_eq!(view.recovery().problems, [], "call {nth}");
+                assert!(view.lsn().0 >= acknowledged, "call {nth}: {}", view.lsn());
+                assert_eq!(view.task_json("t").unwrap().to_string(), last, "call {nth}");
+                shown += 1;
+            }
+            Err(error) => {
+                assert!(matches!(error, Error::Io { .. }), "call {nth}: {error:?}");
+                refused += 1;
+            }
+        }
+        if disk.faults_fired() == fired {
+            break;
+        }
+    }
+    println!("{refused} refused, {shown} shown");
+    assert!(refused > 2 && shown > 10, "{refused} refused, {shown} shown");
 }
