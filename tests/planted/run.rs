@@ -177,8 +177,7 @@ impl Programs {
         command
             .args(by.filter().split_whitespace())
             .env_remove("WALDEN_PLANTED")
-            // Some bugs show in few of the random runs.
-            .env("WALDEN_SIM_SEEDS", "3000")
+            // Some bugs show in few of the random schedules.
             .env("WALDEN_SCHEDULES", "6000")
             .current_dir(&self.tree);
         if let Some(bug) = bug {
