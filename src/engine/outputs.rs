@@ -278,6 +278,9 @@ impl Core {
     ) -> Result<(Lsn, Result<()>)> {
         let fs = &*self.around.fs;
         let generation = self.next_generation()?;
+        // By it, what the engine wrote and could not look at is known from what somebody else did. If it
+        // fails again, the new contents heal the file.
+        tell(told, output.retry(fs));
         told.extend(output.prepare(fs, generation, bytes)?.map(Event::Found));
         let file = output.file().to_owned();
         let lsn =

@@ -284,7 +284,7 @@ fn a_failure_of_any_call_loses_no_acknowledged_byte_and_no_later_one() {
         CallKind::Stat,
     ];
     for kind in kinds {
-        for nth in 1..=if seeds() > 1 { 400 } else { 40 } {
+        for nth in 1.. {
             let disk = SimFs::new();
             let mut run = Run::new(Arc::new(disk.clone()));
             run.open().unwrap();
@@ -315,5 +315,5 @@ fn a_failure_of_any_call_loses_no_acknowledged_byte_and_no_later_one() {
         }
     }
     println!("{struck} faults struck");
-    assert!(struck > 200, "{struck}");
+    assert!(struck > 500, "{struck}");
 }

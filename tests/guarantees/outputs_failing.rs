@@ -38,6 +38,64 @@ fn the_log_is_not_cut_before_outputs_are_flushed_and_a_failed_flush_is_not_belie
     }
 }
 
+/// Checks that after one failure of any look at a file, while `fallible` runs, `next` goes well, and nothing is
+/// taken for an edit; gives how many failed.
+fn any_look_fails(
+    first: impl Fn(&SimFs, &Store),
+    fallible: impl Fn(&Store) -> bool,
+    next: impl Fn(&Store, &str),
+) -> (usize, usize) {
+    let (mut struck, mut seen) = (0, 0);
+    for nth in 1.. {
+        let disk = SimFs::new();
+        let store = open(&disk, 1).unwrap();
+        first(&disk, &store);
+        let fired = disk.faults_fired();
+        disk.fail_when(CallKind::Stat, nth, Fault::Errno(5));
+        seen += usize::from(!fallible(&store));
+        if disk.faults_fired() == fired {
+            return (struck, seen);
+        }
+        struck += 1;
+        disk.clear_faults();
+        next(&store, &format!("look {nth}"));
+        let kept: Vec<_> = disk.names().into_iter().filter(|name| name.contains('~')).collect();
+        assert!(kept.is_empty(), "look {nth}: nobody edited anything: {kept:?}");
+    }
+    unreachable!()
+}
+
+#[test]
+fn what_is_written_and_cannot_be_looked_at_is_no_edit() {
+    let begin = |_: &SimFs, store: &Store| {
+        store.append_session_log("a", "one\n").unwrap();
+    };
+    let replaced = |store: &Store, what: &str| {
+        store.save_session_log("a", "last\n").unwrap_or_else(|error| panic!("{what}: {error}"));
+    };
+    let append = |store: &Store| store.append_session_log("a", "two\n").is_ok();
+    let save = |store: &Store| store.save_session_log("a", "two, longer\n").is_ok();
+    let (struck, _) = any_look_fails(begin, append, replaced);
+    assert!(struck >= 4, "{struck}");
+    let (struck, _) = any_look_fails(begin, save, replaced);
+    assert!(struck >= 4, "{struck}");
+}
+
+#[test]
+fn a_copy_for_a_flush_that_failed_is_known_though_no_look_at_it_succeeds() {
+    let distrusted = |disk: &SimFs, store: &Store| {
+        store.append_session_log("a", "one\n").unwrap();
+        disk.fail_path(A, CallKind::Sync, 1, Fault::Errno(5));
+        store.checkpoint().unwrap_err();
+    };
+    let checkpoint = |store: &Store| store.checkpoint().is_ok();
+    let again = |store: &Store, what: &str| {
+        store.checkpoint().unwrap_or_else(|error| panic!("{what}: {error}"));
+    };
+    let (struck, failed) = any_look_fails(distrusted, checkpoint, again);
+    assert!(struck >= 3 && failed > 0, "{struck} {failed}");
+}
+
 #[test]
 fn what_the_cache_shows_after_a_failed_flush_is_not_taken_for_what_was_written() {
     for from in [0, 3000] {

@@ -107,7 +107,9 @@ impl Output {
 
     /// Writes what an earlier call could not; says what it found of people's.
     pub(crate) fn retry(&mut self, fs: &dyn Fs) -> Result<Option<Problem>> {
-        self.look(fs)?;
+        if self.pending.is_some() {
+            self.look(fs)?;
+        }
         self.pending.take().map_or(Ok(None), |version| self.put(fs, version))
     }
 
@@ -305,8 +307,9 @@ impl Output {
         }
         let copy = names::output_part(&self.file, 0);
         let handle = write_temporary(fs, &copy, &bytes, true)?.file;
-        let placed = fs.rename(&copy, &self.file).and_then(|()| handle.stat());
-        let found = placed.map_err(|error| Error::io("replace", fs.display(&self.file), error))?;
+        // Looked at before it has the name: after that, nothing may fail that says which file it is.
+        let found = handle.stat().and_then(|found| fs.rename(&copy, &self.file).map(|()| found));
+        let found = found.map_err(|error| Error::io("replace", fs.display(&self.file), error))?;
         self.left = Some(Left { id: id_of(&found), ..left });
         self.unflushed = None;
         self.is_distrusted = false;
