@@ -176,6 +176,25 @@ fn an_earlier_version_that_is_put_back_counts_after_a_clean_stop_and_while_open(
 }
 
 #[test]
+fn an_earlier_edit_counts_again_though_it_is_laid_out_anew_and_has_no_last_newline() {
+    let disk = SimFs::new();
+    let (store, clock) = store_with(&disk, &[r#"{"id": "a", "n": 1}"#]);
+    let laid_out = file(&disk, A).replace('1', "2");
+    disk.save_now(A, br#"{"id": "a", "n": 2}"#).unwrap();
+    find(&store, &clock);
+    store.checkpoint().unwrap();
+    store.patch_task_json("a", r#"{"n": 3}"#).unwrap();
+    store.shutdown().unwrap();
+    assert!(!below(&disk, "state.backup.").is_empty(), "one has the edit");
+    for saved in [laid_out.trim_end(), &*laid_out] {
+        let disk = disk.if_killed();
+        disk.save_now(A, saved.as_bytes()).unwrap();
+        let store = open(&disk, 2).unwrap();
+        assert_eq!(bare(&text(&store, "a")), r#"{"id":"a","n":2}"#, "{saved:?}");
+    }
+}
+
+#[test]
 fn a_file_that_a_person_made_is_a_document() {
     for is_open in [true, false] {
         let disk = SimFs::new();

@@ -89,6 +89,40 @@ fn an_edit_at_any_call_of_a_checkpoint_merges_with_what_that_shows() {
 }
 
 #[test]
+fn what_takes_the_place_of_an_edit_is_no_base_of_it_though_it_is_as_near() {
+    let mut before = 0;
+    for place in 1.. {
+        let disk = SimFs::new();
+        store_with(&disk, &[r#"{"id": "a", "n": 1, "m": 1}"#]).0.shutdown().unwrap();
+        let is_before = Arc::new(AtomicBool::new(false));
+        let noted = is_before.clone();
+        // One member from what was shown before, and one from what the checkpoint shows.
+        let (watched, switch) = Watched::while_on(&disk, move |disk, call| {
+            if call == place {
+                noted.store(file(disk, A).contains("\"n\": 1"), SeqCst);
+                disk.save_now(A, br#"{"id": "a", "n": 1, "m": 7}"#).unwrap();
+            }
+        });
+        let clock = Arc::new(SteppedClock::default());
+        let store = builder(Arc::new(watched), clock.clone(), 7).open().unwrap();
+        store.patch_task_json("a", r#"{"n": 2, "m": 7}"#).unwrap();
+        switch.set(true);
+        store.checkpoint().unwrap();
+        switch.set(false);
+        if switch.calls() < place {
+            break;
+        }
+        find(&store, &clock);
+        let is_before = is_before.load(SeqCst);
+        before += u64::from(is_before);
+        let wanted =
+            if is_before { r#"{"id":"a","n":2,"m":7}"# } else { r#"{"id":"a","n":1,"m":7}"# };
+        assert_eq!(bare(&text(&store, "a")), wanted, "at {place}");
+    }
+    assert!(before > 10, "{before}");
+}
+
+#[test]
 fn a_crash_at_any_call_of_opening_a_damaged_store_makes_no_edit_of_what_was_in_doubt() {
     let disk = SimFs::new();
     let store = store_with(&disk, &[r#"{"id": "a", "n": 1}"#, r#"{"id": "b", "n": 1}"#]).0;

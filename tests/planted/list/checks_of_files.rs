@@ -7,7 +7,7 @@ const MIRROR: By = By::Lib("mirror::tests");
 const OUTPUTS: By = By::Guarantees("outputs");
 const LADDER: By = By::Guarantees("ladder:: lost::");
 
-pub(super) const BUGS: [Bug; 34] = [
+pub(super) const BUGS: [Bug; 36] = [
     bug(
         "snapshot-digest-not-proved",
         "files/snapshot/proof.rs",
@@ -220,6 +220,23 @@ pub(super) const BUGS: [Bug; 34] = [
         "if «written.map(ContentHash::of) != Some(hasher.finish())» {",
         "false",
         "what a failed flush lost is copied as if it were what was written",
+        OUTPUTS,
+    ),
+    bug(
+        "output-unknown-after-its-copy",
+        "files/outputs/mod.rs",
+        "let found = «handle.stat().and_then(|found| fs.rename(&copy, &self.file).map(|()| found))»;",
+        "fs.rename(&copy, &self.file).and_then(|()| handle.stat())",
+        "a copy for a failed flush is nobody's where no look at it succeeds: nothing is cut any more",
+        OUTPUTS,
+    ),
+    bug(
+        "output-of-its-own-taken-for-an-edit",
+        "engine/outputs.rs",
+        "«tell(told, output.retry(fs));»
+        told.extend(output.prepare",
+        "",
+        "what the engine wrote and could not look at is taken for somebody's edit",
         OUTPUTS,
     ),
     bug(
