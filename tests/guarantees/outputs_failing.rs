@@ -4,11 +4,14 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
+use walden::fs::Kind;
 use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
 use walden::{Error, Event, Options, Store};
 
+use crate::edits::conflicts;
 use crate::outputs_shared::{A, R, text};
-use crate::support::{PATIENCE, open, small, within};
+use crate::support::{PATIENCE, builder, open, small, within};
+use crate::watched::Watched;
 
 #[test]
 fn the_log_is_not_cut_before_outputs_are_flushed_and_a_failed_flush_is_not_believed() {
@@ -98,6 +101,66 @@ fn a_copy_for_a_flush_that_failed_is_known_though_no_look_at_it_succeeds() {
     };
     let (struck, failed) = any_look_fails(distrusted, checkpoint, again);
     assert!(struck >= 3 && failed > 0, "{struck} {failed}");
+}
+
+#[test]
+fn new_contents_that_wait_for_their_name_are_not_forgotten_with_older_ones() {
+    let mut struck = 0;
+    for nth in 1.. {
+        let disk = SimFs::new();
+        let store = open(&disk, 1).unwrap();
+        store.save_session_log("a", "one\n").unwrap();
+        disk.fail_when(CallKind::Rename, 1, Fault::Errno(5));
+        store.save_session_log("a", "two\n").unwrap();
+        disk.fail_when(CallKind::Rename, 1, Fault::Errno(5));
+        let fired = disk.faults_fired();
+        disk.fail_when(CallKind::Remove, nth, Fault::Errno(5));
+        let saved = store.save_session_log("a", "three\n");
+        struck += u64::from(saved.is_ok() && disk.faults_fired() == fired + 2);
+        if disk.faults_fired() < fired + 2 {
+            break;
+        }
+        disk.clear_faults();
+        for round in 0..4 {
+            let grow = format!("{{\"id\": \"t\", \"n\": \"{round}{}\"}}", "y".repeat(30_000));
+            store.save_task_json(&grow).unwrap();
+            store.checkpoint().unwrap();
+        }
+        let wanted = if saved.is_ok() { "three\n" } else { "two\n" };
+        assert_eq!(text(&disk, A), wanted, "removal {nth}");
+        let left = disk.if_crashed(CrashMode::Nothing);
+        open(&left, 2).unwrap();
+        assert_eq!(text(&left, A), wanted, "removal {nth}");
+    }
+    assert!(struck > 0);
+}
+
+#[test]
+fn what_takes_the_name_at_any_call_of_a_replacement_is_left_and_the_contents_are_kept() {
+    let (mut replaced, mut kept) = (0, 0);
+    for place in 1.. {
+        let disk = SimFs::new();
+        open(&disk, 1).unwrap().shutdown().unwrap();
+        let (watched, switch) = Watched::while_on(&disk, move |disk, call| {
+            if call == place {
+                disk.plant_now(A, Kind::Other).unwrap();
+            }
+        });
+        let store = builder(Arc::new(watched), Arc::default(), 2).open().unwrap();
+        disk.write_now("logs/session_b.log", b"").unwrap();
+        switch.set(true);
+        let saved = store.save_session_log("a", "one\n");
+        switch.set(false);
+        if switch.calls() < place {
+            break;
+        }
+        store.checkpoint().unwrap();
+        let is_there = disk.read_now(A).as_deref() == Some(b"one\n");
+        let is_kept = conflicts(&disk) == ["one\n"];
+        assert!(is_there || is_kept || saved.is_err(), "at {place}: {saved:?}");
+        (replaced, kept) = (replaced + u64::from(is_there), kept + u64::from(is_kept));
+    }
+    assert!(replaced > 0 && kept > 0, "{replaced} {kept}");
 }
 
 #[test]

@@ -97,12 +97,14 @@ impl Output {
     /// What has the name now; an error if it is no regular file.
     fn look(&self, fs: &dyn Fs) -> Result<Option<FileId>> {
         match stat(fs, &self.file)? {
-            Some(found) if found.kind != Kind::File => {
-                let why = "it is no regular file (a link, directory, FIFO or device); move it away";
-                Err(Error::Conflict { what: fs.display(&self.file), why: why.to_owned() })
-            }
+            Some(found) if found.kind != Kind::File => Err(self.is_taken(fs)),
             found => Ok(found.map(|found| id_of(&found))),
         }
+    }
+
+    fn is_taken(&self, fs: &dyn Fs) -> Error {
+        let why = "it is no regular file (a link, directory, FIFO or device); move it away";
+        Error::Conflict { what: fs.display(&self.file), why: why.to_owned() }
     }
 
     /// Writes what an earlier call could not; says what it found of people's.
@@ -173,15 +175,16 @@ impl Output {
 
     /// Gives contents that were prepared and logged the file's name.
     pub(crate) fn replace(&mut self, fs: &dyn Fs, version: Version) -> Result<()> {
-        if let Some(older) = self.pending.take() {
-            self.discard(fs, older.generation)?;
+        if let Some(older) = self.pending.take()
+            && let Err(error) = self.discard(fs, older.generation)
+        {
+            tracing::debug!(%error, "contents that are replaced stay until the next opening");
         }
         let part = names::output_part(&self.file, version.generation);
-        let placed = place(fs, &part, &self.file)
-            .and_then(|is_done| if is_done { self.look(fs) } else { self.look(fs).map(|_| None) });
-        match placed {
-            Ok(id) => {
-                self.left = id.map(|id| Left { generation: Some(version.generation), id });
+        let placed = place(fs, &part, &self.file);
+        match placed.and_then(|found| found.ok_or_else(|| self.is_taken(fs))) {
+            Ok(found) => {
+                self.left = Some(Left { generation: Some(version.generation), id: id_of(&found) });
                 // They were flushed before they had the name.
                 self.unflushed = None;
                 self.is_distrusted = false;

@@ -120,7 +120,8 @@ impl Version {
         let (dir, _) = split(file).map_err(|error| Error::io("write", fs.display(file), error))?;
         ensure_dir(fs, dir)?;
         let part = names::output_part(file, self.generation);
-        if self.is_whole && crate::files::stat(fs, &part)?.is_some() && !place(fs, &part, file)? {
+        let waits = self.is_whole && crate::files::stat(fs, &part)?.is_some();
+        if waits && place(fs, &part, file)?.is_none() {
             return Ok(Settled::Taken);
         }
         let handle = match fs.open(file, Mode::Write) {
@@ -177,14 +178,16 @@ impl Version {
     }
 }
 
-/// Gives new contents that wait in `wal/` their name; `false` if what has it is no regular file.
-pub(crate) fn place(fs: &dyn Fs, part: &str, file: &str) -> Result<bool> {
+/// Gives new contents that wait in `wal/` their name, and says what they are known by; `None` if what has it is
+/// no regular file. They are looked at before: behind the rename nothing fails that it would take to know them.
+pub(crate) fn place(fs: &dyn Fs, part: &str, file: &str) -> Result<Option<Stat>> {
     if crate::files::stat(fs, file)?.is_some_and(|stat| stat.kind != Kind::File) {
-        return Ok(false);
+        return Ok(None);
     }
-    let placed = fs.rename(part, file);
-    placed.map_err(|error| Error::io("replace", fs.display(file), error))?;
-    Ok(true)
+    let failed = |error| Error::io("replace", fs.display(file), error);
+    let found = crate::files::stat(fs, part)?.ok_or_else(|| failed(ErrorKind::NotFound.into()))?;
+    fs.rename(part, file).map_err(failed)?;
+    Ok(Some(found))
 }
 
 /// Whether `found` may be what a crash left of writing `intended` at `offset`.

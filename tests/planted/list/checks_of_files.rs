@@ -7,7 +7,7 @@ const MIRROR: By = By::Lib("mirror::tests");
 const OUTPUTS: By = By::Guarantees("outputs");
 const LADDER: By = By::Guarantees("ladder:: lost::");
 
-pub(super) const BUGS: [Bug; 36] = [
+pub(super) const BUGS: [Bug; 38] = [
     bug(
         "snapshot-digest-not-proved",
         "files/snapshot/proof.rs",
@@ -237,6 +237,22 @@ pub(super) const BUGS: [Bug; 36] = [
         told.extend(output.prepare",
         "",
         "what the engine wrote and could not look at is taken for somebody's edit",
+        OUTPUTS,
+    ),
+    bug(
+        "newer-output-forgotten-with-an-older",
+        "files/outputs/mod.rs",
+        "«tracing::debug!(%error, \"contents that are replaced stay until the next opening\");»",
+        "return Err(error);",
+        "logged contents are forgotten where older ones that wait cannot be removed, and the log is cut",
+        OUTPUTS,
+    ),
+    bug(
+        "link-in-an-outputs-place-taken-for-it",
+        "files/outputs/mod.rs",
+        "«found.ok_or_else(|| self.is_taken(fs))»",
+        "found.map_or_else(|| stat(fs, &self.file)?.ok_or_else(|| self.is_taken(fs)), Ok)",
+        "contents that could not get their name are taken to have it",
         OUTPUTS,
     ),
     bug(
