@@ -5,12 +5,13 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use walden::fs::sim::{CallKind, CrashMode, Fault, SimFs};
+use walden::fs::sim::{CallKind, CrashMode, Fault, Plan, SimFs};
 use walden::testing::{Shared, shows};
 use walden::{Durability, Error, Result};
 
+use crate::lost_history::Draw;
 use crate::oracle::Oracle;
-use crate::support::{PATIENCE, at, documents, open, within};
+use crate::support::{PATIENCE, at, documents, open, seeds, within};
 use crate::workload::{Run, Step, put, reference};
 
 /// What a run of the grid met.
@@ -22,22 +23,34 @@ struct Met {
     healed: u64,
 }
 
-/// A run in which one fault strikes, and after which the store is healed and goes on.
+impl Met {
+    fn add(&mut self, met: &Met) {
+        self.faults += met.faults;
+        self.failures += met.failures;
+        self.poisoned += met.poisoned;
+        self.healed += met.healed;
+    }
+}
+
+/// A run in which faults strike, and after which the store is healed and goes on.
 struct Broken {
     run: Run,
     met: Met,
     what: String,
+    /// Whether faults are left that strike the healing.
+    goes_on: bool,
 }
 
 impl Broken {
-    fn live(kind: CallKind, nth: u64, fault: Fault) -> Met {
+    fn live(plans: Vec<Plan>, what: String) -> Met {
         let disk = SimFs::new();
         let oracle = Shared::new(Oracle::new());
         let mut run = Run::new(&disk, Arc::new(disk.clone()), oracle);
         run.edits = false;
-        let what = format!("{kind:?} {nth}: {fault:?}");
-        let mut broken = Broken { run, met: Met::default(), what };
-        disk.fail_when(kind, nth, fault);
+        let mut broken = Broken { run, met: Met::default(), what, goes_on: plans.len() > 1 };
+        for plan in plans {
+            disk.fail(plan);
+        }
         if let Err(error) = broken.run.open() {
             broken.failed_to_open(&error);
         }
@@ -59,9 +72,19 @@ impl Broken {
     fn failed_to_open(&mut self, error: &Error) {
         self.met.failures += 1;
         self.typed(error);
+        self.open_again(error);
+        self.compare(true);
+    }
+
+    fn open_again(&mut self, error: &Error) {
+        if self.goes_on {
+            match self.run.open() {
+                Ok(()) => return self.disk().clear_faults(),
+                Err(again) => self.typed(&again),
+            }
+        }
         self.disk().clear_faults();
         self.run.open().unwrap_or_else(|again| panic!("{}: {error}, then {again}", self.what));
-        self.compare(true);
     }
 
     /// A step failed: what follows is refused until the store is healed; then it is as it must be.
@@ -69,7 +92,6 @@ impl Broken {
         self.met.failures += 1;
         self.typed(error);
         if self.run.store.is_none() {
-            self.disk().clear_faults();
             // The shutdown failed, or the opening after it.
             return self.failed_to_open(error);
         }
@@ -81,6 +103,11 @@ impl Broken {
         let stays = next.is_ok() && self.run.store().delete_task("probe").is_err();
         let after = documents(&self.run.store().view());
         assert!(stays || after == before, "{}: reads go on", self.what);
+        if self.goes_on
+            && let Err(again) = self.run.store().reopen()
+        {
+            self.typed(&again);
+        }
         self.disk().clear_faults();
         self.run.store().reopen().unwrap_or_else(|again| panic!("{}: {again}", self.what));
         self.met.healed += 1;
@@ -95,8 +122,7 @@ impl Broken {
     fn failed_to_shut_down(&mut self, error: &Error) {
         self.met.failures += 1;
         self.typed(error);
-        self.disk().clear_faults();
-        self.run.open().unwrap_or_else(|again| panic!("{}: {error}, then {again}", self.what));
+        self.open_again(error);
         self.compare(true);
         self.run.shutdown().unwrap();
     }
@@ -175,12 +201,10 @@ fn grid(fault: Fault, kinds: &[CallKind], places: u64) -> Met {
         let calls = calls_of(*kind);
         let step = (calls / places).max(1);
         for nth in (1..=calls).step_by(usize::try_from(step).unwrap()) {
-            let met = Broken::live(*kind, nth, fault);
+            let plan = Plan::new(fault).kind(*kind).nth(nth);
+            let met = Broken::live(vec![plan], format!("{kind:?} {nth}: {fault:?}"));
             assert!(met.faults > 0 || met.failures > 0, "{kind:?} {nth} of {calls} never came");
-            all.faults += met.faults;
-            all.failures += met.failures;
-            all.poisoned += met.poisoned;
-            all.healed += met.healed;
+            all.add(&met);
         }
     }
     println!("{fault:?}: {all:?}");
@@ -205,6 +229,40 @@ fn a_full_disk_at_any_call_loses_nothing_acknowledged() {
         [CallKind::Create, CallKind::Write, CallKind::Sync, CallKind::Rename, CallKind::Link];
     let met = within(PATIENCE, move || grid(Fault::Error(ErrorKind::StorageFull), &kinds, 12));
     assert!(met.faults > 40 && met.failures > 20, "{met:?}");
+}
+
+/// Calls that fail one soon after the other: the second strikes the answer to the first, or the healing.
+#[test]
+fn several_calls_that_fail_one_after_the_other_lose_nothing_acknowledged() {
+    let calls = {
+        let disk = SimFs::new();
+        let mut run = Run::new(&disk, Arc::new(disk.clone()), Shared::new(Oracle::new()));
+        run.edits = false;
+        run.open().unwrap();
+        for step in reference() {
+            run.step(&step).unwrap();
+        }
+        disk.calls()
+    };
+    let replayed = std::env::var("WALDEN_FAULTS").ok().map(|seed| seed.parse::<u64>().unwrap());
+    let met = within(PATIENCE, move || {
+        let mut all = Met::default();
+        for seed in replayed.map_or(0..300 * seeds(), |seed| seed..seed + 1) {
+            let mut draw = Draw(seed);
+            let first = 1 + draw.below(calls);
+            let second = first + 1 + draw.below(30);
+            let failing = [first, second, second + 1 + draw.below(30)];
+            let what = format!("WALDEN_FAULTS={seed}: calls {failing:?} of {calls}");
+            let plans = failing.map(|nth| Plan::new(Fault::Errno(5)).nth(nth));
+            all.add(&Broken::live(plans.into(), what));
+        }
+        all
+    });
+    println!("{met:?} in {calls} calls");
+    assert!(
+        replayed.is_some() || met.faults > 500 && met.failures > 200 && met.healed > 100,
+        "{met:?}"
+    );
 }
 
 #[test]

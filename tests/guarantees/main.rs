@@ -58,6 +58,7 @@ mod state_edits;
 mod state_edits_crash;
 mod support;
 mod tidy;
+mod unreadable;
 mod verify;
 mod watched;
 mod whole_state;

@@ -10,14 +10,15 @@
 //! sector.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
-use super::contents::{document_in, id_inside, id_of_plain, is_laid_out_otherwise, is_part_of};
+use super::contents::{document_in, is_laid_out_otherwise, is_part_of};
 use super::edit::{PutBack, Source, Theirs};
 use super::{Entry, Former, Known, Placed, Recorded};
 use crate::base::{ContentHash, DocumentId, Lsn, Problem, ProblemKind};
 use crate::files::conflicts::holds;
 use crate::files::{names, stat};
-use crate::fs::{self, Fs, Kind, Stat, read_file};
+use crate::fs::{Fs, Kind, Stat, read_file};
 use crate::state::json::pretty;
 use crate::state::{Collection, Doc, Table};
 
@@ -93,6 +94,12 @@ impl Judge<'_> {
         let last = mentions.and_then(|mentions| mentions.shown.iter().max());
         let recorded = self.recorded(file).filter(|placed| Some(&placed.lsn) >= last);
         recorded.map_or(Placed::UNKNOWN, |placed| Placed { stat: None, ..placed })
+    }
+
+    /// What a clean stop left in a document's file: where nothing is recorded, the document as it is.
+    pub(super) fn left_by_clean_stop(&self, file: &str, doc: Option<&Arc<Doc>>) -> Placed {
+        let left = self.left_in(file);
+        doc.filter(|_| left.hash == Placed::UNKNOWN.hash).map_or(left, |doc| laid_out(doc))
     }
 
     pub(super) fn recorded(&self, file: &str) -> Option<Placed> {
@@ -207,7 +214,7 @@ impl Judge<'_> {
     }
 
     /// What a file shows will be replaced, but somebody may have read it.
-    fn remember(&mut self, (collection, id): (Collection, &DocumentId), bytes: &[u8]) {
+    pub(super) fn remember(&mut self, (collection, id): (Collection, &DocumentId), bytes: &[u8]) {
         let left = FORMER_BYTES_MAX.saturating_sub(self.former_bytes);
         let text = document_in(collection, bytes).ok().map(|(_, text)| text);
         if let Some(text) = text.filter(|text| text.len() <= left) {
@@ -354,41 +361,11 @@ impl Judge<'_> {
         let is_torn = renditions.iter().any(|text| is_part_of(bytes, text.as_bytes()));
         is_torn.then_some(Contents::Torn(found))
     }
+}
 
-    /// `None` if nothing tells that the engine made it. It is read only where that would matter, and
-    /// where the engine may have made it, by its name.
-    pub(super) fn of_orphan(
-        &mut self,
-        collection: Collection,
-        entry: &fs::Entry,
-        file: &str,
-    ) -> Option<Contents> {
-        if self.stop == Stop::Clean || !names::is_document_file(&entry.name) {
-            return None;
-        }
-        let Known { versions, entries, .. } = self.known;
-        let is_recorded = versions.contains_key(file) || entries.contains_key(file);
-        let has_form = |id: &DocumentId| names::forms(id).contains(&entry.name);
-        let by_name = id_of_plain(&entry.name).filter(has_form);
-        if !is_recorded
-            && let Some(id) = by_name.as_ref()
-            && (self.known.earlier)(collection, id).is_empty()
-        {
-            return None;
-        }
-        let bytes = self.read(file, entry.kind, BYTES_MAX).ok()?;
-        // A copy that a person made under another name is theirs, though it equals ours.
-        let id = id_inside(&bytes).or(by_name).filter(has_form);
-        let renditions = id.as_ref().map(|id| self.renditions(collection, id)).unwrap_or_default();
-        if !is_recorded && renditions.is_empty() {
-            return None;
-        }
-        let contents = self.engines_own(file, &bytes, &renditions);
-        if let (Some(Contents::Earlier(_)), Some(id)) = (&contents, &id) {
-            self.remember((collection, id), &bytes);
-        }
-        contents
-    }
+/// A document's file as the engine writes it.
+fn laid_out(doc: &Doc) -> Placed {
+    Placed { lsn: doc.lsn(), ..placed(pretty(doc.text()).as_bytes()) }
 }
 
 pub(super) fn placed(bytes: &[u8]) -> Placed {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Mirror, Placed};
+use super::{Mirror, Placed, Target};
 use crate::base::{ContentHash, DocumentId, Lsn};
 use crate::fs::{Stat, join};
 use crate::state::Collection;
@@ -19,7 +19,7 @@ pub struct Entry {
     pub hash: ContentHash,
     /// Its length in bytes.
     pub length: u64,
-    /// It shows its document as of this LSN.
+    /// It shows its document as of this LSN; 0 if it shows none and is to be removed.
     pub lsn: Lsn,
     /// The file's `stat`, taken after the engine's last change of it, and with a time of modification
     /// that no later write can give it; `None` if that is not known.
@@ -119,7 +119,10 @@ impl Mirror {
         // Damage must not become a version of the engine's.
         let known = self.placed.iter().map(|(file, placed)| {
             let is_damage = self.damaged.get(file.as_str()) == Some(&placed.hash);
-            entry(file, if is_damage { &Placed::UNKNOWN } else { placed })
+            let is_due = self.pending.get(file.as_str()) == Some(&Target::Nothing);
+            let placed = if is_damage { &Placed::UNKNOWN } else { placed };
+            let lsn = if is_due { Lsn::ZERO } else { placed.lsn };
+            entry(file, &Placed { lsn, ..*placed })
         });
         let mut entries: Vec<Entry> = known.collect();
         entries.sort_unstable_by(|a, b| a.file.cmp(&b.file));

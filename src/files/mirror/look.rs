@@ -182,14 +182,14 @@ impl Mirror {
         let bytes = match read_file(look.fs, &file, BYTES_MAX) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(_) if self.held.get(&file) == Some(&None) => {
-                // Opening could not read it either, and told that.
-                self.held.insert(file, Some(stat));
-                return Ok(());
-            }
             Err(error) => {
-                let why = format!("it cannot be read ({error})");
-                self.hold_and_tell(collection, file, stat, &why, seen);
+                // It is read again by every look, and told once, if opening has not done that.
+                let is_told = self.held.get(&file) == Some(&None)
+                    || self.strangers.get(&file).is_some_and(|stranger| stranger.stat.is_none());
+                if !is_told {
+                    let why = format!("it cannot be read ({error})");
+                    self.hold_and_tell(collection, file, None, &why, seen);
+                }
                 return Ok(());
             }
         };
@@ -202,7 +202,7 @@ impl Mirror {
         }
         self.unsettled.remove(&file);
         match document_in(collection, &bytes) {
-            Err(why) => self.hold_and_tell(collection, file, stat, &why, seen),
+            Err(why) => self.hold_and_tell(collection, file, Some(stat), &why, seen),
             Ok((inside, text)) => {
                 let put_back = if self.placed.contains_key(file.as_str()) {
                     PutBack::IfEarlier
@@ -281,7 +281,7 @@ impl Mirror {
         &mut self,
         collection: Collection,
         file: String,
-        stat: Stat,
+        stat: Option<Stat>,
         why: &str,
         seen: &mut Seen,
     ) {
@@ -290,12 +290,12 @@ impl Mirror {
             let detail =
                 format!("{detail}and the last good version of its {collection} stays in force");
             seen.tell(ProblemKind::Unreadable, &file, detail);
-            self.hold(&file, Some(stat));
+            self.hold(&file, stat);
         } else {
             let detail = format!("{detail}and no {collection} is made of it");
             seen.tell_of_stranger(ProblemKind::Unreadable, &file, detail);
             self.forget_doubt(&file);
-            self.strangers.insert(file, Stranger { stat: Some(stat), id: None });
+            self.strangers.insert(file, Stranger { stat, id: None });
         }
     }
 

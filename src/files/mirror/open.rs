@@ -301,15 +301,15 @@ impl Mirror {
             }
             (Contents::Unreadable(why), stop) => {
                 self.held.insert(file.to_owned(), None);
-                let detail = format!("{why}; the last good version stays in force");
                 let is_unclean = stop == Stop::Unclean;
-                if is_unclean {
+                let left_in = if is_unclean {
                     // When it can be read, it is known for the engine's if it is.
-                    let known = judge.all_known(collection, id, file);
-                    self.attempts.insert(file.to_owned(), known);
-                }
-                let hash = if is_unclean { Placed::UNKNOWN.hash } else { left_in.hash };
-                let left_in = Placed { hash, ..left_in };
+                    self.attempts.insert(file.to_owned(), judge.all_known(collection, id, file));
+                    Placed { hash: Placed::UNKNOWN.hash, ..left_in }
+                } else {
+                    judge.left_by_clean_stop(file, doc)
+                };
+                let detail = format!("{why}; the last good version stays in force");
                 (Some((Unreadable, detail)), Some(left_in), is_unclean)
             }
             // All others are the engine's own.

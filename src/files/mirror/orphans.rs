@@ -7,9 +7,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::contents::{id_inside, id_of_plain};
 use super::dir::is_json;
-use super::judge::{Contents, Judge};
-use super::{Edit, Mirror, Now, Placed, Stranger, Target, Theirs};
+use super::judge::{BYTES_MAX, Contents, Judge, Stop, placed};
+use super::{Edit, Known, Mirror, Now, Placed, Stranger, Target, Theirs};
 use crate::base::{DocumentId, Lsn, ProblemKind};
 use crate::files::{names, stat};
 use crate::fs::{Entry, join};
@@ -181,5 +182,43 @@ impl Mirror {
         self.strangers.remove(&file);
         self.pending.insert(file.clone(), Target::Nothing);
         self.placed.insert(file.into(), found);
+    }
+}
+
+impl Judge<'_> {
+    /// `None` if nothing tells that the engine made it. It is read only where that would matter, and
+    /// where the engine may have made it, by its name.
+    fn of_orphan(&mut self, collection: Collection, entry: &Entry, file: &str) -> Option<Contents> {
+        if !names::is_document_file(&entry.name) {
+            return None;
+        }
+        if self.stop == Stop::Clean {
+            // What could not be removed before the stop. Any other belongs to somebody.
+            let left = self.recorded(file).filter(|left| left.lsn == Lsn::ZERO)?;
+            let bytes = self.read(file, entry.kind, BYTES_MAX).ok()?;
+            return (placed(&bytes).hash == left.hash).then_some(Contents::Earlier(left));
+        }
+        let Known { versions, entries, .. } = self.known;
+        let is_recorded = versions.contains_key(file) || entries.contains_key(file);
+        let has_form = |id: &DocumentId| names::forms(id).contains(&entry.name);
+        let by_name = id_of_plain(&entry.name).filter(has_form);
+        if !is_recorded
+            && let Some(id) = by_name.as_ref()
+            && (self.known.earlier)(collection, id).is_empty()
+        {
+            return None;
+        }
+        let bytes = self.read(file, entry.kind, BYTES_MAX).ok()?;
+        // A copy that a person made under another name is theirs, though it equals ours.
+        let id = id_inside(&bytes).or(by_name).filter(has_form);
+        let renditions = id.as_ref().map(|id| self.renditions(collection, id)).unwrap_or_default();
+        if !is_recorded && renditions.is_empty() {
+            return None;
+        }
+        let contents = self.engines_own(file, &bytes, &renditions);
+        if let (Some(Contents::Earlier(_)), Some(id)) = (&contents, &id) {
+            self.remember((collection, id), &bytes);
+        }
+        contents
     }
 }

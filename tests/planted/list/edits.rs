@@ -5,7 +5,7 @@ use super::{Bug, By, bug};
 const SIM: By = By::Guarantees("edits_sim::");
 const EDITS: By = By::Guarantees("edits:: edits_crash:: edits_meeting:: edits_sim::");
 
-pub(super) const BUGS: [Bug; 20] = [
+pub(super) const BUGS: [Bug; 23] = [
     bug(
         "loser-not-kept",
         "engine/edits/mod.rs",
@@ -146,10 +146,35 @@ pub(super) const BUGS: [Bug; 20] = [
     bug(
         "unread-file-showed-anything",
         "files/mirror/open.rs",
-        "let left_in = «Placed { hash, ..left_in }»;",
-        "Placed { hash, lsn: Lsn::ZERO, ..left_in }",
+        "«Placed { hash: Placed::UNKNOWN.hash, ..left_in }»
+                } else {",
+        "Placed { hash: Placed::UNKNOWN.hash, lsn: Lsn::ZERO, ..left_in }",
         "an edit of a file that could not be read at first takes back what the program changed",
         EDITS,
+    ),
+    bug(
+        "unread-file-left-by-nobody",
+        "files/mirror/judge.rs",
+        "«doc.filter(|_| left.hash == Placed::UNKNOWN.hash).map_or(left, |doc| laid_out(doc))»",
+        "{ let _ = doc; left }",
+        "a file that could not be read, nor what is recorded of it, takes a write back",
+        By::Guarantees("unreadable::"),
+    ),
+    bug(
+        "unremoved-file-is-somebodys",
+        "files/mirror/known.rs",
+        "let lsn = «if is_due { Lsn::ZERO } else { placed.lsn }»;",
+        "{ let _ = is_due; placed.lsn }",
+        "a file that a clean stop could not remove brings its document back",
+        By::Guarantees("unreadable::"),
+    ),
+    bug(
+        "unread-edit-judged-for-good",
+        "files/mirror/look.rs",
+        "self.hold_and_tell(collection, file, «None», &why, seen);",
+        "Some(stat)",
+        "an edit that could not be read once is not read again",
+        By::Guarantees("unreadable::"),
     ),
     bug(
         "unchanged-for-long-is-shown-by-none",
