@@ -98,7 +98,8 @@ fn act(
     let now = around.clock.now();
     let found = snapshot::leftovers(fs, store, plan.saved, now)?;
     plan.recovery.problems.extend(found);
-    plan.recovery.problems.extend(mirror.settle_leftovers(fs)?);
+    mirror.settle_leftovers(fs)?;
+    plan.recovery.problems.extend(mirror.take_found());
     let logged = std::mem::take(&mut plan.outputs);
     let leftovers = &plan.scan.other_files;
     let (outputs, found) = Known::recover(fs, logged, plan.recovery.clean, leftovers);

@@ -96,3 +96,23 @@ fn what_could_not_be_read_once_is_read_again_and_told_once() {
         assert_eq!(conflicts(&disk), [""; 0]);
     }
 }
+
+#[test]
+fn what_came_out_of_the_place_of_a_file_and_could_not_be_read_is_no_edit() {
+    let disk = SimFs::new();
+    let (store, clock) = store_with(&disk, &[r#"{"id": "a", "n": 1, "m": 1}"#]);
+    store.patch_task_json("a", r#"{"n": 2}"#).unwrap();
+    disk.fail(Plan::new(Fault::Errno(5)).path("wal/swap").kind(CallKind::Read).for_ever());
+    store.checkpoint().unwrap_err();
+    assert_eq!(bare(&file(&disk, A)), r#"{"id":"a","n":2,"m":1}"#);
+    // So nothing is to be done for the file any more.
+    disk.save_now(A, br#"{"id": "a", "n": 2, "m": 5}"#).unwrap();
+    find(&store, &clock);
+    store.shutdown().unwrap_err();
+    disk.clear_faults();
+    let again = open(&disk, 2).unwrap();
+    assert_eq!(bare(&again.task_json("a").unwrap()), r#"{"id":"a","n":2,"m":5}"#);
+    again.shutdown().unwrap();
+    assert_eq!(conflicts(&disk), [""; 0]);
+    assert!(!disk.names().iter().any(|name| name.starts_with("wal/swap")));
+}

@@ -167,9 +167,9 @@ impl Plan {
             // When it was made so is not known yet. The checkpoint of the snapshot showed it, unless its file is
             // known to be behind since before: an index that is older than the snapshot does not tell.
             let entry = versions.entry.filter(|entry| *entry > Lsn::ZERO);
-            // What has not changed since it was shown is shown still, however long ago that was.
-            let doc = self.shown().get(key.0, key.1.as_str());
-            let is_same = |entry| doc.is_some_and(|doc| doc.lsn() <= entry);
+            // What had not changed since it was shown was shown still, however long ago that was.
+            let docs = [&self.base, self.shown()].map(|table| table.get(key.0, key.1.as_str()));
+            let is_same = |entry| docs.into_iter().flatten().any(|doc| doc.lsn() <= entry);
             let is_behind = entry.is_some_and(|entry| entry < from.min(indexed) && !is_same(entry));
             versions.begin(&table, key, if is_behind { from } else { Lsn::ZERO });
             versions.is_shown = !is_behind && (versions.entry.is_some() || self.index.is_none());

@@ -179,6 +179,9 @@ fn the_version_in_the_snapshot_was_shown_unless_the_file_was_behind_or_the_index
     }
     let unchanged = log_of(&[put(1), wrote(1), other(), other(), other()]);
     assert_eq!(case(&unchanged, 1, index(5, Some(1))).0, [1], "shown once, it is shown still");
+    let changed_later =
+        log_of(&[put(1), wrote(1), other(), other(), other(), put(6), put(7), wrote(7)]);
+    assert_eq!(case(&changed_later, 1, index(5, Some(1))).0, [7, 1], "until it was changed");
 }
 
 #[test]

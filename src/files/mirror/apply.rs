@@ -48,7 +48,7 @@ impl Mirror {
     ///
     /// Contents are on their way to the medium before they get their name, but not durable.
     pub fn apply(&mut self, fs: &dyn Fs, change: &Change) -> Result<Vec<Problem>> {
-        let mut problems = std::mem::take(&mut self.unreported);
+        let mut problems = self.take_found();
         match self.make(fs, change, &mut problems) {
             Ok(()) => Ok(problems),
             Err(error) => {
@@ -59,17 +59,32 @@ impl Mirror {
     }
 
     fn make(&mut self, fs: &dyn Fs, change: &Change, problems: &mut Vec<Problem>) -> Result<()> {
+        let mut ours = self.ours(&change.file);
+        let made = self.make_of(fs, change, &mut ours, problems);
+        if made.is_err() {
+            // What came out of its place is told apart as long as these are known.
+            self.left_half_way(&change.file, ours);
+        }
+        made
+    }
+
+    fn make_of(
+        &mut self,
+        fs: &dyn Fs,
+        change: &Change,
+        ours: &mut Vec<ContentHash>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<()> {
         let file = change.file.as_str();
-        let mut ours = self.ours(file);
-        // What came out of an attempt that failed, while its contents are still told apart.
-        self.settle(fs, file, &ours, problems)?;
+        // What came out of an attempt that failed.
+        self.settle(fs, file, ours, problems)?;
         if change.write.is_some() {
             self.note_attempt(change);
             ours.push(change.hash);
             ensure_dir(fs, dir_of(file))?;
         }
         for _ in 0..ATTEMPTS_MAX {
-            match self.attempt(fs, change, &mut ours, problems)? {
+            match self.attempt(fs, change, ours, problems)? {
                 Outcome::Done(stat) => {
                     self.made(change, stat);
                     return Ok(());

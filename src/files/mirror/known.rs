@@ -110,6 +110,10 @@ impl Mirror {
             let known = known.filter(|placed| self.damaged.get(&file) != Some(&placed.hash));
             lagging.extend(known.map(|placed| entry(&file, placed)));
         }
+        lagging.extend(self.half_done().map(|(file, hash)| {
+            // Not what the file shows: that these contents are the engine's.
+            entry(file, &Placed { hash, ..Placed::UNKNOWN })
+        }));
         lagging
     }
 

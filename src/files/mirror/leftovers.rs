@@ -1,6 +1,7 @@
-//! What a crash left in `wal/` of half-done changes of mirror files.
+//! What a crash, or a call that failed, left in `wal/` of half-done changes of mirror files.
 //!
-//! Opening judges what each holds, and changes nothing; before the first change they are settled: what is the
+//! Opening judges what each holds, and changes nothing; before the first change they are settled, and what an
+//! open store could not settle before its next pass: what is the
 //! engine's goes, what is a person's is moved to `conflicts/`. What is known of a leftover says nothing of the
 //! file itself: the same contents there may have been put back by a person.
 
@@ -20,7 +21,7 @@ pub(super) struct Leftover {
     /// The file, as in `tasks/a.json`.
     file: String,
     /// What may be removed there: the engine's own, or damage of which there is a copy.
-    ours: Option<ContentHash>,
+    ours: Vec<ContentHash>,
 }
 
 impl Mirror {
@@ -33,7 +34,7 @@ impl Mirror {
             let ours = match (judge.of_leftover(&path, &file, entry.kind, self), judge.stop) {
                 (Some(Contents::Rotten(found) | Contents::Earlier(found)), _)
                 | (Some(Contents::Torn(found) | Contents::Blank(found)), Stop::Unclean) => {
-                    Some(found.hash)
+                    vec![found.hash]
                 }
                 _ => {
                     let detail = format!(
@@ -41,7 +42,7 @@ impl Mirror {
                          conflicts/"
                     );
                     judge.report(ProblemKind::Edited, &path, detail);
-                    None
+                    Vec::new()
                 }
             };
             self.leftovers.push(Leftover { file, ours });
@@ -49,22 +50,48 @@ impl Mirror {
         Ok(())
     }
 
+    /// Notes that a change of a file failed half-way: what is in `wal/` of it, and is of these contents, may go.
+    pub(super) fn left_half_way(&mut self, file: &str, ours: Vec<ContentHash>) {
+        match self.leftovers.iter_mut().find(|leftover| leftover.file == file) {
+            Some(known) => known.ours.extend(ours),
+            None => self.leftovers.push(Leftover { file: file.to_owned(), ours }),
+        }
+    }
+
+    /// What may be in `wal/` of changes that failed half-way, by the hashes of what is the engine's.
+    pub(super) fn half_done(&self) -> impl Iterator<Item = (&str, ContentHash)> {
+        self.leftovers
+            .iter()
+            .flat_map(|left| left.ours.iter().map(|hash| (left.file.as_str(), *hash)))
+    }
+
     /// Removes what a crash left of half-done changes, after [`Mirror::open`] has judged it; what
     /// of it was a person's is moved to `conflicts/` and reported. To be done before any change.
-    pub fn settle_leftovers(&mut self, fs: &dyn Fs) -> Result<Vec<Problem>> {
+    pub fn settle_leftovers(&mut self, fs: &dyn Fs) -> Result<()> {
         remove_if_any(fs, MIRROR_PART)?;
-        let mut problems = Vec::new();
+        self.settle_half_done(fs)
+    }
+
+    /// What was found and is not reported yet: [`Mirror::apply`] gives it with the next change.
+    pub fn take_found(&mut self) -> Vec<Problem> {
+        std::mem::take(&mut self.unreported)
+    }
+
+    /// The same of changes that failed; what it finds is reported with the next change.
+    pub(super) fn settle_half_done(&mut self, fs: &dyn Fs) -> Result<()> {
         while let Some(Leftover { file, ours }) = self.leftovers.last().cloned() {
             let ours: Vec<ContentHash> = self.ours(&file).into_iter().chain(ours).collect();
             let before = self.displaced.len();
+            let mut problems = Vec::new();
             self.settle(fs, &file, &ours, &mut problems)?;
             // What the file shows now may be what took their place.
             for displaced in self.displaced.iter_mut().skip(before) {
                 (displaced.shown, displaced.is_doubtful) = (None, false);
             }
             self.leftovers.pop();
+            self.unreported.extend(problems);
         }
-        Ok(problems)
+        Ok(())
     }
 }
 

@@ -191,6 +191,9 @@ impl Mirror {
             }
         }
         self.unblock(fs)?;
+        if let Err(error) = self.settle_half_done(fs) {
+            tracing::debug!(%error, "what is left of a change is settled later");
+        }
         let (mut removals, mut writes, mut planned_bytes) = (Vec::new(), Vec::new(), 0_u64);
         let mut done = Vec::new();
         // Where the last plan ended, so that what changes all the time does not keep the rest from being shown.
@@ -262,8 +265,10 @@ impl Mirror {
         self.blocked.contains(file) || self.held.contains_key(file) || self.noticed.contains(file)
     }
 
-    /// Makes everything that was written durable: contents, then names. For a clean shutdown.
+    /// Makes everything that was written durable: contents, then names. For a clean shutdown, which says
+    /// that nothing half-done is left.
     pub fn sync(&mut self, fs: &dyn Fs) -> Result<()> {
+        self.settle_half_done(fs)?;
         let synced = self.sync_contents(fs);
         if synced.is_err() {
             // What a failed flush leaves in memory is not what is on the medium, and flushing it

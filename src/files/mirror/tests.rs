@@ -98,14 +98,16 @@ impl World {
         fs: &dyn Fs,
         changed: &[(Collection, DocumentId)],
     ) -> Result<Vec<Problem>> {
-        let mut problems = mirror.settle_leftovers(fs)?;
+        mirror.settle_leftovers(fs)?;
         let plan = mirror.plan(fs, changed.iter().cloned(), &self.table, Lsn(9), u64::MAX)?;
         for change in &plan {
             self.versions.entry(change.file.clone()).or_default().insert(change.hash, change.lsn);
         }
+        let mut problems = Vec::new();
         for change in &plan {
             problems.extend(mirror.apply(fs, change)?);
         }
+        problems.extend(mirror.take_found());
         Ok(problems)
     }
 

@@ -1,5 +1,5 @@
 //! A simulation of people's edits (G6): random interleavings of writes, checkpoints, passes of the mirror,
-//! crashes, power cuts and edits of every kind, and an oracle that accounts for every write and every
+//! crashes, power cuts, reads that fail and edits of every kind, and an oracle that accounts for every write and every
 //! edit: in force, merged, or in `conflicts/`.
 //!
 //! By default a sample; `WALDEN_SIM_SEEDS=N` runs so many, `WALDEN_EDITS=seed[:step,step,…]` one of them
@@ -29,12 +29,13 @@ const FAILURES_MAX: usize = 50;
 const RUNS: u64 = 300;
 
 /// What so many runs must have met at least.
-const FLOORS: [(&str, u64); 16] = [
+const FLOORS: [(&str, u64); 17] = [
     ("writes", 2500),
     ("deletes", 200),
     ("checkpoints", 400),
     ("restarts", 150),
     ("kills", 100),
+    ("failing reads", 400),
     ("power cuts", 100),
     ("edits", 2000),
     ("edits told", 1500),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use walden::fs::Fs;
-use walden::fs::sim::{CrashMode, Fault, SimFs};
+use walden::fs::sim::{CallKind, CrashMode, Fault, Plan, SimFs};
 use walden::state::Collection;
 use walden::testing::{Shared, SteppedClock, Watched, builder, mix};
 use walden::{Durability, Event, ProblemKind, Store};
@@ -103,7 +103,9 @@ impl Run {
                     oracle.snapshots += 1;
                     Ok(())
                 }
-                Event::SaveError { error } if !disk.has_stopped() => Err(error.to_string()),
+                Event::SaveError { error } if !disk.has_stopped() && disk.faults_fired() == 0 => {
+                    Err(error.to_string())
+                }
                 _ => Ok(()),
             });
             if let Err(why) = told {
@@ -155,7 +157,17 @@ impl Run {
             }
             25..=30 => {
                 self.tally("checkpoints");
+                let fails = random.once_in(4);
+                if fails {
+                    self.failing_reads(random);
+                }
                 let done = self.store().checkpoint();
+                if fails && done.is_err() {
+                    self.disk.clear_faults();
+                    // It may have saved the state before it failed, and tells nobody.
+                    self.oracle.change(|oracle| oracle.snapshots += 1);
+                    return self.store().reopen().map_err(|error| format!("reopening: {error}"));
+                }
                 self.oracle.change(|oracle| {
                     if done.is_ok() {
                         oracle.ack(true);
@@ -166,6 +178,9 @@ impl Run {
             31..=48 => {
                 let ms = *random.pick(&[60, 1100, 1100, 1100, 31_000, 31_000, 700_000]);
                 self.tally("rests");
+                if random.once_in(3) {
+                    self.failing_reads(random);
+                }
                 self.rest(ms);
                 Ok(())
             }
@@ -183,6 +198,14 @@ impl Run {
                 Ok(())
             }
         }
+    }
+
+    /// Reads that fail for a while: nothing is lost by it, and nothing taken for an edit.
+    fn failing_reads(&self, random: &mut Random) {
+        let kind = *random.pick(&[CallKind::Read, CallKind::Open, CallKind::Stat, CallKind::List]);
+        let (nth, times) = (1 + random.next() % 40, 1 + random.next() % 4);
+        self.disk.fail(Plan::new(Fault::Errno(5)).kind(kind).nth(nth).times(times));
+        self.tally("failing reads");
     }
 
     fn tally(&self, what: &'static str) {

@@ -5,7 +5,7 @@ use super::{Bug, By, bug};
 const SIM: By = By::Guarantees("edits_sim::");
 const EDITS: By = By::Guarantees("edits:: edits_crash:: edits_meeting:: edits_sim::");
 
-pub(super) const BUGS: [Bug; 23] = [
+pub(super) const BUGS: [Bug; 25] = [
     bug(
         "loser-not-kept",
         "engine/edits/mod.rs",
@@ -177,9 +177,25 @@ pub(super) const BUGS: [Bug; 23] = [
         By::Guarantees("unreadable::"),
     ),
     bug(
+        "half-done-change-forgotten",
+        "files/mirror/apply.rs",
+        "«self.left_half_way(&change.file, ours);»",
+        "drop(ours);",
+        "what a failed change left in wal/ is taken for an edit after a clean stop",
+        By::Guarantees("unreadable::"),
+    ),
+    bug(
+        "unchanged-up-to-the-snapshot-forgotten",
+        "engine/recovery/history.rs",
+        "let docs = «[&self.base, self.shown()]».map(",
+        "[self.shown(), self.shown()]",
+        "what a file showed since before the oldest snapshot is no base once its document changes",
+        By::Lib("recovery::history"),
+    ),
+    bug(
         "unchanged-for-long-is-shown-by-none",
         "engine/recovery/history.rs",
-        "doc.is_some_and(|doc| «doc.lsn() <= entry»)",
+        "flatten().any(|doc| «doc.lsn() <= entry»)",
         "true",
         "what a file never showed is the base of an edit",
         EDITS,
