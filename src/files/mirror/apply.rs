@@ -63,7 +63,7 @@ impl Mirror {
         let made = self.make_of(fs, change, &mut ours, problems);
         if made.is_err() {
             // What came out of its place is told apart as long as these are known.
-            self.left_half_way(&change.file, ours);
+            self.left_half_way(fs, &change.file, ours);
         }
         made
     }

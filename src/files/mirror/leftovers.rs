@@ -1,9 +1,11 @@
 //! What a crash, or a call that failed, left in `wal/` of half-done changes of mirror files.
 //!
-//! Opening judges what each holds, and changes nothing; before the first change they are settled, and what an
-//! open store could not settle before its next pass: what is the
-//! engine's goes, what is a person's is moved to `conflicts/`. What is known of a leftover says nothing of the
-//! file itself: the same contents there may have been put back by a person.
+//! Opening judges what each holds, and changes nothing. They are settled before the first change, and what an
+//! open store left so before its next pass: what is the engine's goes, what is a person's is moved to
+//! `conflicts/`. What is known of a leftover says nothing of the file itself: the same contents there may have
+//! been put back by a person.
+
+use std::collections::BTreeMap;
 
 use super::Mirror;
 use super::contents::{id_inside, id_of_plain, is_laid_out_otherwise};
@@ -15,14 +17,9 @@ use crate::fs::replace::remove_if_any;
 use crate::fs::{Fs, Kind, join};
 use crate::state::Collection;
 
-/// What lies in `wal/` under the swap name of a file.
-#[derive(Clone, Debug)]
-pub(super) struct Leftover {
-    /// The file, as in `tasks/a.json`.
-    file: String,
-    /// What may be removed there: the engine's own, or damage of which there is a copy.
-    ours: Vec<ContentHash>,
-}
+/// By file, as in `tasks/a.json`: what may be removed under its swap name in `wal/`, which is the engine's own, or
+/// damage of which there is a copy.
+pub(super) type Leftovers = BTreeMap<String, Vec<ContentHash>>;
 
 impl Mirror {
     /// Files in `wal/` in which a crash left what came out of a mirror file's place, or was to go
@@ -45,24 +42,32 @@ impl Mirror {
                     Vec::new()
                 }
             };
-            self.leftovers.push(Leftover { file, ours });
+            self.remember(file, ours);
         }
         Ok(())
     }
 
-    /// Notes that a change of a file failed half-way: what is in `wal/` of it, and is of these contents, may go.
-    pub(super) fn left_half_way(&mut self, file: &str, ours: Vec<ContentHash>) {
-        match self.leftovers.iter_mut().find(|leftover| leftover.file == file) {
-            Some(known) => known.ours.extend(ours),
-            None => self.leftovers.push(Leftover { file: file.to_owned(), ours }),
+    /// Notes that a change of a file failed, perhaps half-way: what is in `wal/` of it, and is of these contents,
+    /// may go.
+    pub(super) fn left_half_way(&mut self, fs: &dyn Fs, file: &str, ours: Vec<ContentHash>) {
+        if !matches!(fs.stat(&names::swap(file)), Ok(None)) {
+            self.remember(file.to_owned(), ours);
+        }
+    }
+
+    fn remember(&mut self, file: String, ours: Vec<ContentHash>) {
+        let known = self.leftovers.entry(file).or_default();
+        for hash in ours {
+            if !known.contains(&hash) {
+                known.push(hash);
+            }
         }
     }
 
     /// What may be in `wal/` of changes that failed half-way, by the hashes of what is the engine's.
     pub(super) fn half_done(&self) -> impl Iterator<Item = (&str, ContentHash)> {
-        self.leftovers
-            .iter()
-            .flat_map(|left| left.ours.iter().map(|hash| (left.file.as_str(), *hash)))
+        let each = self.leftovers.iter();
+        each.flat_map(|(file, ours)| ours.iter().map(|hash| (file.as_str(), *hash)))
     }
 
     /// Removes what a crash left of half-done changes, after [`Mirror::open`] has judged it; what
@@ -77,21 +82,25 @@ impl Mirror {
         std::mem::take(&mut self.unreported)
     }
 
-    /// The same of changes that failed; what it finds is reported with the next change.
+    /// The same of changes that failed. One that cannot be settled stays, and does not keep others from it; the
+    /// first failure is given.
     pub(super) fn settle_half_done(&mut self, fs: &dyn Fs) -> Result<()> {
-        while let Some(Leftover { file, ours }) = self.leftovers.last().cloned() {
-            let ours: Vec<ContentHash> = self.ours(&file).into_iter().chain(ours).collect();
+        let mut settled = Ok(());
+        for (file, known) in std::mem::take(&mut self.leftovers) {
+            let ours: Vec<ContentHash> = self.ours(&file).into_iter().chain(known).collect();
             let before = self.displaced.len();
             let mut problems = Vec::new();
-            self.settle(fs, &file, &ours, &mut problems)?;
+            if let Err(error) = self.settle(fs, &file, &ours, &mut problems) {
+                self.remember(file, ours);
+                settled = settled.and(Err(error));
+            }
             // What the file shows now may be what took their place.
             for displaced in self.displaced.iter_mut().skip(before) {
                 (displaced.shown, displaced.is_doubtful) = (None, false);
             }
-            self.leftovers.pop();
             self.unreported.extend(problems);
         }
-        Ok(())
+        settled
     }
 }
 

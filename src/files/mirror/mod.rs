@@ -44,7 +44,7 @@ pub use contents::means;
 pub use dir::deletions_max;
 pub use edit::{Displaced, Edit, Now, PutBack, Source, Theirs};
 pub use known::{Entry, Known, Mentions, Recorded};
-use leftovers::Leftover;
+use leftovers::Leftovers;
 use linger::Lingering;
 pub use listing::Listing;
 pub use look::{Look, Seen};
@@ -77,7 +77,7 @@ pub struct Mirror {
     /// Directories with changed names since the last sync.
     unsynced_dirs: BTreeSet<String>,
     /// What a crash left in `wal/`.
-    leftovers: Vec<Leftover>,
+    leftovers: Leftovers,
     /// Damaged contents, by file: they go to `quarantine/`, not to `conflicts/`.
     damaged: HashMap<String, ContentHash>,
     /// Files that the opening found to be rotten.

@@ -179,7 +179,7 @@ pub(super) const BUGS: [Bug; 25] = [
     bug(
         "half-done-change-forgotten",
         "files/mirror/apply.rs",
-        "«self.left_half_way(&change.file, ours);»",
+        "«self.left_half_way(fs, &change.file, ours);»",
         "drop(ours);",
         "what a failed change left in wal/ is taken for an edit after a clean stop",
         By::Guarantees("unreadable::"),
