@@ -10,6 +10,7 @@
 
 #![deny(unsafe_code)]
 
+mod ahead;
 mod amplification;
 mod changes;
 #[cfg_attr(

@@ -40,6 +40,11 @@ pub(crate) fn failed(name: &str, error: impl Into<Box<dyn StdError + Send + Sync
 /// Something that takes turns with the others.
 pub(crate) trait Contender: Target {
     fn settle(&self) -> Result<()>;
+
+    /// Whether each write is waited for, so that the time of a call says something.
+    fn waits(&self) -> bool {
+        true
+    }
 }
 
 /// Documents, and who writes them.

@@ -1,10 +1,12 @@
-//! P1 to P3: puts by threads, the limit and all engines in the same rounds.
+//! P1 to P3: puts by threads, the limit and all engines in the same rounds. In P1 also Walden whose callers do
+//! not wait for each put.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use walden::{Error, Result};
 
+use crate::ahead;
 use crate::documents;
 use crate::limit::{Groups, Way};
 use crate::load::{self, Load, Turn, float};
@@ -30,15 +32,20 @@ pub(crate) fn run(session: &Session, durable: bool, report: &mut Report) -> Resu
         })?;
         let mut table = Table::new(what, "puts/s");
         table.threads = Some(threads);
-        for (name, turns) in names.iter().zip(turns) {
+        for ((name, contender), turns) in contenders.iter().zip(turns) {
             let rates = turns.iter().map(Turn::per_second).collect();
-            let Some(row) = table.add(*name, rates) else { continue };
+            let Some(row) = table.add(name, rates) else { continue };
+            if !contender.waits() {
+                // More than who waits for each can have.
+                row.aim(Target::RatioAtLeast(1.0));
+                continue;
+            }
             let us = |quantile: f64| {
                 turns.iter().map(move |turn| float(turn.latency.value_at_quantile(quantile)) / 1e3)
             };
             row.also("p50 us", us(0.5));
             row.also("p99 us", us(0.99));
-            if *name == "walden" && durable {
+            if name == "walden" && durable {
                 row.aim(Target::RatioAtLeast(if threads > 64 { 0.8 } else { 0.9 }));
             }
         }
@@ -98,6 +105,9 @@ fn contenders(session: &Session, durable: bool, report: &mut Report) -> Result<V
             let peer = open(&format!("{}-grouped", entry.name))?;
             all.push((name, Box::new(grouped(peer, documents.clone()))));
         }
+    }
+    if plan.workload == "p1" && plan.wants("walden") {
+        all.extend(ahead::contenders(session, &documents)?);
     }
     Ok(all)
 }

@@ -65,6 +65,8 @@ fn the_way_that_is_mostly_quicker_is_taken_and_the_direct_one_where_there_is_lit
         ([(0, 0); ROUNDS], true),
         ([(100, 120), (9000, 120), (100, 120), (9000, 120), (100, 120)], true),
         ([(200, 120), (200, 9000), (200, 120), (200, 9000), (200, 120)], false),
+        ([(100, 20), (100, 120), (100, 20), (100, 120), (100, 120)], true),
+        ([(20, 120), (200, 120), (20, 120), (200, 120), (200, 120)], false),
     ];
     for (rounds, is_direct) in cases {
         let (fs, _, _, wanted, segment) = wanted();
