@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 264.0;
-const LEFT: f64 = 58.0;
+const LEFT: f64 = 70.0;
 const RIGHT: f64 = 24.0;
 const TOP: f64 = 26.0;
 const BOTTOM: f64 = 42.0;
