@@ -22,19 +22,26 @@ pub(crate) fn contenders(
     session: &Session,
     documents: &Documents,
 ) -> Result<[(String, Box<dyn Contender>); 2]> {
-    let open = |way: &str| -> Result<Ahead> {
-        let store = Store::open(session.path(&format!("walden-{way}")))?;
-        Ok(Ahead { store, documents: documents.clone() })
+    let open = |name: &str, way: Way| -> Result<Box<dyn Contender>> {
+        let store = Store::open(session.path(name))?;
+        Ok(Box::new(Ahead { store, documents: documents.clone(), way }))
     };
     Ok([
-        (format!("walden, {AHEAD} submitted"), Box::new(Submitting(open("submitting")?))),
-        (format!("walden, {AHEAD} a transaction"), Box::new(Transacting(open("transacting")?))),
+        (format!("walden, {AHEAD} submitted"), open("walden-submitting", Way::Submit)?),
+        (format!("walden, {AHEAD} a transaction"), open("walden-transacting", Way::Transact)?),
     ])
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    Submit,
+    Transact,
 }
 
 struct Ahead {
     store: Store,
     documents: Documents,
+    way: Way,
 }
 
 impl Ahead {
@@ -44,29 +51,27 @@ impl Ahead {
     }
 }
 
-struct Submitting(Ahead);
-
-impl Target for Submitting {
+impl Target for Ahead {
     fn writer(&self, _: bool) -> Writer<'_> {
-        let Submitting(ahead) = self;
-        let mut under_way = UnderWay(VecDeque::with_capacity(AHEAD));
-        Box::new(move |number| {
-            if under_way.0.len() == AHEAD
-                && let Some(oldest) = under_way.0.pop_front()
-            {
-                oldest.wait()?;
+        match self.way {
+            Way::Submit => {
+                let mut submitted =
+                    Submitted { ahead: self, under_way: VecDeque::with_capacity(AHEAD) };
+                Box::new(move |number| {
+                    submitted.put(number).inspect_err(|_| submitted.under_way.clear())
+                })
             }
-            let text = ahead.text(number)?;
-            let commit = ahead.store.submit(Durability::Sync, |tx| tx.save_task_json(text))?;
-            under_way.0.push_back(commit);
-            Ok(())
-        })
+            Way::Transact => {
+                let mut gathered = Gathered { ahead: self, numbers: Vec::with_capacity(AHEAD) };
+                Box::new(move |number| gathered.put(number))
+            }
+        }
     }
 }
 
-impl Contender for Submitting {
+impl Contender for Ahead {
     fn settle(&self) -> Result<()> {
-        self.0.store.checkpoint().map(drop)
+        self.store.checkpoint().map(drop)
     }
 
     fn waits(&self) -> bool {
@@ -74,45 +79,46 @@ impl Contender for Submitting {
     }
 }
 
-/// Oldest first.
-struct UnderWay(VecDeque<Commit>);
+/// What a thread has submitted and not waited for, oldest first; nothing after a failure.
+struct Submitted<'a> {
+    ahead: &'a Ahead,
+    under_way: VecDeque<Commit>,
+}
 
-impl Drop for UnderWay {
+impl Submitted<'_> {
+    fn put(&mut self, number: usize) -> Result<()> {
+        let Submitted { ahead, under_way } = self;
+        if under_way.len() == AHEAD
+            && let Some(oldest) = under_way.pop_front()
+        {
+            oldest.wait()?;
+        }
+        let text = ahead.text(number)?;
+        under_way.push_back(ahead.store.submit(Durability::Sync, |tx| tx.save_task_json(text))?);
+        Ok(())
+    }
+}
+
+impl Drop for Submitted<'_> {
     fn drop(&mut self) {
-        for commit in self.0.drain(..) {
+        for commit in self.under_way.drain(..) {
             commit.wait().expect("what was submitted becomes durable");
         }
     }
 }
 
-struct Transacting(Ahead);
-
-impl Target for Transacting {
-    fn writer(&self, _: bool) -> Writer<'_> {
-        let mut gathered = Gathered { ahead: &self.0, numbers: Vec::with_capacity(AHEAD) };
-        Box::new(move |number| {
-            gathered.numbers.push(number);
-            if gathered.numbers.len() < AHEAD { Ok(()) } else { gathered.commit() }
-        })
-    }
-}
-
-impl Contender for Transacting {
-    fn settle(&self) -> Result<()> {
-        self.0.store.checkpoint().map(drop)
-    }
-
-    fn waits(&self) -> bool {
-        false
-    }
-}
-
+/// What a thread will put in one transaction; nothing after a failure.
 struct Gathered<'a> {
     ahead: &'a Ahead,
     numbers: Vec<usize>,
 }
 
 impl Gathered<'_> {
+    fn put(&mut self, number: usize) -> Result<()> {
+        self.numbers.push(number);
+        if self.numbers.len() < AHEAD { Ok(()) } else { self.commit() }
+    }
+
     fn commit(&mut self) -> Result<()> {
         let Gathered { ahead, numbers } = self;
         ahead.store.transaction(|tx| {
